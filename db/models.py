@@ -1,0 +1,460 @@
+"""The tables.
+
+A collection is a dataset of images and categories. ``label`` is what is known of a pair of the
+two; ``decision`` is the append-only list of what people said; ``label`` is its projection,
+written in the same transaction. ``proposal`` is what a model run thinks. ``job`` is the truth
+about background work.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    Enum,
+    ForeignKey,
+    Index,
+    MetaData,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+from clsl_core.types import LabelSource, LabelState
+from db.types import UtcDateTime, VerbatimJson, now
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class ImageStatus(StrEnum):
+    """What is known of a picture's file. UNCHECKED until it was first decoded."""
+
+    UNCHECKED = "unchecked"
+    OK = "ok"
+    PROBLEM = "problem"
+
+
+class ProposalStatus(StrEnum):
+    """OPEN waits for a person; DECIDED has been answered."""
+
+    OPEN = "open"
+    DECIDED = "decided"
+
+
+class Verdict(StrEnum):
+    """What a person said of one pair. UNDO takes an earlier decision back."""
+
+    PRESENT = "present"
+    ABSENT = "absent"
+    SKIP = "skip"
+    UNDO = "undo"
+
+    @property
+    def state(self) -> LabelState:
+        """The label a verdict asks for; UNKNOWN for SKIP and UNDO."""
+        if self in (Verdict.PRESENT, Verdict.ABSENT):
+            return LabelState.from_word(self.value)
+        return LabelState.UNKNOWN
+
+
+class RunStatus(StrEnum):
+    """State of an embedding run or a model run."""
+
+    RUNNING = "running"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class JobKind(StrEnum):
+    """The kinds of background work."""
+
+    IMPORT = "import"
+    EMBED = "embed"
+    TRAIN = "train"
+    PROPOSE = "propose"
+    EXPORT = "export"
+    DEMO = "demo"
+
+
+class JobStatus(StrEnum):
+    """QUEUED and RUNNING are live; the rest is history."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def live(self) -> bool:
+        """Whether the job still has something to do."""
+        return self in (JobStatus.QUEUED, JobStatus.RUNNING)
+
+
+class _Small(TypeDecorator[LabelState]):
+    """A LabelState as a small integer."""
+
+    impl = SmallInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: IntEnum | None, dialect: object) -> int | None:
+        return None if value is None else int(value)
+
+    def process_result_value(self, value: int | None, dialect: object) -> LabelState | None:
+        return None if value is None else LabelState(value)
+
+
+def _words(kind: type[StrEnum]) -> Enum:
+    """A StrEnum as text; other words are refused before they reach the database."""
+    return Enum(
+        kind,
+        native_enum=False,
+        validate_strings=True,
+        values_callable=lambda members: [member.value for member in members],
+        length=16,
+    )
+
+
+class Base(DeclarativeBase):
+    """Common ground of all tables."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {
+        str: Text(),
+        datetime: UtcDateTime(),
+        dict[str, Any]: VerbatimJson(),
+        list[dict[str, Any]]: VerbatimJson(),
+        LabelState: _Small(),
+        LabelSource: _words(LabelSource),
+        ImageStatus: _words(ImageStatus),
+        ProposalStatus: _words(ProposalStatus),
+        Verdict: _words(Verdict),
+        RunStatus: _words(RunStatus),
+        JobKind: _words(JobKind),
+        JobStatus: _words(JobStatus),
+    }
+
+
+class Dataset(Base):
+    """One collection. ``header`` holds the source file's top level, lists left out."""
+
+    __tablename__ = "dataset"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    format: Mapped[str]
+    image_root: Mapped[str]
+    header: Mapped[dict[str, Any]]
+    absent: Mapped[str] = mapped_column(default="unknown")
+    backbone: Mapped[str] = mapped_column(default="auto")
+    pretrained: Mapped[str | None]
+    retrain_after: Mapped[int] = mapped_column(default=50)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+    __table_args__ = (
+        CheckConstraint("retrain_after >= 0", name="retrain_after"),
+        CheckConstraint("absent IN ('unknown', 'negative')", name="absent"),
+    )
+
+
+class Image(Base):
+    """One picture. ``source_id`` is the file's own id as JSON text (``12`` or ``"12"``)."""
+
+    __tablename__ = "image"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    position: Mapped[int]
+    source_id: Mapped[str]
+    file_name: Mapped[str]
+    width: Mapped[int | None]
+    height: Mapped[int | None]
+    record: Mapped[dict[str, Any]]
+    status: Mapped[ImageStatus] = mapped_column(default=ImageStatus.UNCHECKED)
+    reason: Mapped[str | None]
+    problem: Mapped[str | None]
+    fingerprint: Mapped[str | None]
+
+    __table_args__ = (
+        UniqueConstraint("dataset_id", "source_id"),
+        Index(None, "dataset_id", "file_name"),
+        Index(None, "dataset_id", "status"),
+    )
+
+
+class Category(Base):
+    """One category. Names may repeat; source ids may not."""
+
+    __tablename__ = "category"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    position: Mapped[int]
+    source_id: Mapped[str]
+    name: Mapped[str]
+    supercategory: Mapped[str | None]
+    record: Mapped[dict[str, Any]]
+
+    __table_args__ = (UniqueConstraint("dataset_id", "source_id"),)
+
+
+class Annotation(Base):
+    """One box or mask, carried through verbatim; NULL ids where it points nowhere."""
+
+    __tablename__ = "annotation"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    position: Mapped[int]
+    image_id: Mapped[int | None] = mapped_column(ForeignKey("image.id", ondelete="CASCADE"))
+    category_id: Mapped[int | None] = mapped_column(ForeignKey("category.id", ondelete="CASCADE"))
+    record: Mapped[dict[str, Any]]
+
+    __table_args__ = (
+        UniqueConstraint("dataset_id", "position"),
+        Index(None, "image_id"),
+        Index(None, "category_id"),
+    )
+
+
+class Annotator(Base):
+    """A person who gives verdicts."""
+
+    __tablename__ = "annotator"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Decision(Base):
+    """What a person said, once and for ever. ``client_id`` makes sending it twice harmless.
+
+    The ``previous_*`` columns hold the label as it was, so that an undo restores it exactly.
+    """
+
+    __tablename__ = "decision"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    client_id: Mapped[str] = mapped_column(unique=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id", ondelete="CASCADE"))
+    category_id: Mapped[int] = mapped_column(ForeignKey("category.id", ondelete="CASCADE"))
+    annotator_id: Mapped[int] = mapped_column(ForeignKey("annotator.id"))
+    proposal_id: Mapped[int | None] = mapped_column(ForeignKey("proposal.id", ondelete="SET NULL"))
+    verdict: Mapped[Verdict]
+    seconds: Mapped[float | None]
+    previous_state: Mapped[LabelState]
+    previous_source: Mapped[LabelSource | None]
+    previous_decision_id: Mapped[int | None]
+    undoes_id: Mapped[int | None] = mapped_column(
+        ForeignKey("decision.id", ondelete="CASCADE"), unique=True
+    )
+    undone_by_id: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+    __table_args__ = (
+        CheckConstraint("(verdict = 'undo') = (undoes_id IS NOT NULL)", name="undo"),
+        Index(None, "dataset_id", "id"),
+        Index(None, "image_id", "category_id"),
+        Index(None, "category_id"),
+        Index(None, "proposal_id"),
+        Index(None, "annotator_id", "id"),
+    )
+
+
+class Label(Base):
+    """What is known of one pair. No row means UNKNOWN."""
+
+    __tablename__ = "label"
+
+    image_id: Mapped[int] = mapped_column(
+        ForeignKey("image.id", ondelete="CASCADE"), primary_key=True
+    )
+    category_id: Mapped[int] = mapped_column(
+        ForeignKey("category.id", ondelete="CASCADE"), primary_key=True
+    )
+    state: Mapped[LabelState]
+    source: Mapped[LabelSource]
+    decision_id: Mapped[int | None] = mapped_column(ForeignKey("decision.id", ondelete="SET NULL"))
+    provenance: Mapped[dict[str, Any] | None] = mapped_column(VerbatimJson())
+
+    __table_args__ = (
+        CheckConstraint("state IN (-1, 1)", name="state"),
+        Index(None, "category_id", "state"),
+        Index(None, "decision_id"),
+        {"sqlite_with_rowid": False},
+    )
+
+
+class EmbeddingRun(Base):
+    """One pass of a backbone over a dataset; grows when images are added."""
+
+    __tablename__ = "embedding_run"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    backbone_key: Mapped[str]
+    spec: Mapped[dict[str, Any]]
+    description: Mapped[str]
+    notice: Mapped[str | None]
+    directory: Mapped[str]
+    status: Mapped[RunStatus] = mapped_column(default=RunStatus.RUNNING)
+    image_count: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (UniqueConstraint("dataset_id", "backbone_key"),)
+
+
+class ModelRun(Base):
+    """One training: what went in, what came out, where its checkpoint lies.
+
+    People are shown the proposals of the one run that is ``serving``.
+    """
+
+    __tablename__ = "model_run"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    embedding_run_id: Mapped[int] = mapped_column(
+        ForeignKey("embedding_run.id", ondelete="CASCADE")
+    )
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("model_run.id", ondelete="SET NULL"))
+    job_id: Mapped[int | None] = mapped_column(ForeignKey("job.id", ondelete="SET NULL"))
+    status: Mapped[RunStatus] = mapped_column(default=RunStatus.RUNNING)
+    serving: Mapped[bool] = mapped_column(default=False)
+    trigger: Mapped[str]
+    new_decisions: Mapped[int]
+    last_decision_id: Mapped[int]
+    known_present: Mapped[int]
+    known_absent: Mapped[int]
+    config: Mapped[dict[str, Any]]
+    seed: Mapped[int]
+    code_version: Mapped[str]
+    device: Mapped[str | None]
+    metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    curves: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
+    directory: Mapped[str | None]
+    checksum: Mapped[str | None]
+    error: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index(None, "dataset_id", "id"),
+        Index(None, "embedding_run_id"),
+        Index(
+            "uq_model_run_serving",
+            "dataset_id",
+            unique=True,
+            sqlite_where=text("serving"),
+            postgresql_where=text("serving"),
+        ),
+    )
+
+
+class Proposal(Base):
+    """What a model run thinks of one unknown pair.
+
+    ``heatmap_row`` is the pair's row in the run's heat map file; ``control`` marks the uniform
+    random sample that calibration and completeness rest on.
+    """
+
+    __tablename__ = "proposal"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_run_id: Mapped[int] = mapped_column(ForeignKey("model_run.id", ondelete="CASCADE"))
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id", ondelete="CASCADE"))
+    category_id: Mapped[int] = mapped_column(ForeignKey("category.id", ondelete="CASCADE"))
+    state: Mapped[LabelState]
+    score: Mapped[float]
+    probability: Mapped[float | None]
+    control: Mapped[bool] = mapped_column(default=False)
+    heatmap_row: Mapped[int | None]
+    status: Mapped[ProposalStatus] = mapped_column(default=ProposalStatus.OPEN)
+
+    __table_args__ = (
+        UniqueConstraint("model_run_id", "image_id", "category_id"),
+        CheckConstraint("state IN (-1, 1)", name="state"),
+        CheckConstraint("score BETWEEN 0 AND 1", name="score"),
+        CheckConstraint("probability BETWEEN 0 AND 1", name="probability"),
+        Index("ix_proposal_queue", "model_run_id", "status", "state", "score", "id"),
+        Index(
+            "ix_proposal_category_queue",
+            "model_run_id",
+            "category_id",
+            "status",
+            "state",
+            "score",
+            "id",
+        ),
+        Index(None, "image_id", "category_id"),
+        Index(None, "category_id"),
+    )
+
+
+class Lease(Base):
+    """A pair that somebody is looking at; nobody else is shown it until it expires."""
+
+    __tablename__ = "lease"
+
+    image_id: Mapped[int] = mapped_column(
+        ForeignKey("image.id", ondelete="CASCADE"), primary_key=True
+    )
+    category_id: Mapped[int] = mapped_column(
+        ForeignKey("category.id", ondelete="CASCADE"), primary_key=True
+    )
+    annotator_id: Mapped[int] = mapped_column(ForeignKey("annotator.id", ondelete="CASCADE"))
+    expires_at: Mapped[datetime]
+
+    __table_args__ = (Index(None, "annotator_id"), Index(None, "category_id"))
+
+
+class Job(Base):
+    """Background work. The queue only carries the id; everything else is here."""
+
+    __tablename__ = "job"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int | None] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    kind: Mapped[JobKind]
+    payload: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    status: Mapped[JobStatus] = mapped_column(default=JobStatus.QUEUED)
+    done: Mapped[int] = mapped_column(default=0)
+    total: Mapped[int] = mapped_column(default=0)
+    message: Mapped[str] = mapped_column(default="")
+    error: Mapped[str | None]
+    result: Mapped[dict[str, Any] | None] = mapped_column(VerbatimJson())
+    attempts: Mapped[int] = mapped_column(default=0)
+    owner: Mapped[str | None]
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    started_at: Mapped[datetime | None]
+    heartbeat_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index(None, "status", "id"),
+        Index(None, "dataset_id", "id"),
+        Index(
+            "uq_job_live_training",
+            "dataset_id",
+            "status",
+            unique=True,
+            sqlite_where=text("kind = 'train' AND status IN ('queued', 'running')"),
+            postgresql_where=text("kind = 'train' AND status IN ('queued', 'running')"),
+        ),
+    )

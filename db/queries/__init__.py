@@ -1,0 +1,1 @@
+"""Queries as functions: the session comes first, none of them commits."""

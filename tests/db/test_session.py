@@ -1,0 +1,51 @@
+"""Transactions: settings of SQLite, rollback, and writers that never lose to a lock."""
+
+import threading
+
+import pytest
+from sqlalchemy import select, text
+
+from db.models import Annotator
+from db.session import Database
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"),
+    [("journal_mode", "wal"), ("foreign_keys", 1), ("synchronous", 2), ("busy_timeout", 30000)],
+)
+def test_every_connection_is_prepared(database: Database, pragma: str, value: object) -> None:
+    with database.read() as session:
+        assert session.execute(text(f"PRAGMA {pragma}")).scalar() == value
+
+
+def test_an_error_rolls_the_transaction_back(database: Database) -> None:
+    with pytest.raises(RuntimeError), database.write() as session:
+        session.add(Annotator(name="ada"))
+        session.flush()
+        raise RuntimeError
+    with database.read() as session:
+        assert session.scalars(select(Annotator)).all() == []
+
+
+def test_read_then_write_on_many_threads_loses_nothing(database: Database) -> None:
+    with database.write() as session:
+        session.add(Annotator(id=1, name="0"))
+    failures: list[Exception] = []
+
+    def count_up() -> None:
+        try:
+            for _ in range(25):
+                with database.write() as session:
+                    row = session.get_one(Annotator, 1)
+                    row.name = str(int(row.name) + 1)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=count_up) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    with database.read() as session:
+        assert session.get_one(Annotator, 1).name == "100"
