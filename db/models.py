@@ -9,8 +9,8 @@ about background work.
 from __future__ import annotations
 
 from datetime import datetime
-from enum import IntEnum, StrEnum
-from typing import Any
+from enum import StrEnum
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     CheckConstraint,
@@ -18,16 +18,14 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     MetaData,
-    SmallInteger,
     Text,
     UniqueConstraint,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
 
 from clsl_core.types import LabelSource, LabelState
-from db.types import UtcDateTime, VerbatimJson, now
+from db.types import SmallState, UtcDateTime, VerbatimJson, now
 
 NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -103,19 +101,6 @@ class JobStatus(StrEnum):
         return self in (JobStatus.QUEUED, JobStatus.RUNNING)
 
 
-class _Small(TypeDecorator[LabelState]):
-    """A LabelState as a small integer."""
-
-    impl = SmallInteger
-    cache_ok = True
-
-    def process_bind_param(self, value: IntEnum | None, dialect: object) -> int | None:
-        return None if value is None else int(value)
-
-    def process_result_value(self, value: int | None, dialect: object) -> LabelState | None:
-        return None if value is None else LabelState(value)
-
-
 def _words(kind: type[StrEnum]) -> Enum:
     """A StrEnum as text; other words are refused before they reach the database."""
     return Enum(
@@ -131,12 +116,12 @@ class Base(DeclarativeBase):
     """Common ground of all tables."""
 
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
         str: Text(),
         datetime: UtcDateTime(),
         dict[str, Any]: VerbatimJson(),
         list[dict[str, Any]]: VerbatimJson(),
-        LabelState: _Small(),
+        LabelState: SmallState(),
         LabelSource: _words(LabelSource),
         ImageStatus: _words(ImageStatus),
         ProposalStatus: _words(ProposalStatus),

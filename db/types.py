@@ -6,8 +6,10 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, Text
+from sqlalchemy import DateTime, Dialect, SmallInteger, Text
 from sqlalchemy.types import TypeDecorator
+
+from clsl_core.types import LabelState
 
 
 class VerbatimJson(TypeDecorator[Any]):
@@ -45,6 +47,21 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class SmallState(TypeDecorator[LabelState]):
+    """A LabelState as a small integer."""
+
+    impl = SmallInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: LabelState | None, dialect: Dialect) -> int | None:
+        """Store -1, 0 or +1."""
+        return None if value is None else int(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> LabelState | None:
+        """Give the state its name back."""
+        return None if value is None else LabelState(value)
 
 
 def now() -> datetime:

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 import migrations
+from app.services.workspace import Workspace
 from db.session import Database
+from tests.builders import make_workspace
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -27,3 +29,11 @@ def coco_a() -> Path:
     if not folder.exists():
         pytest.skip(f"the real photographs are not at {folder}")
     return folder
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    """An empty workspace in a folder of its own."""
+    opened = make_workspace(tmp_path / "data")
+    yield opened
+    opened.close()

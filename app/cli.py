@@ -1,0 +1,439 @@
+"""``clsl``: everything the screen does, from the command line.
+
+Exit codes: 0 done, 1 could not be done, 2 wrong usage, 3 not found, 4 bad input,
+5 conflict with the present state, 130 cancelled.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+import migrations
+from app.services import demo, exchange, ingest, review, views, worker
+from app.services import doctor as doctor_service
+from app.services.jobs import JobKind, JobStatus, JobView
+from app.services.settings import Settings
+from app.services.workspace import Workspace, opened
+from clsl_core.errors import (
+    ClslError,
+    ConflictError,
+    FormatError,
+    InputError,
+    JobCancelled,
+    NotFoundError,
+)
+from clsl_core.types import JsonObject, ValidationReport
+
+EXIT_CODES: list[tuple[type[ClslError], int]] = [
+    (JobCancelled, 130),
+    (NotFoundError, 3),
+    (InputError, 4),
+    (ConflictError, 5),
+    (ClslError, 1),
+]
+SHOWN_PROBLEMS = 50
+
+cli = typer.Typer(
+    name="clsl",
+    help="Complete a partly labelled image collection: the CLSL model proposes, people decide.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+database_cli = typer.Typer(help="Look after the database.", no_args_is_help=True)
+cli.add_typer(database_cli, name="db")
+
+out = Console(highlight=False, markup=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+Name = Annotated[str, typer.Argument(help="The dataset's name.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+class Absent(StrEnum):
+    """What a missing annotation means."""
+
+    UNKNOWN = "unknown"
+    NEGATIVE = "negative"
+
+
+class FormatName(StrEnum):
+    """The formats that can be read and written."""
+
+    COCO = "coco"
+
+
+@cli.callback()
+def start(
+    context: typer.Context,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where everything lives.", envvar="CLSL_DATA_DIR", show_default=False),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Choose the data directory, for all commands."""
+    logging.basicConfig(
+        level=logging.INFO if verbose or context.invoked_subcommand == "worker" else logging.ERROR,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    # Without --data-dir the field is left out, so that its default applies.
+    context.obj = Settings() if data_dir is None else Settings(data_dir=data_dir.absolute())
+
+
+@cli.command("import")
+def import_(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The annotation file.", show_default=False)],
+    images: Annotated[Path, typer.Option(help="The folder of the pictures.", show_default=False)],
+    name: Annotated[str, typer.Option(help="The dataset, new or known.", show_default=False)],
+    absent: Annotated[
+        Absent, typer.Option(help="What a missing annotation means: nothing, or not there.")
+    ] = Absent.UNKNOWN,
+) -> None:
+    """Bring an annotation file and its pictures in. A second time changes nothing."""
+    with opened(context.obj) as workspace:
+        request = ingest.ImportRequest(
+            str(file.absolute()), str(images), name, FormatName.COCO.value, absent.value
+        )
+        if not file.exists():
+            raise NotFoundError(f"there is no file {str(file)!r}")
+        ingest.check_image_root(str(images))
+        report = ingest.validate(file)
+        _print_report(report)
+        if not report.ok:
+            raise FormatError(f"{file.name} cannot be used: nothing was imported")
+        job = _run_job(workspace, JobKind.IMPORT, None, request.to_json())
+        out.print(job.message)
+        broken = (job.result or {}).get("problem_images", 0)
+        if broken:
+            out.print(f"{broken} pictures cannot be used: `clsl stats {name}` lists them")
+
+
+@cli.command()
+def validate(
+    file: Annotated[Path, typer.Argument(help="The annotation file.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Report every problem of an annotation file, without importing it."""
+    report = ingest.validate(file)
+    if as_json:
+        problems = [
+            {"severity": p.severity, "code": p.code, "where": p.where, "message": p.message}
+            for p in report.problems
+        ]
+        _print_json({"ok": report.ok, "counts": report.counts, "problems": problems})
+    else:
+        _print_report(report)
+        if report.ok:
+            out.print("the file can be imported")
+    if not report.ok:
+        raise typer.Exit(4)
+
+
+@cli.command()
+def embed(
+    context: typer.Context,
+    name: Name,
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="auto, builtin, or an open_clip model name.", show_default=False),
+    ] = None,
+    pretrained: Annotated[
+        str | None,
+        typer.Option(help="Hub tag, or path of a checkpoint.", show_default=False),
+    ] = None,
+) -> None:
+    """Turn the pictures that are new into features."""
+    with opened(context.obj) as workspace:
+        payload: JsonObject = {}
+        if backbone is not None:
+            payload = {"backbone": backbone, "pretrained": pretrained}
+        job = _run_for(workspace, JobKind.EMBED, name, payload)
+        notice = (job.result or {}).get("notice")
+        if notice:
+            err.print(f"note: {notice}")
+        out.print(job.message)
+
+
+@cli.command()
+def train(context: typer.Context, name: Name) -> None:
+    """Fit the recovery model to all that is known now."""
+    with opened(context.obj) as workspace:
+        out.print(_run_for(workspace, JobKind.TRAIN, name, {"trigger": "by hand"}).message)
+
+
+@cli.command()
+def propose(context: typer.Context, name: Name) -> None:
+    """Let the newest model propose labels for what is unknown."""
+    with opened(context.obj) as workspace:
+        out.print(_run_for(workspace, JobKind.PROPOSE, name, {}).message)
+
+
+@cli.command()
+def proposals(
+    context: typer.Context,
+    name: Name,
+    output: Annotated[Path, typer.Option(help="The CSV file to write.", show_default=False)],
+) -> None:
+    """Write the open proposals as CSV, most likely first."""
+    with opened(context.obj) as workspace:
+        count = exchange.write_proposals(workspace, name, output)
+    out.print(f"{count} proposals written to {output}")
+
+
+@cli.command()
+def decide(
+    context: typer.Context,
+    name: Name,
+    file: Annotated[
+        Path, typer.Argument(help="CSV: file_name,category,verdict.", show_default=False)
+    ],
+    annotator: Annotated[str, typer.Option(help="Whose verdicts they are.", show_default=False)],
+) -> None:
+    """Store verdicts (present or absent) in bulk. The same file twice is the same as once."""
+    with opened(context.obj) as workspace:
+        report = review.decide_file(workspace, name, file, annotator)
+    out.print(f"{report.saved} verdicts saved, {report.unchanged} were known already")
+
+
+@cli.command()
+def export(
+    context: typer.Context,
+    name: Name,
+    output: Annotated[Path, typer.Option(help="The file to write.", show_default=False)],
+    format_: Annotated[FormatName, typer.Option("--format", help="Its format.")] = FormatName.COCO,
+) -> None:
+    """Write the completed annotations: the source as it came, our labels added."""
+    with opened(context.obj) as workspace, _bar() as progress:
+        summary = exchange.export(workspace, name, output, format_.value, progress)
+    added = ", ".join(f"{n} {kind}" for kind, n in summary.labels_added.items()) or "none"
+    out.print(
+        f"{output}: {summary.images} images, {summary.annotations} annotations, "
+        f"labels added: {added}"
+    )
+
+
+@cli.command()
+def stats(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+    """What is known of a dataset, by category, and which pictures cannot be used."""
+    with opened(context.obj) as workspace:
+        view = views.dataset(workspace, name)
+        counts = views.category_counts(workspace, name)
+        problems = views.problem_images(workspace, name)
+    if as_json:
+        rows = [{"name": c.name, "present": c.present, "absent": c.absent} for c in counts]
+        _print_json(
+            {
+                "dataset": view.name,
+                "images": view.images,
+                "categories": rows,
+                "present": view.present,
+                "absent": view.absent_labels,
+                "unknown": view.unknown,
+                "open_proposals": view.open_proposals,
+                "serving_run": view.serving_run,
+                "backbone": view.backbone,
+                "problem_images": [
+                    {"file_name": p.file_name, "reason": p.reason, "problem": p.problem}
+                    for p in problems
+                ],
+            }
+        )
+        return
+    out.print(
+        f"{view.name}: {view.images} images × {view.categories} categories; "
+        f"{view.present} present, {view.absent_labels} absent, {view.unknown} unknown; "
+        f"{view.open_proposals} proposals wait"
+    )
+    _print_table(["category", "present", "absent"], [[c.name, c.present, c.absent] for c in counts])
+    if problems:
+        out.print(f"{view.problem_images} pictures cannot be used:")
+        _print_table(
+            ["file", "reason", "what"], [[p.file_name, p.reason, p.problem] for p in problems]
+        )
+
+
+@cli.command()
+def jobs(
+    context: typer.Context,
+    cancel: Annotated[
+        int | None, typer.Option(help="Cancel the job with this id.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List background work, newest first, or cancel some."""
+    with opened(context.obj) as workspace:
+        if cancel is not None:
+            job = workspace.jobs.cancel(cancel)
+            ended = "asked to stop" if job.status.live else job.status.value
+            out.print(f"job {cancel}: {ended}")
+            return
+        recent = workspace.jobs.recent()
+    if as_json:
+        _print_json([_job_json(job) for job in recent])
+        return
+    rows = [
+        [
+            j.id,
+            j.kind.value,
+            j.dataset or "",
+            j.status.value,
+            f"{j.fraction:.0%}",
+            j.error or j.message,
+        ]
+        for j in recent
+    ]
+    _print_table(["id", "kind", "dataset", "status", "done", "message"], rows)
+
+
+@cli.command("worker")
+def worker_(
+    context: typer.Context,
+    exit_with_parent: Annotated[
+        bool, typer.Option(help="End when the process that started it is gone.", hidden=True)
+    ] = False,
+) -> None:
+    """Run background jobs until stopped. The app starts one by itself."""
+    worker.run_worker(context.obj, exit_with_parent=exit_with_parent)
+
+
+@database_cli.command("upgrade")
+def upgrade(context: typer.Context) -> None:
+    """Bring the database to this version's schema (every other command does so too)."""
+    with opened(context.obj) as workspace:
+        revision = migrations.current(workspace.database.engine)
+        out.print(f"{workspace.database.url.render_as_string()} is at revision {revision}")
+
+
+@cli.command()
+def doctor(context: typer.Context, as_json: AsJson = False) -> None:
+    """Check what the program needs, and what is in the data directory."""
+    findings = doctor_service.examine(context.obj)
+    if as_json:
+        _print_json([{"check": f.check, "ok": f.ok, "found": f.found} for f in findings])
+    else:
+        rows = [["ok" if f.ok else "PROBLEM", f.check, f.found] for f in findings]
+        _print_table(["", "check", "found"], rows)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@cli.command("demo")
+def demo_(context: typer.Context) -> None:
+    """Draw a labelled collection, hide most labels, and propose them again."""
+    with opened(context.obj) as workspace:
+        _run_job(workspace, JobKind.DEMO, None, {})
+        dataset_id = views.dataset_id(workspace, demo.NAME)
+        for kind in (JobKind.EMBED, JobKind.TRAIN, JobKind.PROPOSE):
+            out.print(_run_job(workspace, kind, dataset_id, {"trigger": "demo"}).message)
+    out.print("now open the tool (`make run`) and choose Review")
+
+
+def _run_for(workspace: Workspace, kind: JobKind, name: str, payload: JsonObject) -> JobView:
+    return _run_job(workspace, kind, views.dataset_id(workspace, name), payload)
+
+
+def _run_job(
+    workspace: Workspace, kind: JobKind, dataset_id: int | None, payload: JsonObject
+) -> JobView:
+    """Run a job in this process with a progress bar.
+
+    Raises:
+        ClslError: It failed.
+        JobCancelled: It was cancelled, here with Ctrl-C or from elsewhere.
+    """
+    with _bar() as progress:
+        work = worker.handlers(workspace)
+        job = workspace.jobs.run_here(kind, dataset_id, payload, work, progress)
+    if job.status is JobStatus.CANCELLED:
+        raise JobCancelled(f"{kind.value} was cancelled; what was finished is kept")
+    if job.status is not JobStatus.SUCCEEDED:
+        raise ClslError(job.error or f"{kind.value} did not finish")
+    return job
+
+
+class _bar:  # noqa: N801 - used like a function
+    """A progress bar on stderr, as a context manager that gives a progress callback."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        self._progress = Progress(
+            *columns, console=err, transient=True, disable=not err.is_terminal
+        )
+
+    def __enter__(self) -> Callable[[int, int, str], None]:
+        self._progress.start()
+        task = self._progress.add_task("", total=None)
+
+        def update(done: int, total: int, what: str) -> None:
+            self._progress.update(task, completed=done, total=total or None, description=what)
+
+        return update
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+
+def _print_report(report: ValidationReport) -> None:
+    counts = ", ".join(f"{count} {what}" for what, count in report.counts.items())
+    err.print(f"read: {counts or 'nothing'}")
+    for problem in report.problems[:SHOWN_PROBLEMS]:
+        err.print(f"{problem.severity.value}: {problem.where}: {problem.message}")
+    if len(report.problems) > SHOWN_PROBLEMS:
+        err.print(f"… and {len(report.problems) - SHOWN_PROBLEMS} more (`clsl validate --json`)")
+
+
+def _print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    table = Table(*columns, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    out.print(table)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))  # noqa: T201
+
+
+def _job_json(job: JobView) -> JsonObject:
+    return {
+        "id": job.id,
+        "kind": job.kind.value,
+        "dataset": job.dataset,
+        "status": job.status.value,
+        "done": job.done,
+        "total": job.total,
+        "message": job.message,
+        "error": job.error,
+        "attempts": job.attempts,
+        "created_at": job.created_at.isoformat(),
+    }
+
+
+def main() -> NoReturn:
+    """Run ``clsl``; a ClslError becomes one line on stderr and an exit code."""
+    try:
+        cli()
+    except ClslError as error:
+        err.print(f"clsl: {error}")
+        code = next(code for kind, code in EXIT_CODES if isinstance(error, kind))
+        if isinstance(error, FormatError) and error.report is not None:
+            _print_report(error.report)
+        raise SystemExit(code) from None
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    sys.path[:0] = [str(Path(__file__).parents[1])]
+    main()

@@ -1,0 +1,32 @@
+"""The frame around every page: navigation, and who is here."""
+
+import streamlit as st
+
+from app.context import ANNOTATOR_KEY
+
+st.set_page_config(page_title="CLSL annotation completion", page_icon="🏷️", layout="wide")
+
+page = st.navigation(
+    [
+        st.Page(
+            "pages/datasets.py", title="Datasets", icon=":material/photo_library:", default=True
+        ),
+        st.Page(
+            "pages/import_.py", title="Import", icon=":material/upload_file:", url_path="import"
+        ),
+        st.Page("pages/review.py", title="Review", icon=":material/rule:"),
+        st.Page("pages/models.py", title="Models", icon=":material/model_training:"),
+        st.Page("pages/export.py", title="Export", icon=":material/download:"),
+        st.Page("pages/jobs.py", title="Jobs", icon=":material/pending_actions:"),
+    ]
+)
+st.session_state.setdefault(ANNOTATOR_KEY, "")
+with st.sidebar:
+    st.text_input(
+        "Your name",
+        key=ANNOTATOR_KEY,
+        placeholder="who decides?",
+        max_chars=100,
+        help="Every verdict is stored with the name of the person who gave it.",
+    )
+page.run()

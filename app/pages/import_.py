@@ -1,0 +1,96 @@
+"""Bring an annotation file in: check it, see what it holds, then import."""
+
+import uuid
+from pathlib import Path
+from typing import Literal
+
+import streamlit as st
+
+from app.components.progress import live_jobs
+from app.context import DATASET_KEY, error_boundary, plain, report_table, workspace
+from app.services import ingest
+from app.services.jobs import JobKind
+from clsl_core.types import ValidationReport
+
+STAGED = "import-staged"
+REPORT = "import-report"
+
+
+def chosen_file() -> Path | None:
+    """The annotation file: uploaded, or on this machine."""
+    way = st.segmented_control(
+        "Where is the file?", ["Upload", "On this machine"], default="Upload", key="import-way"
+    )
+    if way == "On this machine":
+        text = st.text_input("Path of the COCO JSON file", key="import-path")
+        return Path(text).expanduser() if text.strip() else None
+    upload = st.file_uploader("COCO JSON file", type=["json"], key="import-upload")
+    if upload is None:
+        return None
+    staged = st.session_state.get(STAGED)
+    if staged is None or staged[0] != upload.file_id:
+        path = workspace().data_dir / "uploads" / f"{uuid.uuid4().hex}.json"
+        with path.open("wb") as file:
+            while chunk := upload.read(1 << 20):
+                file.write(chunk)
+        st.session_state[STAGED] = staged = (upload.file_id, path)
+    return Path(staged[1])
+
+
+def show_report(report: ValidationReport) -> None:
+    """What the file holds, and every problem of it."""
+    counts = ", ".join(f"{count:,} {what}" for what, count in report.counts.items())
+    if not report.ok:
+        st.error(f"This file cannot be imported: {len(report.errors)} problems must be mended.")
+    elif report.problems:
+        st.warning(f"Read {counts}. It can be imported; see what was noticed.")
+    else:
+        st.success(f"Read {counts}. Nothing to complain about.")
+    if report.problems:
+        report_table(report)
+
+
+def submit(request: ingest.ImportRequest) -> None:
+    """Hand the import to the worker, with the loop behind it."""
+    then = [JobKind.EMBED.value, JobKind.TRAIN.value, JobKind.PROPOSE.value]
+    payload = {**request.to_json(), "trigger": "import", "then": then}
+    workspace().jobs.submit(JobKind.IMPORT, None, payload)
+    st.session_state[DATASET_KEY] = request.name
+    st.switch_page("pages/datasets.py")
+
+
+with error_boundary():
+    st.title("Import a collection")
+    st.write(
+        "A COCO instances JSON and the folder with its pictures. Every record comes back "
+        "unchanged when you export."
+    )
+    live_jobs(key="import")
+    file = chosen_file()
+    folder = st.text_input("Folder of the pictures, on this machine", key="import-folder")
+    name = st.text_input("Name of the dataset", key="import-name", max_chars=100)
+    exhaustive = st.toggle(
+        "Everything in these pictures was annotated: what has no annotation is absent",
+        key="import-exhaustive",
+        help="Leave this off when labels may be missing. That is what the tool is for.",
+    )
+    check, go, _ = st.columns([1, 1, 3])
+    if check.button("Check the file", disabled=file is None, width="stretch") and file:
+        st.session_state[REPORT] = (file, ingest.validate(file))
+    ready = file is not None and bool(folder.strip()) and bool(name.strip())
+    if (
+        go.button("Import", type="primary", disabled=not ready, width="stretch", key="import-go")
+        and file
+    ):
+        report = ingest.validate(file)
+        st.session_state[REPORT] = (file, report)
+        root = ingest.check_image_root(folder.strip())
+        if report.ok:
+            absent: Literal["unknown", "negative"] = "negative" if exhaustive else "unknown"
+            checked = ingest.check_name(name)
+            submit(ingest.ImportRequest(str(file), str(root), checked, absent=absent))
+    if not ready:
+        st.caption(plain("Choose a file, name the folder and the dataset, then import."))
+    shown = st.session_state.get(REPORT)
+    if shown is not None and shown[0] == file:
+        show_report(shown[1])

@@ -1,0 +1,75 @@
+"""Where people spend their day: accept or reject what the model proposes."""
+
+import streamlit as st
+
+from app.components.plain_card import plain_card
+from app.components.progress import live_jobs
+from app.components.review import ReviewData, Strategy, review
+from app.context import annotator, current_dataset, error_boundary, plain, workspace
+from app.services import review as service
+from app.services import views
+from app.services.views import DatasetView
+
+QUEUES: dict[str, Strategy] = {
+    "Most likely first": "likely",
+    "Most uncertain first": "uncertain",
+    "Probably absent": "absent",
+    "Random sample": "random",
+}
+
+
+def choices(dataset: DatasetView) -> tuple[Strategy, int | None]:
+    """Which queue, which category: in the sidebar, out of the way."""
+    with st.sidebar:
+        queue = st.selectbox("Queue", list(QUEUES), key="review-queue")
+        counts = views.category_counts(workspace(), dataset.name)
+        names = {row.category_id: row.name for row in counts}
+        category = st.selectbox(
+            "Category",
+            [None, *names],
+            format_func=lambda id_: "All categories" if id_ is None else names[id_],
+            key=f"review-category-{dataset.id}",
+        )
+    return QUEUES[queue], category
+
+
+def draw(dataset: DatasetView) -> None:
+    """The card, or what is missing before there can be one."""
+    if not annotator():
+        st.info("Type your name into the sidebar: every verdict is stored with it.")
+        return
+    if dataset.serving_run is None:
+        st.info("There are no proposals yet. They appear here as soon as the first training ends.")
+        live_jobs(dataset.id, key="review")
+        st.page_link("pages/datasets.py", label="See where it stands")
+        return
+    strategy, category_id = choices(dataset)
+    grant = service.enter(workspace(), dataset.name, annotator())
+    with st.sidebar:
+        simple = st.toggle(
+            "Plain card",
+            key="review-plain",
+            help="Without scripts in the page: slower, but works in every browser.",
+        )
+    if simple:
+        plain_card(grant, strategy, category_id)
+        return
+    review(
+        ReviewData(
+            token=workspace().access.issue(grant),
+            dataset_id=dataset.id,
+            annotator=annotator(),
+            strategy=strategy,
+            category_id=category_id,
+        ),
+        key="review-card",
+    )
+
+
+with error_boundary():
+    dataset = current_dataset()
+    if dataset is None:
+        st.title("Review")
+        st.info(plain("There is no dataset yet. Start with Datasets."))
+    else:
+        draw(dataset)

@@ -1,0 +1,271 @@
+"""Embedding: every usable picture becomes patch tokens, kept shard by shard."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from app.services.jobs import JobContext
+from app.services.workspace import Workspace
+from clsl_core.errors import ImageError, TrainingError
+from clsl_core.types import JsonObject, Progress, no_progress
+from db.models import (
+    Dataset,
+    EmbeddingRun,
+    Image,
+    ImageStatus,
+    RunStatus,
+)
+from db.queries import datasets as dataset_queries
+from db.queries import runs
+from db.types import now
+
+if TYPE_CHECKING:
+    from clsl_core.backbone import Backbone
+    from clsl_core.features import FeatureStore, FeatureView
+
+SHARD_IMAGES = 256
+ENCODE_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    id: int
+    file_name: str
+    fingerprint: str | None
+
+
+def run_embed(workspace: Workspace, context: JobContext) -> JsonObject:
+    """Job handler of JobKind.EMBED."""
+    payload = context.job.payload
+    return embed(
+        workspace,
+        context.dataset_id,
+        payload.get("backbone"),
+        payload.get("pretrained"),
+        context.progress,
+    )
+
+
+def embed(
+    workspace: Workspace,
+    dataset_id: int,
+    backbone_name: str | None = None,
+    pretrained: str | None = None,
+    progress: Progress = no_progress,
+) -> JsonObject:
+    """Embed every image that has no features of this backbone yet.
+
+    Pictures that cannot be used are marked with their reason; the rest goes on.
+
+    Raises:
+        BackboneError: The backbone cannot be loaded.
+        TrainingError: No picture at all could be used.
+    """
+    from clsl_core.backbone import choose_backbone
+
+    progress(0, 1, "loading the backbone")
+    with workspace.database.write() as session:
+        dataset = session.get_one(Dataset, dataset_id)
+        if backbone_name is not None:
+            dataset.backbone, dataset.pretrained = backbone_name, pretrained
+        name, weights = dataset.backbone, dataset.pretrained
+        loader = workspace.images_of(dataset)
+        pictures = _pictures(session, dataset_id)
+    backbone, notice = choose_backbone(name, weights, workspace.settings.device)
+    run_id, store = _open_embedding_run(workspace, dataset_id, backbone, notice)
+    store.drop_damaged()
+
+    def load(picture: _Picture) -> Any:
+        try:
+            key = loader.fingerprint(picture.file_name)
+            if not store.missing([_feature_key(picture.id, key)]):
+                return key, None
+            return key, loader.load(picture.file_name)
+        except ImageError as error:
+            return error, None
+
+    done = 0
+    with ThreadPoolExecutor(max_workers=min(4, (os.cpu_count() or 1))) as pool:
+        for shard in _chunks(pictures, SHARD_IMAGES):
+            progress(done, len(pictures), f"embedding with {backbone.spec.name}")
+            outcome: dict[int, str | ImageError] = {}
+            shard_keys: list[str] = []
+            parts: list[Any] = []
+            for batch in _chunks(shard, ENCODE_BATCH):
+                loaded = list(zip(batch, pool.map(load, batch), strict=True))
+                outcome |= {picture.id: found for picture, (found, _) in loaded}
+                fresh = [(p, key, image) for p, (key, image) in loaded if image is not None]
+                if fresh:
+                    parts.append(backbone.encode_images([image for _, _, image in fresh]))
+                    shard_keys += [_feature_key(p.id, key) for p, key, _ in fresh]
+                done += len(batch)
+                progress(done, len(pictures), f"embedding with {backbone.spec.name}")
+            if shard_keys:
+                store.append(shard_keys, _concatenate(parts))
+            _note_pictures(workspace, outcome)
+    category_vectors(workspace, run_id, backbone)
+    return _finish_embedding(workspace, dataset_id, run_id, notice)
+
+
+def _pictures(session: Session, dataset_id: int) -> list[_Picture]:
+    query = select(Image.id, Image.file_name, Image.fingerprint)
+    rows = session.execute(query.where(Image.dataset_id == dataset_id).order_by(Image.position))
+    return [_Picture(*row) for row in rows]
+
+
+def _feature_key(image_id: int, fingerprint: str) -> str:
+    return f"{image_id}-{fingerprint}"
+
+
+def _chunks(items: Sequence[_Picture], size: int) -> Iterator[Sequence[_Picture]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _concatenate(parts: Sequence[Any]) -> Any:
+    from clsl_core.backbone import ImageFeatures
+
+    return ImageFeatures(
+        np.concatenate([part.tokens for part in parts]),
+        np.concatenate([part.pooled for part in parts]),
+    )
+
+
+def _note_pictures(workspace: Workspace, outcome: dict[int, str | ImageError]) -> None:
+    rows: list[JsonObject] = []
+    for image_id, found in outcome.items():
+        failed = isinstance(found, ImageError)
+        rows.append(
+            {
+                "id": image_id,
+                "status": ImageStatus.PROBLEM if failed else ImageStatus.OK,
+                "reason": found.reason if isinstance(found, ImageError) else None,
+                "problem": str(found) if failed else None,
+                "fingerprint": None if failed else found,
+            }
+        )
+    with workspace.database.write() as session:
+        session.execute(update(Image), rows)
+
+
+def _open_embedding_run(
+    workspace: Workspace, dataset_id: int, backbone: Backbone, notice: str | None
+) -> tuple[int, FeatureStore]:
+    from clsl_core.features import FeatureStore
+
+    spec = backbone.spec
+    folder = f"features/{dataset_id}/{spec.key}"
+    store = FeatureStore.open(workspace.data_dir / folder, spec)
+    with workspace.database.write() as session:
+        run = runs.embedding_run(session, dataset_id, spec.key)
+        if run is None:
+            run = EmbeddingRun(dataset_id=dataset_id, backbone_key=spec.key)
+            session.add(run)
+        run.spec, run.description, run.notice = spec.to_json(), spec.describe(), notice
+        run.directory, run.status = folder, RunStatus.RUNNING
+        session.flush()
+        return run.id, store
+
+
+def _finish_embedding(
+    workspace: Workspace, dataset_id: int, run_id: int, notice: str | None
+) -> JsonObject:
+    with workspace.database.write() as session:
+        counts = dataset_queries.image_status_counts(session, dataset_id)
+        usable, broken = counts.get(ImageStatus.OK, 0), counts.get(ImageStatus.PROBLEM, 0)
+        run = session.get_one(EmbeddingRun, run_id)
+        run.image_count, run.finished_at = usable, now()
+        run.status = RunStatus.READY if usable else RunStatus.FAILED
+        root = session.get_one(Dataset, dataset_id).image_root
+    if not usable:
+        raise TrainingError(
+            f"none of the {broken} pictures could be used; the first ones are listed with their "
+            f"reasons under Datasets. Is {root!r} the right image folder?"
+        )
+    message = f"{usable} images embedded" + (f", {broken} cannot be used" if broken else "")
+    return {"message": message, "images": usable, "problems": broken, "notice": notice}
+
+
+def category_vectors(
+    workspace: Workspace, run_id: int, backbone: Backbone | None = None
+) -> npt.NDArray[np.float32] | None:
+    """Text embeddings [C, E] of a dataset's categories; None without a text tower.
+
+    They are kept beside the features and made again when the categories change.
+    """
+    from clsl_core.backbone import load_backbone
+
+    with workspace.database.read() as session:
+        run = session.get_one(EmbeddingRun, run_id)
+        spec, folder = run.spec, workspace.data_dir / run.directory
+        names = [row.name for row in dataset_queries.categories(session, run.dataset_id)]
+    if not spec["has_text"]:
+        return None
+    digest = hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
+    path = folder / f"categories-{digest}.npy"
+    if path.exists():
+        vectors: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
+        return vectors
+    if backbone is None:
+        backbone = load_backbone(spec["name"], spec["pretrained"], workspace.settings.device)
+    encoded = backbone.encode_categories(names)
+    if encoded is not None:
+        save_array(path, encoded)
+    return encoded
+
+
+def usable_features(
+    workspace: Workspace, session: Session, embedding: EmbeddingRun
+) -> tuple[FeatureView, list[int]]:
+    """Features of every usable image, with the image ids in the same order."""
+    from clsl_core.backbone import BackboneSpec
+    from clsl_core.features import FeatureStore
+
+    store = FeatureStore.open(
+        workspace.data_dir / embedding.directory, BackboneSpec.from_json(embedding.spec)
+    )
+    keys = {
+        _feature_key(picture.id, picture.fingerprint): picture.id
+        for picture in _pictures(session, embedding.dataset_id)
+        if picture.fingerprint is not None
+    }
+    absent = set(store.missing(list(keys)))
+    present = {key: id_ for key, id_ in keys.items() if key not in absent}
+    return store.gather(list(present)), list(present.values())
+
+
+def embedding_in_use(session: Session, dataset: Dataset) -> EmbeddingRun:
+    """The embedding run that training reads.
+
+    Raises:
+        TrainingError: There is none yet.
+    """
+    run = runs.latest_embedding_run(session, dataset.id)
+    if run is None:
+        raise TrainingError(
+            f"the pictures of {dataset.name!r} are not embedded yet: run `clsl embed "
+            f"{dataset.name}` or press “Train now”, which does it first"
+        )
+    return run
+
+
+def save_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write a ``.npy`` file, whole or not at all."""
+    temporary = path.with_suffix(".partial")
+    with temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -1,0 +1,233 @@
+"""Taking completed annotations out: the source file comes back, our labels are added."""
+
+from __future__ import annotations
+
+import csv
+import json
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.services.jobs import JobContext
+from app.services.workspace import Workspace, find_dataset
+from clsl_core.errors import InputError
+from clsl_core.formats import get_format
+from clsl_core.formats.atomic import atomic_text
+from clsl_core.types import (
+    AnnotationRecord,
+    AnnotationSet,
+    CategoryRecord,
+    ImageRecord,
+    JsonObject,
+    LabelRecord,
+    LabelSource,
+    Progress,
+    SourceId,
+    no_progress,
+)
+from db.models import Annotation, Annotator, Category, Dataset, Decision, Image, Label, Proposal
+from db.queries import proposals, runs
+from db.queries.datasets import category_counts
+from db.types import now
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSummary:
+    """What an export contains."""
+
+    images: int
+    categories: int
+    annotations: int
+    labels_added: dict[str, int]
+    imported_present: int
+    model_run: int | None
+    exported_at: str
+
+    def to_json(self) -> JsonObject:
+        """As the file states it."""
+        return {
+            "labels_added": self.labels_added,
+            "labels_from_the_source_file": self.imported_present,
+            "proposals": 0,
+            "model_run": self.model_run,
+            "exported_at": self.exported_at,
+        }
+
+
+def preview(workspace: Workspace, dataset_name: str) -> ExportSummary:
+    """What an export would contain now.
+
+    Raises:
+        NotFoundError: There is no such dataset.
+    """
+    with workspace.database.read() as session:
+        dataset = find_dataset(session, dataset_name)
+        return _summary(session, dataset, list(_our_labels(session, dataset)))
+
+
+def export(
+    workspace: Workspace,
+    dataset_name: str,
+    output: Path,
+    format_name: str = "coco",
+    progress: Progress = no_progress,
+) -> ExportSummary:
+    """Write a dataset to a file: whole, or not at all.
+
+    Raises:
+        NotFoundError: There is no such dataset or format.
+        InputError: The file cannot be written there.
+    """
+    writer = get_format(format_name)
+    progress(0, 1, "reading the dataset")
+    with workspace.database.read() as session:
+        dataset = find_dataset(session, dataset_name)
+        content = _content(session, dataset)
+        ours = list(_our_labels(session, dataset))
+        summary = _summary(session, dataset, ours)
+    _check_output(output)
+    progress(0, 1, f"writing {output.name}")
+    writer.write(content, ours, output, summary=summary.to_json())
+    progress(1, 1, f"wrote {output.name}")
+    return summary
+
+
+def run_export(workspace: Workspace, context: JobContext) -> JsonObject:
+    """Job handler of JobKind.EXPORT: writes into the data directory's exports."""
+    payload = context.job.payload
+    name = str(context.job.dataset)
+    output = workspace.data_dir / "exports" / f"{uuid.uuid4().hex}.json"
+    summary = export(workspace, name, output, str(payload.get("format", "coco")), context.progress)
+    return {"message": "ready", "file": output.name, **summary.to_json()}
+
+
+def _check_output(output: Path) -> None:
+    if output.is_dir():
+        raise InputError(f"{str(output)!r} is a folder: name the file to write")
+    if not output.absolute().parent.is_dir():
+        raise InputError(f"the folder {str(output.absolute().parent)!r} does not exist: make it")
+
+
+def _content(session: Session, dataset: Dataset) -> AnnotationSet:
+    def source_ids(table: type[Image] | type[Category]) -> dict[int, SourceId]:
+        query = select(table.id, table.source_id).where(table.dataset_id == dataset.id)
+        return {id_: json.loads(source_id) for id_, source_id in session.execute(query)}
+
+    images, categories = source_ids(Image), source_ids(Category)
+    image_rows = session.scalars(
+        select(Image).where(Image.dataset_id == dataset.id).order_by(Image.position)
+    )
+    category_rows = session.scalars(
+        select(Category).where(Category.dataset_id == dataset.id).order_by(Category.position)
+    )
+    annotation_rows = session.execute(
+        select(Annotation.image_id, Annotation.category_id, Annotation.record)
+        .where(Annotation.dataset_id == dataset.id)
+        .order_by(Annotation.position)
+    )
+    return AnnotationSet(
+        format=dataset.format,
+        header=dataset.header,
+        images=[
+            ImageRecord(images[row.id], row.file_name, row.width, row.height, row.record)
+            for row in image_rows
+        ],
+        categories=[
+            CategoryRecord(categories[row.id], row.name, row.supercategory, row.record)
+            for row in category_rows
+        ],
+        annotations=[
+            AnnotationRecord(
+                record.get("id"),
+                images.get(image_id or 0),
+                categories.get(category_id or 0),
+                record,
+            )
+            for image_id, category_id, record in annotation_rows
+        ],
+        labels=[],
+    )
+
+
+def _our_labels(session: Session, dataset: Dataset) -> Iterator[LabelRecord]:
+    """The labels that people gave here, with their provenance."""
+    query = (
+        select(
+            Image.source_id,
+            Category.source_id,
+            Label.state,
+            Decision.created_at,
+            Annotator.name,
+            Proposal.model_run_id,
+            Proposal.score,
+        )
+        .join(Image, Image.id == Label.image_id)
+        .join(Category, Category.id == Label.category_id)
+        .join(Decision, Decision.id == Label.decision_id)
+        .join(Annotator, Annotator.id == Decision.annotator_id)
+        .outerjoin(Proposal, Proposal.id == Decision.proposal_id)
+        .where(Category.dataset_id == dataset.id, Label.source == LabelSource.HUMAN)
+        .order_by(Image.position, Category.position)
+    )
+    row: Any
+    for row in session.execute(query):
+        image_id, category_id, state, moment, annotator, run_id, score = row
+        yield LabelRecord(
+            image_id=json.loads(image_id),
+            category_id=json.loads(category_id),
+            state=state,
+            source=LabelSource.HUMAN.value,
+            model_run=None if run_id is None else str(run_id),
+            score=score,
+            annotator=annotator,
+            decided_at=moment.isoformat(),
+        )
+
+
+def _summary(session: Session, dataset: Dataset, ours: list[LabelRecord]) -> ExportSummary:
+    def count(table: type[Image] | type[Category] | type[Annotation]) -> int:
+        query = select(table.id).where(table.dataset_id == dataset.id)
+        return len(session.scalars(query).all())
+
+    run = runs.serving_run(session, dataset.id)
+    by_state = Counter(f"{label.source} {label.state.word}" for label in ours)
+    return ExportSummary(
+        images=count(Image),
+        categories=count(Category),
+        annotations=count(Annotation),
+        labels_added=dict(by_state),
+        imported_present=sum(c.imported_present for c in category_counts(session, dataset.id)),
+        model_run=run.id if run else None,
+        exported_at=now().isoformat(timespec="seconds"),
+    )
+
+
+def write_proposals(workspace: Workspace, dataset_name: str, output: Path) -> int:
+    """Write the open proposals as CSV, most likely first.
+
+    Returns:
+        How many rows were written.
+
+    Raises:
+        NotFoundError: There is no such dataset.
+        InputError: The file cannot be written there.
+    """
+    _check_output(output)
+    count = 0
+    with workspace.database.read() as session, atomic_text(output) as file:
+        dataset = find_dataset(session, dataset_name)
+        writer = csv.writer(file)
+        writer.writerow(["file_name", "category", "state", "score", "probability", "model_run"])
+        for file_name, category, state, score, probability, run in proposals.ranked(
+            session, dataset.id
+        ):
+            shown = "" if probability is None else f"{probability:.6f}"
+            writer.writerow([file_name, category, state.word, f"{score:.6f}", shown, run])
+            count += 1
+    return count

@@ -1,0 +1,390 @@
+"""Bringing an annotation file into the database: all of it, or nothing."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.orm import Session
+
+from app.services.jobs import JobContext
+from app.services.workspace import Workspace
+from clsl_core.errors import ImageError, InputError, NotFoundError
+from clsl_core.formats import get_format
+from clsl_core.images import LocalImages
+from clsl_core.types import (
+    AnnotationRecord,
+    AnnotationSet,
+    JsonObject,
+    LabelSource,
+    Progress,
+    SourceId,
+    ValidationReport,
+    no_progress,
+)
+from db.models import Annotation, Category, Dataset, Image, ImageStatus, Label
+from db.queries import datasets as queries
+
+BATCH = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """What to bring in.
+
+    Attributes:
+        file: The annotation file.
+        image_root: The folder that its file names are relative to.
+        name: The dataset; made when new, added to when it exists.
+        format: Name of the file's format.
+        absent: Whether a missing annotation means UNKNOWN or ABSENT.
+    """
+
+    file: str
+    image_root: str
+    name: str
+    format: str = "coco"
+    absent: Literal["unknown", "negative"] = "unknown"
+
+    def to_json(self) -> JsonObject:
+        """As a job's payload."""
+        return asdict(self)
+
+
+@dataclass(slots=True)
+class ImportResult:
+    """What an import did. ``added`` and ``updated`` count records by table."""
+
+    dataset_id: int
+    dataset: str
+    added: dict[str, int] = field(default_factory=dict)
+    updated: dict[str, int] = field(default_factory=dict)
+    kept_human: int = 0
+    problem_images: int = 0
+    warnings: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything in the database is different now."""
+        return any(self.added.values()) or any(self.updated.values())
+
+    @property
+    def message(self) -> str:
+        """One sentence for the person who asked."""
+        if not self.changed:
+            return f"nothing changed: {self.dataset!r} already holds everything in this file"
+        parts = [f"{count} {table}" for table, count in self.added.items() if count]
+        text = "added " + ", ".join(parts) if parts else "added nothing"
+        changes = [f"{count} {table}" for table, count in self.updated.items() if count]
+        return text + (f"; updated {', '.join(changes)}" if changes else "")
+
+
+def check_name(name: str) -> str:
+    """A dataset name as it is stored.
+
+    Raises:
+        InputError: Empty, too long, or with control characters.
+    """
+    name = name.strip()
+    if not name or len(name) > 100 or not name.isprintable():
+        raise InputError(
+            f"{name[:40]!r} cannot be a dataset name: use 1 to 100 printable characters"
+        )
+    return name
+
+
+def check_image_root(root: str) -> Path:
+    """The folder of the pictures, absolute.
+
+    Raises:
+        InputError: It is not a folder.
+    """
+    path = Path(root).expanduser().absolute()
+    if not path.is_dir():
+        raise InputError(f"the image folder {root!r} is not a folder: give the one that holds it")
+    return path
+
+
+def validate(file: Path, format_name: str = "coco") -> ValidationReport:
+    """Every problem of a file, without touching the database.
+
+    Raises:
+        NotFoundError: There is no such file.
+    """
+    if not file.exists():
+        raise NotFoundError(f"there is no file {str(file)!r}")
+    return get_format(format_name).validate(file)
+
+
+def import_file(
+    workspace: Workspace, request: ImportRequest, progress: Progress = no_progress
+) -> ImportResult:
+    """Read a file and bring it in within one transaction.
+
+    A second import adds what is new and updates what differs; it deletes nothing and leaves
+    what people decided alone.
+
+    Raises:
+        FormatError: The file cannot be used; the report lists every reason.
+        InputError: The name or the image folder cannot be used.
+    """
+    name, root = check_name(request.name), check_image_root(request.image_root)
+    source = get_format(request.format)
+    content, report = source.read(Path(request.file), absent=request.absent, progress=progress)
+    images = LocalImages(root, workspace.settings.max_pixels)
+    problems = dict(_missing_files(content, images, progress))
+    progress(0, 1, "writing to the database")
+    with workspace.database.write() as session:
+        dataset = _dataset(session, name, root, request, content, workspace)
+        result = ImportResult(dataset.id, name, warnings=report.by_code())
+        image_ids = _write_images(session, dataset.id, content, problems, result)
+        category_ids = _write_categories(session, dataset.id, content, result)
+        _write_annotations(session, dataset.id, content, (image_ids, category_ids), result)
+        _write_labels(session, content, (image_ids, category_ids), result)
+    return result
+
+
+def run_import(workspace: Workspace, context: JobContext) -> JsonObject:
+    """Job handler of JobKind.IMPORT. The one transaction makes running it again harmless."""
+    fields = {k: v for k, v in context.job.payload.items() if k in ImportRequest.__slots__}
+    result = import_file(workspace, ImportRequest(**fields), context.progress)
+    return {**asdict(result), "message": result.message, "changed": result.changed}
+
+
+def _missing_files(
+    content: AnnotationSet, images: LocalImages, progress: Progress
+) -> Iterator[tuple[SourceId, ImageError]]:
+    """Images whose file is not there or may not be reached; decoding comes with embedding."""
+    total = len(content.images)
+    for done, image in enumerate(content.images):
+        if done % 500 == 0:
+            progress(done, total, "looking for the pictures")
+        try:
+            images.fingerprint(image.file_name)
+        except ImageError as error:
+            yield image.source_id, error
+
+
+def _dataset(
+    session: Session,
+    name: str,
+    root: Path,
+    request: ImportRequest,
+    content: AnnotationSet,
+    workspace: Workspace,
+) -> Dataset:
+    dataset = queries.by_name(session, name)
+    if dataset is None:
+        dataset = Dataset(
+            name=name,
+            format=content.format,
+            image_root=str(root),
+            header=content.header,
+            absent=request.absent,
+            backbone=workspace.settings.backbone,
+            pretrained=workspace.settings.pretrained,
+            retrain_after=workspace.settings.retrain_after,
+        )
+        session.add(dataset)
+    else:
+        dataset.image_root = str(root)
+        dataset.header = {**dataset.header, **content.header}
+        dataset.absent = request.absent
+    session.flush()
+    return dataset
+
+
+def _key(source_id: SourceId) -> str:
+    return json.dumps(source_id)
+
+
+def _plain(text: str) -> str:
+    """Text that every database stores: lone surrogates and NUL become U+FFFD."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+def _write_images(
+    session: Session,
+    dataset_id: int,
+    content: AnnotationSet,
+    problems: dict[SourceId, ImageError],
+    result: ImportResult,
+) -> dict[str, int]:
+    old = {
+        row.source_id: row
+        for row in session.execute(
+            select(
+                Image.id, Image.source_id, Image.record, Image.status, Image.reason, Image.problem
+            ).where(Image.dataset_id == dataset_id)
+        )
+    }
+    new: list[JsonObject] = []
+    changed: list[JsonObject] = []
+    for image in content.images:
+        key, error = _key(image.source_id), problems.get(image.source_id)
+        row: JsonObject = {
+            "file_name": _plain(image.file_name),
+            "width": image.width,
+            "height": image.height,
+            "record": image.record,
+        }
+        found: JsonObject = {
+            "status": ImageStatus.PROBLEM if error else ImageStatus.UNCHECKED,
+            "reason": error.reason if error else None,
+            "problem": _plain(str(error)) if error else None,
+        }
+        before = old.get(key)
+        if before is None:
+            position = len(old) + len(new)
+            row |= {"dataset_id": dataset_id, "source_id": key, "position": position}
+            new.append(row | found)
+        elif not _same(before.record, image.record):
+            changed.append({"id": before.id, **row, **found, "fingerprint": None})
+        elif _reachable(before.reason) != _reachable(found["reason"]):
+            changed.append({"id": before.id, **found})
+    _insert(session, Image, new)
+    _update(session, Image, changed)
+    result.added["images"], result.updated["images"] = len(new), len(changed)
+    result.problem_images = len(problems)
+    query = select(Image.source_id, Image.id).where(Image.dataset_id == dataset_id)
+    return {key: id_ for key, id_ in session.execute(query)}
+
+
+def _reachable(reason: str | None) -> bool:
+    """Whether looking for the file (not decoding it) would have succeeded."""
+    return reason not in ("missing", "unsafe-path")
+
+
+def _write_categories(
+    session: Session, dataset_id: int, content: AnnotationSet, result: ImportResult
+) -> dict[str, int]:
+    old = {row.source_id: row for row in queries.categories(session, dataset_id)}
+    new: list[JsonObject] = []
+    changed: list[JsonObject] = []
+    for category in content.categories:
+        key = _key(category.source_id)
+        row: JsonObject = {
+            "name": _plain(category.name),
+            "supercategory": _plain(category.supercategory) if category.supercategory else None,
+            "record": category.record,
+        }
+        before = old.get(key)
+        if before is None:
+            position = len(old) + len(new)
+            new.append(row | {"dataset_id": dataset_id, "source_id": key, "position": position})
+        elif not _same(before.record, category.record):
+            changed.append({"id": before.id, **row})
+    _insert(session, Category, new)
+    _update(session, Category, changed)
+    result.added["categories"], result.updated["categories"] = len(new), len(changed)
+    query = select(Category.source_id, Category.id).where(Category.dataset_id == dataset_id)
+    return {key: id_ for key, id_ in session.execute(query)}
+
+
+def _annotation_keys(records: Iterable[JsonObject]) -> Iterator[tuple[str, int]]:
+    """A key for each record: its id, or its content where it has none; repeats are numbered."""
+    seen: Counter[str] = Counter()
+    for record in records:
+        key = json.dumps(record.get("id", record), sort_keys=True)
+        yield key, seen[key]
+        seen[key] += 1
+
+
+def _write_annotations(
+    session: Session,
+    dataset_id: int,
+    content: AnnotationSet,
+    ids: tuple[dict[str, int], dict[str, int]],
+    result: ImportResult,
+) -> None:
+    query = select(Annotation.id, Annotation.record).where(Annotation.dataset_id == dataset_id)
+    stored = session.execute(query.order_by(Annotation.position)).all()
+    old = dict(zip(_annotation_keys(row.record for row in stored), stored, strict=True))
+    new: list[JsonObject] = []
+    changed: list[JsonObject] = []
+    keys = _annotation_keys(annotation.record for annotation in content.annotations)
+    for key, annotation in zip(keys, content.annotations, strict=True):
+        row = _annotation_row(annotation, ids)
+        before = old.get(key)
+        if before is None:
+            position = len(old) + len(new)
+            new.append(row | {"dataset_id": dataset_id, "position": position})
+        elif not _same(before.record, annotation.record):
+            changed.append({"id": before.id, **row})
+    _insert(session, Annotation, new)
+    _update(session, Annotation, changed)
+    result.added["annotations"], result.updated["annotations"] = len(new), len(changed)
+
+
+def _annotation_row(
+    annotation: AnnotationRecord, ids: tuple[dict[str, int], dict[str, int]]
+) -> JsonObject:
+    image_id, category_id = annotation.image_id, annotation.category_id
+    return {
+        "image_id": None if image_id is None else ids[0].get(_key(image_id)),
+        "category_id": None if category_id is None else ids[1].get(_key(category_id)),
+        "record": annotation.record,
+    }
+
+
+def _write_labels(
+    session: Session,
+    content: AnnotationSet,
+    ids: tuple[dict[str, int], dict[str, int]],
+    result: ImportResult,
+) -> None:
+    """Labels of the file; what a person decided here is kept."""
+    query = select(Label.image_id, Label.category_id, Label.state, Label.source).where(
+        Label.category_id.in_(list(ids[1].values()))
+    )
+    old = {(row.image_id, row.category_id): row for row in session.execute(query)}
+    new: list[JsonObject] = []
+    changed: list[JsonObject] = []
+    for label in content.labels:
+        pair = (ids[0][_key(label.image_id)], ids[1][_key(label.category_id)])
+        source = LabelSource.HUMAN if label.source == LabelSource.HUMAN else LabelSource.IMPORT
+        provenance = {
+            key: value
+            for key in ("source", "model_run", "score", "annotator", "decided_at")
+            if (value := getattr(label, key)) not in (None, str(LabelSource.IMPORT))
+        }
+        row: JsonObject = {
+            "image_id": pair[0],
+            "category_id": pair[1],
+            "state": label.state,
+            "source": source,
+        }
+        before = old.get(pair)
+        if before is None:
+            new.append(row | {"provenance": provenance or None})
+        elif before.state != label.state and before.source is LabelSource.HUMAN:
+            result.kept_human += 1
+        elif before.state != label.state:
+            changed.append(row)
+    _insert(session, Label, new)
+    _update(session, Label, changed)
+    result.added["labels"], result.updated["labels"] = len(new), len(changed)
+
+
+def _same(one: JsonObject, other: JsonObject) -> bool:
+    """Whether two records are equal, key order included."""
+    return json.dumps(one) == json.dumps(other)
+
+
+def _insert(session: Session, table: type[Any], rows: Sequence[JsonObject]) -> None:
+    for start in range(0, len(rows), BATCH):
+        session.execute(insert(table), rows[start : start + BATCH])
+
+
+def _update(session: Session, table: type[Any], rows: Sequence[JsonObject]) -> None:
+    """By primary key; rows with different columns are sent apart."""
+    by_columns: dict[tuple[str, ...], list[JsonObject]] = {}
+    for row in rows:
+        by_columns.setdefault(tuple(row), []).append(row)
+    for group in by_columns.values():
+        session.execute(update(table), group)

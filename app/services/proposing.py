@@ -1,0 +1,114 @@
+"""Proposing: the newest model run's thoughts become a queue for people.
+
+They become visible in one transaction at the very end, so a killed job leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sqlalchemy import insert
+
+from app.services.embedding import save_array, usable_features
+from app.services.jobs import JobContext
+from app.services.workspace import Workspace
+from clsl_core.errors import TrainingError
+from clsl_core.types import JsonObject, LabelMatrix, LabelState, Progress, no_progress
+from db.models import (
+    Dataset,
+    EmbeddingRun,
+    ModelRun,
+    Proposal,
+)
+from db.queries import datasets as dataset_queries
+from db.queries import labels, runs
+
+if TYPE_CHECKING:
+    from clsl_core.predict import Scores
+
+PROPOSAL_BATCH = 5_000
+SEED = 0
+
+
+def run_propose(workspace: Workspace, context: JobContext) -> JsonObject:
+    """Job handler of JobKind.PROPOSE."""
+    return propose(workspace, context.dataset_id, context.progress)
+
+
+def propose(workspace: Workspace, dataset_id: int, progress: Progress = no_progress) -> JsonObject:
+    """Let the newest model run propose, then switch people over to it in one transaction.
+
+    Raises:
+        TrainingError: No model run has finished yet.
+    """
+    from clsl_core.predict import Recovery
+    from clsl_core.propose import ProposeConfig
+    from clsl_core.propose import propose as make_proposals
+
+    progress(0, 1, "loading the model")
+    with workspace.database.read() as session:
+        dataset = session.get_one(Dataset, dataset_id)
+        run = runs.latest_ready_run(session, dataset_id)
+        if run is None or run.directory is None:
+            raise TrainingError(
+                f"{dataset.name!r} has no trained model yet: run `clsl train {dataset.name}` first"
+            )
+        embedding = session.get_one(EmbeddingRun, run.embedding_run_id)
+        features, image_ids = usable_features(workspace, session, embedding)
+        category_ids = [row.id for row in dataset_queries.categories(session, dataset_id)]
+        known = LabelMatrix.from_triples(
+            image_ids, category_ids, labels.triples(session, dataset_id)
+        )
+        run_id, folder = run.id, workspace.data_dir / run.directory
+    scores: Scores = Recovery.load(folder / "model").predict(features, progress)
+    made = make_proposals(scores, known.values, ProposeConfig(), SEED)
+    save_array(folder / "heatmaps.npy", made.heatmaps)
+    rows = [
+        {
+            "model_run_id": run_id,
+            "image_id": image_ids[row],
+            "category_id": category_ids[column],
+            "state": LabelState(int(state)),
+            "score": float(score),
+            "probability": None if np.isnan(probability) else float(probability),
+            "control": bool(control),
+            "heatmap_row": index,
+        }
+        for index, (row, column, state, score, probability, control) in enumerate(
+            zip(
+                made.rows,
+                made.columns,
+                made.states,
+                made.scores,
+                made.probabilities,
+                made.control,
+                strict=True,
+            )
+        )
+    ]
+    _write_proposals(workspace, run_id, rows, progress)
+    return {"message": f"{len(rows)} proposals", "proposals": len(rows), "model_run": run_id}
+
+
+def _write_proposals(
+    workspace: Workspace, run_id: int, rows: Sequence[JsonObject], progress: Progress
+) -> None:
+    with workspace.database.write() as session:
+        run = session.get_one(ModelRun, run_id)
+        if run.serving:  # proposing again with the same run: take it from the screen first
+            run.serving = False
+        runs.delete_proposals(session, run_id)
+    for done in range(0, len(rows), PROPOSAL_BATCH):
+        progress(done, len(rows), "storing proposals")
+        with workspace.database.write() as session:
+            session.execute(insert(Proposal), rows[done : done + PROPOSAL_BATCH])
+    with workspace.database.write() as session:
+        runs.serve(session, session.get_one(ModelRun, run_id))
+    while True:
+        with workspace.database.write() as session:
+            run = session.get_one(ModelRun, run_id)
+            if not runs.delete_open_proposals_of_others(session, run, PROPOSAL_BATCH):
+                break
+    progress(len(rows), len(rows), "proposals are ready")

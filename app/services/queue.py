@@ -1,0 +1,88 @@
+"""The bell: it carries a job's id to a worker and nothing else.
+
+Losing a message is harmless: the job table is the truth, and a sweep rings again for every job
+that waits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from huey import Huey, PostgresHuey, RedisHuey, SqliteHuey
+from huey.registry import Message
+from huey.serializer import Serializer
+
+from clsl_core.errors import InputError
+
+
+class JobQueue(Protocol):
+    """Tells a worker, somewhere, that a job waits."""
+
+    def ring(self, job_id: int) -> None:
+        """Announce a job."""
+
+
+class SilentQueue:
+    """The fake: remembers what was rung, runs nothing."""
+
+    def __init__(self) -> None:
+        self.rung: list[int] = []
+
+    def ring(self, job_id: int) -> None:
+        """Remember the id."""
+        self.rung.append(job_id)
+
+
+class JsonSerializer(Serializer):  # type: ignore[misc]
+    """Messages as JSON, so that nothing in the queue's file is ever unpickled."""
+
+    def _serialize(self, data: Any) -> bytes:
+        fields = data._asdict() if isinstance(data, Message) else {"value": data}
+        return json.dumps(fields).encode()
+
+    def _deserialize(self, data: bytes) -> Any:
+        fields = json.loads(data)
+        return fields["value"] if "value" in fields else Message(**fields)
+
+
+class HueyQueue:
+    """Rings over huey. The worker gives ``handle``; everybody else only rings."""
+
+    def __init__(self, huey: Huey, handle: Callable[[int], None] | None = None) -> None:
+        self.huey = huey
+
+        # huey finds a message's function by this one's module and name, on both sides alike.
+        def run_job(job_id: int) -> None:
+            (handle or _nobody_handles)(job_id)
+
+        self._task = huey.task()(run_job)
+
+    def ring(self, job_id: int) -> None:
+        """Put the id into the queue."""
+        self._task(job_id)
+
+
+def _nobody_handles(job_id: int) -> None:
+    raise RuntimeError(f"job {job_id} was handed to a process that runs no jobs")
+
+
+def connect_queue(url: str | None, data_dir: Path) -> Huey:
+    """The queue's storage: a SQLite file by default, else Redis or PostgreSQL.
+
+    Raises:
+        InputError: The URL names another kind of server.
+    """
+    common: dict[str, Any] = {"results": False, "serializer": JsonSerializer()}
+    if url is None:
+        return SqliteHuey("clsl", filename=str(data_dir / "queue.db"), **common)
+    if url.startswith(("redis://", "rediss://")):
+        return RedisHuey("clsl", url=url, **common)
+    if url.startswith("postgresql://"):
+        return PostgresHuey("clsl", dsn=url, **common)
+    raise InputError(
+        f"the queue URL {url!r} begins with neither redis:// nor postgresql://: "
+        "correct CLSL_QUEUE_URL, or leave it out to use a file in the data directory"
+    )

@@ -1,0 +1,46 @@
+"""What can be set from outside: argument, then environment (``CLSL_…``), then default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from platformdirs import user_data_path
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Settings of one workspace. Made at the edge, passed down, never imported."""
+
+    model_config = SettingsConfigDict(env_prefix="CLSL_", frozen=True, extra="forbid")
+
+    data_dir: Path = Field(
+        default_factory=lambda: user_data_path("clsl", appauthor=False),
+        description="Where the database, features, checkpoints and thumbnails live.",
+    )
+    database_url: str | None = Field(
+        default=None, description="SQLAlchemy URL; default: SQLite in the data directory."
+    )
+    queue_url: str | None = Field(
+        default=None, description="redis:// or postgresql:// URL; default: SQLite beside it."
+    )
+    backbone: str = Field(default="auto", description="auto, builtin, or any open_clip model name.")
+    pretrained: str | None = Field(
+        default=None, description="open_clip hub tag, or path of a local checkpoint."
+    )
+    device: str | None = Field(default=None, description="cpu, cuda, …; default: what is there.")
+    retrain_after: int = Field(
+        default=50, ge=0, description="Decisions that start a retraining; 0 turns it off."
+    )
+    max_pixels: int = Field(
+        default=100_000_000, gt=0, description="Larger pictures are refused undecoded."
+    )
+    worker: bool = Field(default=True, description="Whether the app starts a worker.")
+    token_seconds: int = Field(
+        default=3600, gt=0, description="How long a review page's key to the routes is valid."
+    )
+
+    @property
+    def effective_database_url(self) -> str:
+        """The URL in use."""
+        return self.database_url or f"sqlite:///{self.data_dir / 'clsl.db'}"

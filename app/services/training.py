@@ -1,0 +1,164 @@
+"""Training: the recovery model learns from all that is known now."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from app.services.embedding import category_vectors, embedding_in_use, usable_features
+from app.services.jobs import JobContext
+from app.services.workspace import Workspace
+from clsl_core.errors import ClslError
+from clsl_core.types import JsonObject, LabelMatrix, LabelState, Progress, no_progress
+from db.models import (
+    Dataset,
+    ModelRun,
+    RunStatus,
+)
+from db.queries import datasets as dataset_queries
+from db.queries import decisions, labels, runs
+from db.types import now
+
+if TYPE_CHECKING:
+    from clsl_core.features import FeatureView
+    from clsl_core.predict import Recovery
+
+SEED = 0
+
+
+def code_version() -> str:
+    """The version of this program that a model run notes down."""
+    try:
+        return version("clsl")
+    except PackageNotFoundError:
+        return "source"
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """What a training learns from, read in one transaction."""
+
+    matrix: LabelMatrix
+    features: FeatureView
+    run_id: int
+    embedding_run_id: int
+    parent_directory: str | None
+
+
+def run_train(workspace: Workspace, context: JobContext) -> JsonObject:
+    """Job handler of JobKind.TRAIN."""
+    payload = context.job.payload
+    return train(
+        workspace,
+        context.dataset_id,
+        str(payload.get("trigger", "by hand")),
+        context.job.id,
+        context.progress,
+    )
+
+
+def train(
+    workspace: Workspace,
+    dataset_id: int,
+    trigger: str = "by hand",
+    job_id: int | None = None,
+    progress: Progress = no_progress,
+) -> JsonObject:
+    """Fit the recovery model to all that is known now.
+
+    Raises:
+        TrainingError: The dataset is not embedded, or nothing is known and nothing can be
+            guessed from category names.
+    """
+    from clsl_core.predict import Recovery
+    from clsl_core.train import TrainConfig, fit
+
+    progress(0, 1, "reading labels and features")
+    config = TrainConfig(seed=SEED)
+    snapshot = _begin_training(workspace, dataset_id, trigger, job_id, config)
+    folder = workspace.data_dir / _run_folder(dataset_id, snapshot.run_id)
+    parent = snapshot.parent_directory
+    try:
+        vectors = category_vectors(workspace, snapshot.embedding_run_id)
+        recovery = fit(
+            snapshot.features,
+            snapshot.matrix.values,
+            category_vectors=vectors,
+            text=vectors is not None,
+            config=config,
+            progress=progress,
+            resume_dir=folder / "resume",
+            warm_start=Recovery.load(workspace.data_dir / parent) if parent else None,
+            device=workspace.settings.device,
+        )
+        checksum = recovery.save(folder / "model")
+    except ClslError as error:
+        _fail_run(workspace, snapshot.run_id, str(error))
+        raise
+    _finish_training(workspace, dataset_id, snapshot.run_id, recovery, checksum)
+    shutil.rmtree(folder / "resume", ignore_errors=True)
+    return {"message": f"model run {snapshot.run_id} trained", "model_run": snapshot.run_id}
+
+
+def _run_folder(dataset_id: int, run_id: int) -> str:
+    return f"runs/{dataset_id}/{run_id}"
+
+
+def _begin_training(
+    workspace: Workspace, dataset_id: int, trigger: str, job_id: int | None, config: Any
+) -> _Snapshot:
+    with workspace.database.write() as session:
+        dataset = session.get_one(Dataset, dataset_id)
+        embedding = embedding_in_use(session, dataset)
+        features, image_ids = usable_features(workspace, session, embedding)
+        category_ids = [row.id for row in dataset_queries.categories(session, dataset_id)]
+        matrix = LabelMatrix.from_triples(
+            image_ids, category_ids, labels.triples(session, dataset_id)
+        )
+        seen, last = (
+            runs.last_decision_seen(session, dataset_id),
+            decisions.last_id(session, dataset_id),
+        )
+        parent = runs.latest_ready_run(session, dataset_id)
+        if parent is not None and parent.embedding_run_id != embedding.id:
+            parent = None
+        run = None if job_id is None else runs.run_of_job(session, job_id)
+        if run is None:
+            run = ModelRun(
+                dataset_id=dataset_id,
+                job_id=job_id,
+                trigger=trigger,
+                new_decisions=decisions.count_after(session, dataset_id, seen),
+                seed=config.seed,
+                code_version=code_version(),
+                config=config.to_json(),
+            )
+            session.add(run)
+        run.embedding_run_id = embedding.id
+        run.parent_id = parent.id if parent else None
+        run.status, run.error = RunStatus.RUNNING, None
+        run.last_decision_id = last
+        run.known_present = int((matrix.values == LabelState.PRESENT).sum())
+        run.known_absent = int((matrix.values == LabelState.ABSENT).sum())
+        session.flush()
+        parent_directory = f"{parent.directory}/model" if parent and parent.directory else None
+        return _Snapshot(matrix, features, run.id, embedding.id, parent_directory)
+
+
+def _finish_training(
+    workspace: Workspace, dataset_id: int, run_id: int, recovery: Recovery, checksum: str
+) -> None:
+    with workspace.database.write() as session:
+        run = session.get_one(ModelRun, run_id)
+        run.status, run.finished_at = RunStatus.READY, now()
+        run.directory, run.checksum = _run_folder(dataset_id, run_id), checksum
+        run.metrics, run.curves = recovery.metrics, recovery.curves
+        run.device = str(recovery.metrics.get("device", "cpu"))
+
+
+def _fail_run(workspace: Workspace, run_id: int, message: str) -> None:
+    with workspace.database.write() as session:
+        run = session.get_one(ModelRun, run_id)
+        run.status, run.error, run.finished_at = RunStatus.FAILED, message, now()

@@ -1,0 +1,201 @@
+"""What pages and the command line show: frozen dataclasses, and the reads that fill them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.services.workspace import Workspace, find_dataset
+from clsl_core.types import JsonObject, LabelState
+from db.models import Dataset, ImageStatus, ModelRun
+from db.queries import datasets, decisions, labels, proposals, runs
+from db.queries.datasets import CategoryCounts
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetView:
+    """One dataset at a glance."""
+
+    id: int
+    name: str
+    format: str
+    image_root: str
+    absent: str
+    images: int
+    problem_images: int
+    categories: int
+    present: int
+    absent_labels: int
+    retrain_after: int
+    decisions_since_training: int
+    backbone: str | None
+    backbone_notice: str | None
+    embedded: int
+    serving_run: int | None
+    open_proposals: int
+    created_at: datetime
+
+    @property
+    def pairs(self) -> int:
+        """Image × category pairs in all."""
+        return self.images * self.categories
+
+    @property
+    def unknown(self) -> int:
+        """Pairs that nothing is known of."""
+        return self.pairs - self.present - self.absent_labels
+
+    @property
+    def known_share(self) -> float:
+        """Share of pairs with a known label, in [0, 1]."""
+        return 1.0 - self.unknown / self.pairs if self.pairs else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemImage:
+    """A picture that cannot be used, and why."""
+
+    id: int
+    file_name: str
+    reason: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRunView:
+    """One training with what came of it."""
+
+    id: int
+    status: str
+    serving: bool
+    trigger: str
+    new_decisions: int
+    known_present: int
+    known_absent: int
+    backbone: str
+    device: str | None
+    seed: int
+    code_version: str
+    metrics: JsonObject
+    curves: list[dict[str, Any]]
+    config: JsonObject
+    error: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took."""
+        if self.finished_at is None:
+            return None
+        return (self.finished_at - self.created_at).total_seconds()
+
+
+def all_datasets(workspace: Workspace) -> list[DatasetView]:
+    """Every dataset, newest first."""
+    with workspace.database.read() as session:
+        return [_view(session, dataset) for dataset in datasets.all_datasets(session)]
+
+
+def dataset(workspace: Workspace, name: str) -> DatasetView:
+    """One dataset.
+
+    Raises:
+        NotFoundError: There is none of that name.
+    """
+    with workspace.database.read() as session:
+        return _view(session, find_dataset(session, name))
+
+
+def dataset_id(workspace: Workspace, name: str) -> int:
+    """The id of a dataset.
+
+    Raises:
+        NotFoundError: There is none of that name.
+    """
+    with workspace.database.read() as session:
+        return find_dataset(session, name).id
+
+
+def _view(session: Session, row: Dataset) -> DatasetView:
+    status = datasets.image_status_counts(session, row.id)
+    states = labels.counts_by_state(session, row.id)
+    embedding = runs.latest_embedding_run(session, row.id)
+    serving = runs.serving_run(session, row.id)
+    seen = runs.last_decision_seen(session, row.id)
+    return DatasetView(
+        id=row.id,
+        name=row.name,
+        format=row.format,
+        image_root=row.image_root,
+        absent=row.absent,
+        images=sum(status.values()),
+        problem_images=status.get(ImageStatus.PROBLEM, 0),
+        categories=len(datasets.categories(session, row.id)),
+        present=states.get(LabelState.PRESENT, 0),
+        absent_labels=states.get(LabelState.ABSENT, 0),
+        retrain_after=row.retrain_after,
+        decisions_since_training=decisions.count_after(session, row.id, seen),
+        backbone=embedding.description if embedding else None,
+        backbone_notice=embedding.notice if embedding else None,
+        embedded=embedding.image_count if embedding else 0,
+        serving_run=serving.id if serving else None,
+        open_proposals=(
+            proposals.count_open(session, serving.id, "likely", None) if serving else 0
+        ),
+        created_at=row.created_at,
+    )
+
+
+def problem_images(workspace: Workspace, name: str, limit: int = 200) -> list[ProblemImage]:
+    """The pictures that cannot be used, in source order."""
+    with workspace.database.read() as session:
+        found = datasets.problem_images(session, find_dataset(session, name).id, limit)
+        return [
+            ProblemImage(row.id, row.file_name, row.reason or "unreadable", row.problem or "")
+            for row in found
+        ]
+
+
+def category_counts(workspace: Workspace, name: str) -> list[CategoryCounts]:
+    """Known labels by category, in source order."""
+    with workspace.database.read() as session:
+        return datasets.category_counts(session, find_dataset(session, name).id)
+
+
+def model_runs(workspace: Workspace, name: str) -> list[ModelRunView]:
+    """Every training of a dataset, newest first."""
+    with workspace.database.read() as session:
+        found = runs.model_runs(session, find_dataset(session, name).id)
+        return [_run_view(session, run) for run in found]
+
+
+def _run_view(session: Session, run: ModelRun) -> ModelRunView:
+    return ModelRunView(
+        id=run.id,
+        status=run.status.value,
+        serving=run.serving,
+        trigger=run.trigger,
+        new_decisions=run.new_decisions,
+        known_present=run.known_present,
+        known_absent=run.known_absent,
+        backbone=runs.backbone_name(session, run),
+        device=run.device,
+        seed=run.seed,
+        code_version=run.code_version,
+        metrics=run.metrics,
+        curves=run.curves,
+        config=run.config,
+        error=run.error,
+        created_at=run.created_at,
+        finished_at=run.finished_at,
+    )
+
+
+def set_retrain_after(workspace: Workspace, name: str, decisions_needed: int) -> None:
+    """Change after how many decisions a dataset retrains by itself; 0 turns it off."""
+    with workspace.database.write() as session:
+        find_dataset(session, name).retrain_after = max(0, decisions_needed)

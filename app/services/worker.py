@@ -1,0 +1,180 @@
+"""The worker: one process for each data directory that runs the jobs, and its keeper."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+from filelock import FileLock, Timeout
+from huey.consumer import Consumer
+
+from app.services import demo, embedding, exchange, ingest, proposing, training
+from app.services.jobs import Handler, Jobs, new_owner
+from app.services.queue import HueyQueue, connect_queue
+from app.services.settings import Settings
+from app.services.workspace import Workspace
+from clsl_core.errors import ConflictError
+from db.models import JobKind
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 60.0
+LOCK_NAME = "worker.lock"
+
+
+def handlers(workspace: Workspace) -> Mapping[JobKind, Handler]:
+    """What does the work for each kind of job."""
+    return {
+        JobKind.IMPORT: partial(ingest.run_import, workspace),
+        JobKind.EMBED: partial(embedding.run_embed, workspace),
+        JobKind.TRAIN: partial(training.run_train, workspace),
+        JobKind.PROPOSE: partial(proposing.run_propose, workspace),
+        JobKind.EXPORT: partial(exchange.run_export, workspace),
+        JobKind.DEMO: partial(demo.run_demo, workspace),
+    }
+
+
+def run_worker(settings: Settings, *, exit_with_parent: bool = False) -> None:
+    """Run jobs until told to stop (SIGTERM or Ctrl-C).
+
+    A running job is not waited for: it goes back to the queue and continues at the next start.
+
+    Raises:
+        ConflictError: Another worker serves this data directory.
+    """
+    workspace = Workspace.open(settings)
+    with _only_one(workspace):
+        owner = new_owner("worker")
+        work = handlers(workspace)
+        jobs = workspace.jobs
+        huey = connect_queue(settings.queue_url, settings.data_dir)
+        HueyQueue(huey, lambda job_id: _run(jobs, job_id, owner, work))
+        # The lock is ours, so every other worker of this directory is gone.
+        interrupted = jobs.sweep(dead_owner_prefix="worker:")
+        log.info("worker %s started; %d interrupted jobs go on", owner, interrupted)
+        consumer = Consumer(
+            huey, workers=1, periodic=False, initial_delay=0.1, max_delay=0.5, backoff=1.15
+        )
+        over = threading.Event()
+        consumer.start()
+        threading.Thread(target=_sweep_forever, args=(jobs, over), daemon=True).start()
+        _wait(over, os.getppid() if exit_with_parent else None)
+        over.set()
+        log.info("worker %s stops", owner)
+        logging.shutdown()
+        # The consumer's thread may be in the middle of a job that goes on at the next start.
+        os._exit(0)
+
+
+def _run(jobs: Jobs, job_id: int, owner: str, work: Mapping[JobKind, Handler]) -> None:
+    jobs.run(job_id, owner, work)
+
+
+def _wait(over: threading.Event, parent: int | None) -> None:
+    """Return when a signal came or the parent process is gone."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        over.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    while not over.wait(0.5):
+        if parent is not None and os.getppid() != parent:
+            return
+
+
+def _sweep_forever(jobs: Jobs, over: threading.Event) -> None:
+    while not over.wait(SWEEP_SECONDS):
+        try:
+            jobs.sweep()
+        except Exception:
+            log.exception("sweep failed; the next one is in %d s", SWEEP_SECONDS)
+
+
+@contextmanager
+def _only_one(workspace: Workspace) -> Iterator[None]:
+    lock = FileLock(workspace.data_dir / LOCK_NAME)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ConflictError(
+            f"another worker already serves {str(workspace.data_dir)!r}: one is enough"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_running(settings: Settings) -> bool:
+    """Whether a worker serves this data directory now."""
+    lock = FileLock(settings.data_dir / LOCK_NAME)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+class WorkerKeeper:
+    """Keeps a worker process alive beside the app, and takes it along when the app ends.
+
+    Where a worker was started by hand, the keeper waits and takes its place when it ends.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._over = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._keep, name="worker-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin to keep."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the worker; a job it was at goes on at the next start."""
+        self._over.set()
+        if self._process is not None:
+            self._process.terminate()
+        self._thread.join(timeout=10)
+
+    def _keep(self) -> None:
+        pause = 1.0
+        while not self._over.is_set():
+            if is_running(self._settings):
+                self._over.wait(2.0)
+                continue
+            began = time.monotonic()
+            self._process = self._spawn()
+            if self._over.is_set():
+                self._process.terminate()
+            code = self._process.wait()
+            if self._over.is_set():
+                return
+            pause = 1.0 if time.monotonic() - began > 30 else min(pause * 2, 30.0)
+            log.warning("the worker ended with code %s; a new one starts in %.0f s", code, pause)
+            self._over.wait(pause)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "app.cli", "worker", "--exit-with-parent"]
+        root = str(Path(__file__).parents[2])
+        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        environment = os.environ | {"PYTHONPATH": path}
+        environment |= {
+            f"CLSL_{name.upper()}": str(value)
+            for name, value in self._settings.model_dump().items()
+            if value is not None
+        }
+        return subprocess.Popen(command, env=environment)  # noqa: S603 - our own program

@@ -1,0 +1,94 @@
+"""The composition root: one data directory with its database, queue and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+import migrations
+from app.services.access import Access, read_secret
+from app.services.jobs import Jobs
+from app.services.queue import HueyQueue, JobQueue, connect_queue
+from app.services.settings import Settings
+from clsl_core.errors import DatabaseError, NotFoundError
+from clsl_core.images import LocalImages
+from db.models import Dataset
+from db.queries import datasets as dataset_queries
+from db.session import Database
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Everything the services need, opened once for each process."""
+
+    settings: Settings
+    database: Database
+    jobs: Jobs
+    access: Access
+
+    @classmethod
+    def open(cls, settings: Settings, queue: JobQueue | None = None) -> Workspace:
+        """Make the data directory, migrate the database and connect the queue.
+
+        Raises:
+            DatabaseError: The directory cannot be written, or the database is a newer version's.
+        """
+        for folder in ("features", "runs", "uploads", "exports", "thumbnails", "demo"):
+            _make_folder(settings.data_dir / folder)
+        database = Database(settings.effective_database_url)
+        migrations.upgrade(database.engine)
+        if queue is None:
+            queue = HueyQueue(connect_queue(settings.queue_url, settings.data_dir))
+        access = Access(read_secret(settings.data_dir), settings.token_seconds)
+        return cls(settings, database, Jobs(database, queue), access)
+
+    @property
+    def data_dir(self) -> Path:
+        """Where everything lives."""
+        return self.settings.data_dir
+
+    def images_of(self, dataset: Dataset) -> LocalImages:
+        """The loader for one dataset's pictures."""
+        return LocalImages(Path(dataset.image_root), self.settings.max_pixels)
+
+    def close(self) -> None:
+        """Give the database's connections back."""
+        self.database.close()
+
+
+def find_dataset(session: Session, name: str) -> Dataset:
+    """The dataset of that name.
+
+    Raises:
+        NotFoundError: There is none; the message lists those there are.
+    """
+    dataset = dataset_queries.by_name(session, name)
+    if dataset is None:
+        known = dataset_queries.names(session)
+        listed = ", ".join(repr(other) for other in known[:20]) or "none yet"
+        raise NotFoundError(f"there is no dataset called {name!r}; there are: {listed}")
+    return dataset
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Workspace]:
+    """A workspace for the length of one command."""
+    workspace = Workspace.open(settings)
+    try:
+        yield workspace
+    finally:
+        workspace.close()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseError(
+            f"the data directory cannot be used: {folder}: {error.strerror}. Choose another one "
+            "with --data-dir or CLSL_DATA_DIR"
+        ) from error

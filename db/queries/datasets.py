@@ -1,0 +1,100 @@
+"""Reading and changing datasets, their images and categories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import and_, case, func, select
+from sqlalchemy.orm import Session
+
+from clsl_core.types import LabelSource, LabelState
+from db.models import Category, Dataset, Image, ImageStatus, Label
+
+
+def by_name(session: Session, name: str) -> Dataset | None:
+    """The dataset of that name."""
+    return session.scalar(select(Dataset).where(Dataset.name == name))
+
+
+def names(session: Session) -> list[str]:
+    """All dataset names in alphabetical order."""
+    return list(session.scalars(select(Dataset.name).order_by(Dataset.name)))
+
+
+def all_datasets(session: Session) -> Sequence[Dataset]:
+    """All datasets, newest first."""
+    return session.scalars(select(Dataset).order_by(Dataset.id.desc())).all()
+
+
+def categories(session: Session, dataset_id: int) -> Sequence[Category]:
+    """The categories in source order."""
+    query = select(Category).where(Category.dataset_id == dataset_id)
+    return session.scalars(query.order_by(Category.position)).all()
+
+
+def image_status_counts(session: Session, dataset_id: int) -> dict[ImageStatus, int]:
+    """How many images are in each status."""
+    query = (
+        select(Image.status, func.count())
+        .where(Image.dataset_id == dataset_id)
+        .group_by(Image.status)
+    )
+    return {status: count for status, count in session.execute(query)}
+
+
+def problem_images(session: Session, dataset_id: int, limit: int) -> Sequence[Image]:
+    """The images that cannot be used, in source order."""
+    query = select(Image).where(Image.dataset_id == dataset_id, Image.status == ImageStatus.PROBLEM)
+    return session.scalars(query.order_by(Image.position).limit(limit)).all()
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryCounts:
+    """Labels of one category by state; what is missing from the sum is UNKNOWN."""
+
+    category_id: int
+    name: str
+    supercategory: str | None
+    imported_present: int
+    human_present: int
+    absent: int
+
+    @property
+    def present(self) -> int:
+        """Known positives from all sources."""
+        return self.imported_present + self.human_present
+
+
+def category_counts(session: Session, dataset_id: int) -> list[CategoryCounts]:
+    """Known labels for each category, in source order."""
+
+    def count(state: LabelState, source: LabelSource | None = None) -> object:
+        condition = Label.state == state
+        if source is not None:
+            condition = and_(condition, Label.source == source)
+        return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+
+    query = (
+        select(
+            Category.id,
+            Category.name,
+            Category.supercategory,
+            count(LabelState.PRESENT, LabelSource.IMPORT),  # type: ignore[call-overload]
+            count(LabelState.PRESENT, LabelSource.HUMAN),
+            count(LabelState.ABSENT),
+        )
+        .outerjoin(Label, Label.category_id == Category.id)
+        .where(Category.dataset_id == dataset_id)
+        .group_by(Category.id)
+        .order_by(Category.position)
+    )
+    return [CategoryCounts(*row) for row in session.execute(query)]
+
+
+def category_ids_by_name(session: Session, dataset_id: int) -> dict[str, list[int]]:
+    """Category ids by name; a name may stand for several."""
+    found: dict[str, list[int]] = {}
+    for category in categories(session, dataset_id):
+        found.setdefault(category.name, []).append(category.id)
+    return found

@@ -1,0 +1,122 @@
+"""The job table: every change of a job's status is one conditional statement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.orm import Session
+
+from db.models import Job, JobKind, JobStatus
+from db.types import now
+
+LIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
+
+
+def recent(session: Session, limit: int, dataset_id: int | None = None) -> Sequence[Job]:
+    """The newest jobs first."""
+    query = select(Job).order_by(Job.id.desc()).limit(limit)
+    if dataset_id is not None:
+        query = query.where(Job.dataset_id == dataset_id)
+    return session.scalars(query).all()
+
+
+def live(session: Session, dataset_id: int | None = None) -> Sequence[Job]:
+    """The jobs that still have something to do, oldest first."""
+    query = select(Job).where(Job.status.in_(LIVE)).order_by(Job.id)
+    if dataset_id is not None:
+        query = query.where(Job.dataset_id == dataset_id)
+    return session.scalars(query).all()
+
+
+def live_of_kind(session: Session, dataset_id: int, kind: JobKind) -> Sequence[Job]:
+    """Live jobs of one kind on one dataset, oldest first."""
+    return [job for job in live(session, dataset_id) if job.kind is kind]
+
+
+def claim(session: Session, job_id: int, owner: str) -> Job | None:
+    """Take a queued job; None when somebody else has it or it is over."""
+    moment = now()
+    result = session.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.status == JobStatus.QUEUED)
+        .values(
+            status=JobStatus.RUNNING,
+            owner=owner,
+            attempts=Job.attempts + 1,
+            started_at=moment,
+            heartbeat_at=moment,
+            error=None,
+        )
+        .returning(Job.id)
+    )
+    return session.get_one(Job, job_id) if result.first() else None
+
+
+def beat(session: Session, job_id: int, owner: str) -> bool | None:
+    """Write a heartbeat.
+
+    Returns:
+        Whether a cancel was requested; None when the job is no longer this owner's.
+    """
+    row = session.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.owner == owner, Job.status == JobStatus.RUNNING)
+        .values(heartbeat_at=now())
+        .returning(Job.cancel_requested)
+    ).first()
+    return None if row is None else bool(row[0])
+
+
+def requeue_interrupted(
+    session: Session, stale_before: datetime, dead_owner_prefix: str | None, max_attempts: int
+) -> int:
+    """Give running jobs whose process is gone back to the queue.
+
+    Args:
+        session: A writing session.
+        stale_before: A heartbeat older than this means that the process is gone.
+        dead_owner_prefix: Owners known to be gone, whatever their heartbeat says.
+        max_attempts: A job interrupted this often is given up as FAILED.
+
+    Returns:
+        How many jobs were changed.
+    """
+    gone = or_(Job.heartbeat_at < stale_before, Job.heartbeat_at.is_(None))
+    if dead_owner_prefix is not None:
+        gone = or_(gone, Job.owner.startswith(dead_owner_prefix, autoescape=True))
+    running = Job.status == JobStatus.RUNNING
+    given_up = session.execute(
+        update(Job)
+        .where(running, gone, Job.attempts >= max_attempts)
+        .values(
+            status=JobStatus.FAILED,
+            finished_at=now(),
+            error=f"its process disappeared {max_attempts} times; start it again by hand",
+        )
+        .returning(Job.id)
+    ).all()
+    cancelled = session.execute(
+        update(Job)
+        .where(running, gone, Job.cancel_requested)
+        .values(status=JobStatus.CANCELLED, finished_at=now())
+        .returning(Job.id)
+    ).all()
+    requeued = 0
+    for job in session.scalars(select(Job).where(running, gone).order_by(Job.id)).all():
+        twin = Job.kind == JobKind.TRAIN
+        waiting = session.scalar(
+            select(Job.id).where(
+                twin, Job.dataset_id == job.dataset_id, Job.status == JobStatus.QUEUED
+            )
+        )
+        if job.kind is JobKind.TRAIN and waiting is not None:
+            # Only one training may wait: the newer one takes in all that this one would have.
+            job.status, job.finished_at = JobStatus.CANCELLED, now()
+            job.message = f"interrupted; job {waiting} takes its place"
+        else:
+            job.status, job.owner, job.message = JobStatus.QUEUED, None, "interrupted, waiting"
+        session.flush()
+        requeued += 1
+    return len(given_up) + len(cancelled) + requeued

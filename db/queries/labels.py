@@ -1,0 +1,34 @@
+"""Labels: the present knowledge about pairs of image and category."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from clsl_core.types import LabelState
+from db.models import Category, Label
+
+
+def triples(session: Session, dataset_id: int) -> Iterator[tuple[int, int, int]]:
+    """Every known label of a dataset as ``(image_id, category_id, state)``."""
+    query = (
+        select(Label.image_id, Label.category_id, Label.state)
+        .join(Category, Category.id == Label.category_id)
+        .where(Category.dataset_id == dataset_id)
+        .execution_options(yield_per=10_000)
+    )
+    for image_id, category_id, state in session.execute(query):
+        yield image_id, category_id, int(state)
+
+
+def counts_by_state(session: Session, dataset_id: int) -> dict[LabelState, int]:
+    """How many labels are PRESENT and how many ABSENT."""
+    query = (
+        select(Label.state, func.count())
+        .join(Category, Category.id == Label.category_id)
+        .where(Category.dataset_id == dataset_id)
+        .group_by(Label.state)
+    )
+    return {state: count for state, count in session.execute(query)}

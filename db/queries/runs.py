@@ -1,0 +1,120 @@
+"""Embedding runs and model runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy.orm import Session
+
+from db.models import (
+    EmbeddingRun,
+    Label,
+    ModelRun,
+    Proposal,
+    ProposalStatus,
+    RunStatus,
+)
+
+
+def embedding_run(session: Session, dataset_id: int, backbone_key: str) -> EmbeddingRun | None:
+    """The embedding run of one backbone."""
+    query = select(EmbeddingRun).where(
+        EmbeddingRun.dataset_id == dataset_id, EmbeddingRun.backbone_key == backbone_key
+    )
+    return session.scalar(query)
+
+
+def latest_embedding_run(session: Session, dataset_id: int) -> EmbeddingRun | None:
+    """The embedding run that finished last: the one in use."""
+    query = select(EmbeddingRun).where(
+        EmbeddingRun.dataset_id == dataset_id, EmbeddingRun.status == RunStatus.READY
+    )
+    return session.scalar(query.order_by(EmbeddingRun.finished_at.desc()).limit(1))
+
+
+def model_runs(session: Session, dataset_id: int) -> Sequence[ModelRun]:
+    """All model runs, newest first."""
+    query = select(ModelRun).where(ModelRun.dataset_id == dataset_id)
+    return session.scalars(query.order_by(ModelRun.id.desc())).all()
+
+
+def serving_run(session: Session, dataset_id: int) -> ModelRun | None:
+    """The model run whose proposals people see."""
+    query = select(ModelRun).where(ModelRun.dataset_id == dataset_id, ModelRun.serving)
+    return session.scalar(query)
+
+
+def latest_ready_run(session: Session, dataset_id: int) -> ModelRun | None:
+    """The newest model run that finished training."""
+    query = select(ModelRun).where(
+        ModelRun.dataset_id == dataset_id, ModelRun.status == RunStatus.READY
+    )
+    return session.scalar(query.order_by(ModelRun.id.desc()).limit(1))
+
+
+def run_of_job(session: Session, job_id: int) -> ModelRun | None:
+    """The model run that a job (perhaps interrupted) has begun."""
+    return session.scalar(select(ModelRun).where(ModelRun.job_id == job_id))
+
+
+def last_decision_seen(session: Session, dataset_id: int) -> int:
+    """Id of the newest decision that any training, finished or running, has taken in."""
+    query = select(func.max(ModelRun.last_decision_id)).where(
+        ModelRun.dataset_id == dataset_id, ModelRun.status != RunStatus.FAILED
+    )
+    return session.scalar(query) or 0
+
+
+def serve(session: Session, run: ModelRun) -> None:
+    """Make one run the serving one, in the caller's transaction.
+
+    Pairs that were answered while the run was trained and proposed are closed first.
+    """
+    answered = exists().where(
+        Label.image_id == Proposal.image_id, Label.category_id == Proposal.category_id
+    )
+    session.execute(
+        update(Proposal)
+        .where(Proposal.model_run_id == run.id, answered)
+        .values(status=ProposalStatus.DECIDED)
+    )
+    session.execute(
+        update(ModelRun)
+        .where(ModelRun.dataset_id == run.dataset_id, ModelRun.serving)
+        .values(serving=False)
+    )
+    session.flush()
+    run.serving = True
+
+
+def delete_proposals(session: Session, run_id: int) -> None:
+    """Remove every proposal of a run."""
+    session.execute(delete(Proposal).where(Proposal.model_run_id == run_id))
+
+
+def delete_open_proposals_of_others(session: Session, run: ModelRun, limit: int) -> int:
+    """Remove up to ``limit`` unanswered proposals of runs that no longer serve.
+
+    Returns:
+        How many were removed; 0 means that nothing is left to remove.
+    """
+    old = (
+        select(Proposal.id)
+        .join(ModelRun, ModelRun.id == Proposal.model_run_id)
+        .where(
+            ModelRun.dataset_id == run.dataset_id,
+            ModelRun.id < run.id,
+            Proposal.status == ProposalStatus.OPEN,
+        )
+        .limit(limit)
+    )
+    ids = list(session.scalars(old))
+    session.execute(delete(Proposal).where(Proposal.id.in_(ids)))
+    return len(ids)
+
+
+def backbone_name(session: Session, run: ModelRun) -> str:
+    """Name of the backbone whose features a model run was trained on."""
+    spec = session.get_one(EmbeddingRun, run.embedding_run_id).spec
+    return str(spec.get("name", "unknown"))

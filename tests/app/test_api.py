@@ -1,0 +1,174 @@
+"""The routes: right answers to the right callers, and to nobody else."""
+
+import io
+import uuid
+from pathlib import Path
+
+import pytest
+from PIL import Image as Pillow
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from app import api
+from app.services.access import Access, Grant, read_secret
+from app.services.workspace import Workspace
+from tests.builders import make_dataset, make_grant, make_proposals
+
+
+@pytest.fixture
+def grant(workspace: Workspace) -> Grant:
+    dataset_id = make_dataset(workspace).dataset_id
+    make_proposals(workspace, dataset_id)
+    return make_grant(workspace, dataset_id)
+
+
+@pytest.fixture
+def client(workspace: Workspace, grant: Grant) -> TestClient:
+    app = Starlette(routes=list(api.routes(lambda: workspace)))
+    headers = {"X-CLSL-Token": workspace.access.issue(grant)}
+    return TestClient(app, headers=headers)
+
+
+def queue(client: TestClient, **query: object) -> dict:
+    response = client.get("/api/queue", params=query)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def verdict(card: dict, verdict: str = "present") -> dict:
+    keys = ("proposal_id", "image_id", "category_id")
+    return {"client_id": str(uuid.uuid4()), "verdict": verdict, **{k: card[k] for k in keys}}
+
+
+def test_health_needs_no_key(client: TestClient) -> None:
+    assert TestClient(client.app).get("/api/health").json() == {"status": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/queue"),
+        ("POST", "/api/decisions"),
+        ("POST", "/api/undo"),
+        ("GET", "/api/images/1"),
+        ("GET", "/api/heatmaps/1"),
+    ],
+)
+@pytest.mark.parametrize("token", [None, "", "forged.token", "é"])
+def test_every_other_route_does(
+    client: TestClient, method: str, path: str, token: str | None
+) -> None:
+    headers = {} if token is None else {"X-CLSL-Token": token.encode()}
+    response = TestClient(client.app).request(method, path, headers=headers)
+    assert response.status_code == 401
+    assert "reload the page" in response.json()["error"]
+
+
+def test_a_key_expires(workspace: Workspace, client: TestClient, grant: Grant) -> None:
+    expired = Access(read_secret(workspace.data_dir), max_age=-1)
+    workspace.access._max_age = expired._max_age
+    assert client.get("/api/queue").status_code == 401
+
+
+def test_a_key_in_the_query_is_good_for_pictures_but_not_for_verdicts(
+    workspace: Workspace, client: TestClient, grant: Grant
+) -> None:
+    bare = TestClient(client.app)
+    token = workspace.access.issue(grant)
+    assert bare.get("/api/queue", params={"token": token}).status_code == 200
+    assert bare.post("/api/decisions", params={"token": token}, json={}).status_code == 401
+
+
+def test_queue_decide_undo(client: TestClient) -> None:
+    page = queue(client, limit=2)
+    assert len(page["cards"]) == 2
+    sent = verdict(page["cards"][0])
+    body = {"decisions": [{**sent, "seconds": 0.8}]}
+    for expected in ("saved", "duplicate"):
+        (result,) = client.post("/api/decisions", json=body).json()["results"]
+        assert result == {"client_id": sent["client_id"], "status": expected, "message": None}
+    undone = client.post(
+        "/api/undo", json={"client_id": str(uuid.uuid4()), "undoes": sent["client_id"]}
+    ).json()
+    assert undone["status"] == "saved"
+    assert undone["card"] == page["cards"][0]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"nonsense",
+        b"[]",
+        b"{}",
+        b'{"decisions": 3}',
+        b'{"decisions": [3]}',
+        b'{"decisions": [{"client_id": 1, "verdict": "present"}]}',
+        b'{"decisions": [{"client_id": "abcdefgh", "verdict": "present"}]}',
+        b'{"decisions": [{"client_id": "abcdefgh", "verdict": "present", "image_id": 1e99}]}',
+        b'{"decisions": [{"client_id":"abcdefgh","verdict":"present","image_id":1,'
+        b'"category_id":99999999999999}]}',
+        b"[" * 100_000,
+        b" " * 300_000,
+        b"\xff\xff",
+    ],
+)
+def test_bad_bodies_are_refused(client: TestClient, body: bytes) -> None:
+    response = client.post("/api/decisions", content=body)
+    assert response.status_code == 400
+    assert response.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "query", ["strategy=x", "limit=many", "category=1.5", "exclude=1,b", "category=99999999999"]
+)
+def test_bad_queries_are_refused(client: TestClient, query: str) -> None:
+    assert client.get(f"/api/queue?{query}").status_code == 400
+
+
+def test_too_many_verdicts_at_once(client: TestClient) -> None:
+    card = queue(client)["cards"][0]
+    body = {"decisions": [verdict(card) for _ in range(101)]}
+    response = client.post("/api/decisions", json=body)
+    assert response.status_code == 400
+    assert "at most 100" in response.json()["error"]
+
+
+def test_pictures_are_webp_with_a_validator(client: TestClient) -> None:
+    url = queue(client)["cards"][0]["image_url"]
+    response = client.get(url)
+    assert response.headers["content-type"] == "image/webp"
+    assert "max-age" in response.headers["cache-control"]
+    picture = Pillow.open(io.BytesIO(response.content))
+    assert (picture.format, picture.size) == ("WEBP", (64, 48))
+    again = client.get(url, headers={"If-None-Match": response.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_pictures_of_other_datasets_are_not_there(workspace: Workspace, client: TestClient) -> None:
+    other = make_dataset(workspace, "other").dataset_id
+    with workspace.database.read() as session:
+        from db.models import Image
+
+        foreign = session.query(Image.id).filter_by(dataset_id=other).first()
+    assert foreign is not None
+    assert client.get(f"/api/images/{foreign[0]}").status_code == 404
+    assert client.get("/api/images/123456").status_code == 404
+    assert client.get("/api/images/../../etc/passwd").status_code == 404
+
+
+def test_a_picture_that_vanished_is_a_404_with_the_reason(
+    workspace: Workspace, client: TestClient
+) -> None:
+    url = queue(client)["cards"][0]["image_url"]
+    for file in Path(workspace.data_dir / "source-set" / "images").iterdir():
+        file.unlink()
+    response = client.get(url)
+    assert response.status_code == 404
+    assert "000.jpg" in response.json()["error"]
+
+
+def test_a_proposal_without_heat_map(client: TestClient) -> None:
+    card = queue(client)["cards"][0]
+    assert card["heatmap_url"] is None
+    assert client.get(f"/api/heatmaps/{card['proposal_id']}").status_code == 404

@@ -1,0 +1,143 @@
+"""Makes things for tests, with defaults for everything a test does not care about."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from PIL import Image as Pillow
+from sqlalchemy import insert
+from sqlalchemy.orm import Session
+
+from app.services.access import Grant
+from app.services.ingest import ImportRequest, ImportResult, import_file
+from app.services.queue import SilentQueue
+from app.services.settings import Settings
+from app.services.workspace import Workspace
+from clsl_core.types import LabelState
+from db.models import Annotator, Category, EmbeddingRun, Image, ModelRun, Proposal, RunStatus
+from db.queries.labels import triples
+
+
+def make_workspace(folder: Path, **settings: Any) -> Workspace:
+    """A workspace whose bell rings nowhere."""
+    settings = {"data_dir": folder, "backbone": "builtin", **settings}
+    return Workspace.open(Settings(**settings), SilentQueue())
+
+
+def coco_document(images: int = 4, categories: int = 3) -> dict[str, Any]:
+    """Image i (ids from 10) carries category i modulo the number of categories (ids from 1)."""
+    return {
+        "info": {"description": "made for a test"},
+        "images": [
+            {"id": 10 + i, "file_name": f"{i:03}.jpg", "width": 64, "height": 48}
+            for i in range(images)
+        ],
+        "annotations": [
+            {
+                "id": i + 1,
+                "image_id": 10 + i,
+                "category_id": 1 + i % categories,
+                "bbox": [1.0, 2.0, 10.0, 12.5],
+                "area": 125.0,
+                "iscrowd": 0,
+            }
+            for i in range(images)
+        ],
+        "categories": [
+            {"id": 1 + i, "name": name, "supercategory": "thing"}
+            for i, name in enumerate(["red", "green", "blue", "grey", "white"][:categories])
+        ],
+    }
+
+
+COLOURS = ["#d22", "#2b2", "#22d", "#888", "#eee"]
+
+
+def make_collection(folder: Path, document: dict[str, Any] | None = None) -> tuple[Path, Path]:
+    """Write a COCO file and one small picture for each image; returns (file, image root)."""
+    document = document or coco_document()
+    root = folder / "images"
+    root.mkdir(parents=True, exist_ok=True)
+    for i, image in enumerate(document["images"]):
+        colour = COLOURS[i % len(document["categories"])]
+        Pillow.new("RGB", (64, 48), colour).save(root / image["file_name"])
+    file = folder / "instances.json"
+    file.write_text(json.dumps(document))
+    return file, root
+
+
+def make_dataset(
+    workspace: Workspace, name: str = "set", document: dict[str, Any] | None = None
+) -> ImportResult:
+    """Import a made collection."""
+    file, root = make_collection(workspace.data_dir / f"source-{name}", document)
+    return import_file(workspace, ImportRequest(str(file), str(root), name))
+
+
+def make_grant(workspace: Workspace, dataset_id: int, name: str = "ada") -> Grant:
+    """An annotator on a dataset."""
+    with workspace.database.write() as session:
+        annotator = Annotator(name=name)
+        session.add(annotator)
+        session.flush()
+        return Grant(annotator.id, dataset_id)
+
+
+def make_run(session: Session, dataset_id: int, *, serving: bool = True) -> ModelRun:
+    """A finished model run that nobody trained."""
+    embedding = EmbeddingRun(
+        dataset_id=dataset_id,
+        backbone_key=f"key-{dataset_id}",
+        spec={"name": "builtin", "grid": [2, 2]},
+        description="made for a test",
+        directory="nowhere",
+        status=RunStatus.READY,
+    )
+    session.add(embedding)
+    session.flush()
+    run = ModelRun(
+        dataset_id=dataset_id,
+        embedding_run_id=embedding.id,
+        status=RunStatus.READY,
+        serving=serving,
+        trigger="test",
+        new_decisions=0,
+        last_decision_id=0,
+        known_present=0,
+        known_absent=0,
+        config={},
+        seed=0,
+        code_version="test",
+    )
+    session.add(run)
+    session.flush()
+    return run
+
+
+def make_proposals(workspace: Workspace, dataset_id: int) -> ModelRun:
+    """A serving run that proposes every unknown pair, in falling score order."""
+    with workspace.database.write() as session:
+        run = make_run(session, dataset_id)
+        images = session.query(Image).filter_by(dataset_id=dataset_id).all()
+        categories = session.query(Category).filter_by(dataset_id=dataset_id).all()
+        known = {
+            (image_id, category_id) for image_id, category_id, _ in triples(session, dataset_id)
+        }
+        pairs = [
+            (image.id, category.id)
+            for image in images
+            for category in categories
+            if (image.id, category.id) not in known
+        ]
+        rows = [
+            {
+                "model_run_id": run.id,
+                "image_id": image_id,
+                "category_id": category_id,
+                "state": LabelState.PRESENT,
+                "score": 1.0 - i / (len(pairs) + 1),
+            }
+            for i, (image_id, category_id) in enumerate(pairs)
+        ]
+        session.execute(insert(Proposal), rows)
+        return run
