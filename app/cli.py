@@ -88,6 +88,9 @@ def start(
         level=logging.INFO if verbose or context.invoked_subcommand == "worker" else logging.ERROR,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for noisy in ("huey", "faiss"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     # Without --data-dir the field is left out, so that its default applies.
     context.obj = Settings() if data_dir is None else Settings(data_dir=data_dir.absolute())
 

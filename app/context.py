@@ -98,23 +98,12 @@ def annotator() -> str:
     return str(st.session_state.get(ANNOTATOR_KEY, "")).strip()
 
 
-def choose_dataset(datasets: list[DatasetView]) -> DatasetView | None:
-    """The sidebar's dataset selector; None while there is no dataset."""
+def current_dataset() -> DatasetView | None:
+    """The dataset chosen in the sidebar, with the selector drawn; None while there is none."""
+    datasets = views.all_datasets(workspace())
     if not datasets:
         return None
     names = [dataset.name for dataset in datasets]
-    if st.session_state.get(DATASET_KEY) not in names:
-        st.session_state[DATASET_KEY] = names[0]
-    chosen = st.sidebar.selectbox(
-        "Dataset",
-        names,
-        key=f"{DATASET_KEY}_choice",
-        index=names.index(st.session_state[DATASET_KEY]),
-    )
-    st.session_state[DATASET_KEY] = chosen
-    return next(dataset for dataset in datasets if dataset.name == chosen)
-
-
-def current_dataset() -> DatasetView | None:
-    """The chosen dataset, with its sidebar selector drawn."""
-    return choose_dataset(views.all_datasets(workspace()))
+    with st.sidebar:
+        chosen = st.selectbox("Dataset", names, key=DATASET_KEY, bind="query-params")
+    return next((dataset for dataset in datasets if dataset.name == chosen), datasets[0])

@@ -20,11 +20,13 @@ page = st.navigation(
         st.Page("pages/jobs.py", title="Jobs", icon=":material/pending_actions:"),
     ]
 )
-st.session_state.setdefault(ANNOTATOR_KEY, "")
+# Streamlit leaves a wide empty band above the page; the pictures need that height.
+st.html("<style>.stMainBlockContainer { padding-top: 3.5rem; padding-bottom: 2rem; }</style>")
 with st.sidebar:
     st.text_input(
         "Your name",
         key=ANNOTATOR_KEY,
+        bind="query-params",
         placeholder="who decides?",
         max_chars=100,
         help="Every verdict is stored with the name of the person who gave it.",

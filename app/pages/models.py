@@ -47,7 +47,7 @@ def runs_table(runs: list[ModelRunView]) -> None:
                 "new decisions": run.new_decisions,
                 "known present": run.known_present,
                 "known absent": run.known_absent,
-                "held-out mAP": run.metrics.get("held_out_map"),
+                "held-out AP": run.metrics.get("held_out_ap", {}).get("blend"),
                 "seconds": run.seconds,
                 "features": run.backbone,
                 "device": run.device,
@@ -58,7 +58,7 @@ def runs_table(runs: list[ModelRunView]) -> None:
         hide_index=True,
         width="stretch",
         column_config={
-            "held-out mAP": st.column_config.NumberColumn(
+            "held-out AP": st.column_config.NumberColumn(
                 format="%.3f",
                 help="Mean average precision on known labels that training did not see.",
             ),

@@ -5,10 +5,12 @@ import streamlit as st
 from app.components.plain_card import plain_card
 from app.components.progress import live_jobs
 from app.components.review import ReviewData, Strategy, review
-from app.context import annotator, current_dataset, error_boundary, plain, workspace
+from app.context import ANNOTATOR_KEY, annotator, current_dataset, error_boundary, plain, workspace
 from app.services import review as service
 from app.services import views
 from app.services.views import DatasetView
+
+NAME_FIELD = "review-name"
 
 QUEUES: dict[str, Strategy] = {
     "Most likely first": "likely",
@@ -33,10 +35,24 @@ def choices(dataset: DatasetView) -> tuple[Strategy, int | None]:
     return QUEUES[queue], category
 
 
+def ask_name() -> None:
+    """Nobody reviews without a name."""
+    st.title("Review")
+    with st.form("who", width=480):
+        st.text_input("Who is reviewing?", key=NAME_FIELD, max_chars=100)
+        st.caption("Every verdict is stored with the name of the person who gave it.")
+        st.form_submit_button("Begin", type="primary", on_click=take_name)
+
+
+def take_name() -> None:
+    """Put the name into the sidebar's field, where it stays."""
+    st.session_state[ANNOTATOR_KEY] = st.session_state[NAME_FIELD].strip()
+
+
 def draw(dataset: DatasetView) -> None:
     """The card, or what is missing before there can be one."""
     if not annotator():
-        st.info("Type your name into the sidebar: every verdict is stored with it.")
+        ask_name()
         return
     if dataset.serving_run is None:
         st.info("There are no proposals yet. They appear here as soon as the first training ends.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -93,11 +94,11 @@ def train(
             warm_start=Recovery.load(workspace.data_dir / parent) if parent else None,
             device=workspace.settings.device,
         )
-        checksum = recovery.save(folder / "model")
+        recovery.save(folder / "model")
     except ClslError as error:
         _fail_run(workspace, snapshot.run_id, str(error))
         raise
-    _finish_training(workspace, dataset_id, snapshot.run_id, recovery, checksum)
+    _finish_training(workspace, dataset_id, snapshot.run_id, recovery)
     shutil.rmtree(folder / "resume", ignore_errors=True)
     return {"message": f"model run {snapshot.run_id} trained", "model_run": snapshot.run_id}
 
@@ -133,7 +134,7 @@ def _begin_training(
                 new_decisions=decisions.count_after(session, dataset_id, seen),
                 seed=config.seed,
                 code_version=code_version(),
-                config=config.to_json(),
+                config=json.loads(config.to_json()),
             )
             session.add(run)
         run.embedding_run_id = embedding.id
@@ -148,12 +149,14 @@ def _begin_training(
 
 
 def _finish_training(
-    workspace: Workspace, dataset_id: int, run_id: int, recovery: Recovery, checksum: str
+    workspace: Workspace, dataset_id: int, run_id: int, recovery: Recovery
 ) -> None:
     with workspace.database.write() as session:
         run = session.get_one(ModelRun, run_id)
         run.status, run.finished_at = RunStatus.READY, now()
-        run.directory, run.checksum = _run_folder(dataset_id, run_id), checksum
+        run.directory = _run_folder(dataset_id, run_id)
+        saved = workspace.data_dir / run.directory / "model" / "recovery.json"
+        run.checksum = json.loads(saved.read_text("utf-8"))["sha256"]
         run.metrics, run.curves = recovery.metrics, recovery.curves
         run.device = str(recovery.metrics.get("device", "cpu"))
 

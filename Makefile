@@ -1,0 +1,56 @@
+# make run    set everything up and open the tool
+# make test   set everything up and run the tests
+# make check  all that must be clean before a commit
+#
+# VENV=DIR    use (or make) that virtual environment, e.g. to share one between checkouts
+
+VENV ?= .venv
+PYTHON ?= python3
+# faiss-gpu and faiss-cpu exclude each other: take the one that fits this machine.
+FAISS ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
+
+.PHONY: run test check format lint types imports docs clean
+
+run: $(VENV)/.ready-run
+	$(BIN)/streamlit run streamlit_app.py
+
+test: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest
+
+check: lint types imports test
+
+format: $(VENV)/.ready-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.ready-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.ready-dev
+	$(BIN)/mypy
+
+imports: $(VENV)/.ready-dev
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.ready-dev
+	$(BIN)/python -m typer app/cli.py utils docs --name clsl --output docs/reference/cli.md
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": run make PYTHON=python3.12 (or another)") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.ready-run: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing the program and its packages into $(VENV) (about 6 GB, a few minutes) ..."
+	$(PIP) -e ".[$(FAISS)]"
+	@touch $@
+
+$(VENV)/.ready-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing the program and its packages into $(VENV) (about 6 GB, a few minutes) ..."
+	$(PIP) -e ".[$(FAISS),dev]"
+	@touch $@ $(VENV)/.ready-run
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""One thin file for each task: read state, call a service, draw."""

@@ -1,0 +1,101 @@
+"""From scores to probabilities, where known labels allow it.
+
+Platt scaling (Platt 1999) of the blended logit, pooled over categories, with a deviation for
+each category that is shrunk towards the pooled map: a rare category gets the pooled one.
+
+The rule: a probability is stated once ``CalibrationConfig.negatives`` held-out known negatives
+and ``CalibrationConfig.positives`` held-out known positives exist. Before that there is no way to
+tell a confident model from a right one, so the program says "score" instead.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from clsl_core.linear import PooledLogistic, fit_pooled
+
+__all__ = ["CalibrationConfig", "apply_calibration", "calibrate", "expected_calibration_error"]
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class CalibrationConfig:
+    """When and how to calibrate.
+
+    Attributes:
+        negatives: Held-out known negatives needed.
+        positives: Held-out known positives needed.
+        shrinkage: Pull of a category's map towards the pooled one, in entries.
+    """
+
+    negatives: int = 20
+    positives: int = 20
+    shrinkage: float = 10.0
+
+
+def calibrate(
+    logits: Floats,
+    truth: npt.NDArray[np.bool_],
+    categories: npt.NDArray[np.int64],
+    category_count: int,
+    config: CalibrationConfig,
+    weights: Floats | None = None,
+) -> PooledLogistic | None:
+    """Fit the map from logits to probabilities on held-out known labels.
+
+    Args:
+        logits: (M,) blended logits of the entries.
+        truth: (M,) whether the entry is present.
+        categories: (M,) its category.
+        category_count: C.
+        config: The rule and the shrinkage.
+        weights: (M,) how much each entry counts, e.g. to undo a selection; 1 by default.
+
+    Returns:
+        The map, or None while too few labels are known.
+    """
+    positives = int(truth.sum())
+    if positives < config.positives or len(truth) - positives < config.negatives:
+        return None
+    return fit_pooled(
+        logits[:, None],
+        truth,
+        np.ones(len(truth), np.float32) if weights is None else weights,
+        categories,
+        category_count,
+        ridge=0.1,
+        shrinkage=config.shrinkage,
+        start=np.array([1.0, 0.0], np.float32),
+    )
+
+
+def apply_calibration(map_: PooledLogistic, logits: Floats) -> Floats:
+    """Probabilities (N, C) in (0, 1) of logits (N, C); never falling in the logit."""
+    weights = map_.weights
+    z = logits * np.maximum(weights[:, 0], 1e-3) + weights[:, 1]
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(z, -15, 15))), np.float32)
+
+
+def expected_calibration_error(
+    probabilities: Floats, truth: npt.NDArray[np.bool_], bins: int = 10
+) -> float:
+    """Mean gap between stated probability and share of positives, over equal-width bins.
+
+    Lower is better, 0 is perfect. Source: Naeini et al. 2015.
+
+    Args:
+        probabilities: (M,) in [0, 1].
+        truth: (M,).
+        bins: Number of bins.
+    """
+    place = np.minimum((probabilities * bins).astype(int), bins - 1)
+    gaps = [
+        abs(float(probabilities[place == b].mean() - truth[place == b].mean()))
+        * float(np.mean(place == b))
+        for b in np.unique(place)
+    ]
+    return float(sum(gaps))

@@ -1,0 +1,19 @@
+"""Annotation files in and out: each format reads, validates and writes an annotation set."""
+
+from clsl_core.formats import coco
+from clsl_core.formats.registry import Absent, Format, Reader, Validator, Writer, find
+
+__all__ = ["FORMATS", "Absent", "Format", "Reader", "Validator", "Writer", "get_format"]
+
+FORMATS: dict[str, Format] = {
+    "coco": Format("coco", "COCO instances JSON", ".json", coco.read, coco.validate, coco.write)
+}
+
+
+def get_format(name: str) -> Format:
+    """The format called ``name``.
+
+    Raises:
+        NotFoundError: With the names there are.
+    """
+    return find(FORMATS, name)

@@ -1,0 +1,300 @@
+"""COCO instances JSON: ``info, licenses, images, annotations, categories`` and ours, ``labels``.
+
+COCO has boxes and masks but no image-level labels. They are written as a list ``labels`` beside
+``annotations``, which COCO loaders ignore::
+
+    {"image_id": 7, "category_id": 3, "state": "present", "source": "human",
+     "model_run": null, "score": 0.91, "annotator": "ada", "decided_at": "2025-01-02T03:04:05Z"}
+
+What a pair of image and category is, in rising order of authority:
+
+1. nothing said: UNKNOWN, or ABSENT where the file was declared exhaustive (``absent="negative"``);
+2. at least one annotation, crowds included: PRESENT, source ``import``;
+3. an entry in ``labels``; of several for one pair, the last. An entry that says absent where an
+   annotation exists wins, with a warning: it is the later, explicit statement about the picture
+   (a person rejected the box), and only so does an export import again to the same state. The
+   annotation itself is carried through verbatim.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from clsl_core.errors import FormatError, InputError
+from clsl_core.formats.atomic import atomic_text
+from clsl_core.formats.coco_records import CocoRecords, is_id
+from clsl_core.formats.exhaustive import ExhaustiveLabels
+from clsl_core.formats.findings import Findings
+from clsl_core.formats.json_source import kind_of, read_json_object
+from clsl_core.formats.registry import Absent
+from clsl_core.types import (
+    AnnotationSet,
+    JsonObject,
+    LabelRecord,
+    LabelSource,
+    LabelState,
+    Progress,
+    SourceId,
+    ValidationReport,
+    no_progress,
+)
+
+__all__ = ["LABELS_KEY", "SUMMARY_KEY", "read", "validate", "write"]
+
+LABELS_KEY = "labels"
+SUMMARY_KEY = "clsl_export"
+_RECORD_KEYS = ("images", "annotations", "categories")
+
+_PLAIN = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+_ESCAPED = json.JSONEncoder(allow_nan=False)
+
+_Pair = tuple[SourceId, SourceId]
+
+
+def read(
+    path: Path, *, absent: Absent = "unknown", progress: Progress = no_progress
+) -> tuple[AnnotationSet, ValidationReport]:
+    """Read a COCO file; every record is kept as it was.
+
+    Args:
+        path: The JSON file.
+        absent: What a missing annotation means; ``negative`` declares the file exhaustive.
+        progress: Told the characters read so far.
+
+    Returns:
+        The content and the warnings. ``header`` holds the top-level keys in order: ``images``,
+        ``annotations`` and ``categories`` as None, everything else (``labels`` too) verbatim.
+
+    Raises:
+        FormatError: With the report of all problems, when there is at least one error.
+    """
+    findings = Findings(path.name)
+    document = read_json_object(path, findings, progress)
+    records = CocoRecords(document, findings)
+    stated = _stated_labels(document.get(LABELS_KEY), records, findings)
+    explicit = {**records.annotated_labels(), **stated}
+    labels: Sequence[LabelRecord] = list(explicit.values())
+    if absent == "negative":
+        labels = ExhaustiveLabels(records.image_ids, records.category_ids, explicit)
+    findings.report.counts = {
+        "images": len(records.images),
+        "categories": len(records.categories),
+        "annotations": len(records.annotations),
+        "labels": len(labels),
+    }
+    report = findings.finish()
+    header = {key: None if key in _RECORD_KEYS else value for key, value in document.items()}
+    content = AnnotationSet(
+        "coco", header, records.images, records.categories, records.annotations, labels
+    )
+    return content, report
+
+
+def validate(path: Path) -> ValidationReport:
+    """Report every problem of a COCO file; bad content never raises."""
+    try:
+        return read(path)[1]
+    except FormatError as error:
+        if error.report is None:
+            raise
+        return error.report
+
+
+def write(
+    annotation_set: AnnotationSet,
+    new_labels: Iterable[LabelRecord],
+    output: Path,
+    *,
+    summary: JsonObject,
+) -> None:
+    """Write the source content, and behind it what is new.
+
+    Records and top-level keys keep their order and content. A label that the content already
+    states (an equal entry is the last for its pair, or an annotation implies it) is not written
+    again; when no label is left to add, nothing is added at all.
+
+    Args:
+        annotation_set: What ``read`` gave, possibly rebuilt from storage.
+        new_labels: The labels to add, at best one for each pair.
+        output: Replaced only when everything was written.
+        summary: What the export contains (labels by source and state, model run, when …), put
+            under ``clsl_export`` in place of an earlier one.
+
+    Raises:
+        InputError: When a label names an image or category that the set does not have, when
+            something cannot be written as JSON, or when ``output`` cannot be written.
+    """
+    header = dict(annotation_set.header)
+    additions = list(_additions(annotation_set, new_labels))
+    if additions:
+        header[LABELS_KEY] = [*(header.get(LABELS_KEY) or []), *additions]
+        header[SUMMARY_KEY] = summary
+    with atomic_text(output) as stream:
+        _dump(header, annotation_set, stream)
+
+
+def _stated_labels(
+    entries: object, records: CocoRecords, findings: Findings
+) -> dict[_Pair, LabelRecord]:
+    """The labels of the list ``labels``; of several for one pair the last."""
+    if entries is None:
+        return {}
+    if not isinstance(entries, list):
+        message = f"{LABELS_KEY} is {kind_of(entries)}; a list of labels was expected"
+        findings.error("wrong-type", LABELS_KEY, message + "; rename that key")
+        return {}
+    stated: dict[_Pair, LabelRecord] = {}
+    for index, entry in enumerate(entries):
+        problem = _label_problem(entry, records)
+        if problem is not None:
+            message = f"{problem}; the entry is kept but gives no label"
+            findings.warn("label-ignored", f"{LABELS_KEY}[{index}]", message)
+            continue
+        label = _parse_label(entry)
+        stated[label.image_id, label.category_id] = label
+        if label.state is LabelState.ABSENT and records.has_annotation(label):
+            findings.warn(
+                "label-against-annotation",
+                f"{LABELS_KEY}[{index}]",
+                f"says that category {label.category_id!a} is absent from image "
+                f"{label.image_id!a}, which has an annotation of it; the label counts",
+            )
+    return stated
+
+
+def _label_problem(entry: object, records: CocoRecords) -> str | None:
+    """Why an entry of ``labels`` cannot be used, or None when it can."""
+    if not isinstance(entry, dict):
+        return f"found {kind_of(entry)}, expected an object with image_id, category_id, state"
+    for key, known in (("image_id", records.image_ids), ("category_id", records.category_ids)):
+        value = entry.get(key)
+        if not is_id(value) or value not in known:
+            return f"{key} is {kind_of(value)}, which is not in this file"
+    if entry.get("state") not in ("present", "absent"):
+        return f"state is {kind_of(entry.get('state'))}, expected present or absent"
+    return None
+
+
+def _parse_label(entry: JsonObject) -> LabelRecord:
+    return LabelRecord(
+        image_id=entry["image_id"],
+        category_id=entry["category_id"],
+        state=LabelState.from_word(entry["state"]),
+        source=_text(entry.get("source")) or LabelSource.IMPORT.value,
+        model_run=_text(entry.get("model_run")),
+        score=_number(entry.get("score")),
+        annotator=_text(entry.get("annotator")),
+        decided_at=_text(entry.get("decided_at")),
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _number(value: object) -> float | None:
+    """A JSON number as float; None for anything else and for what no float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
+
+
+def _entry(label: LabelRecord) -> JsonObject:
+    score = label.score
+    return {
+        "image_id": label.image_id,
+        "category_id": label.category_id,
+        "state": label.state.word,
+        "source": str(label.source),
+        "model_run": label.model_run,
+        "score": score if score is None or math.isfinite(score) else None,
+        "annotator": label.annotator,
+        "decided_at": label.decided_at,
+    }
+
+
+def _additions(content: AnnotationSet, new_labels: Iterable[LabelRecord]) -> Iterator[JsonObject]:
+    """The entries for the labels that the content does not state yet."""
+    images = {image.source_id for image in content.images}
+    categories = {category.source_id for category in content.categories}
+    said = _said(content)
+    for label in new_labels:
+        if label.image_id not in images or label.category_id not in categories:
+            raise InputError(
+                f"a label names image {label.image_id!a} and category {label.category_id!a}, "
+                "which are not both in the set to be written"
+            )
+        entry = _entry(label)
+        pair = (label.image_id, label.category_id)
+        if said.get(pair) != entry:
+            said[pair] = entry
+            yield entry
+
+
+def _said(content: AnnotationSet) -> dict[_Pair, JsonObject]:
+    """For each pair, the entry that says what the content already states."""
+    said: dict[_Pair, JsonObject] = {}
+    for annotation in content.annotations:
+        if annotation.image_id is not None and annotation.category_id is not None:
+            pair = (annotation.image_id, annotation.category_id)
+            said[pair] = _entry(LabelRecord(*pair, LabelState.PRESENT))
+    for label in content.header.get(LABELS_KEY) or ():
+        with_ids = isinstance(label, dict) and is_id(label.get("image_id"))
+        if (
+            with_ids
+            and is_id(label.get("category_id"))
+            and label.get("state") in ("present", "absent")
+        ):
+            parsed = _parse_label(label)
+            said[parsed.image_id, parsed.category_id] = _entry(parsed)
+    return said
+
+
+def _dump(header: JsonObject, content: AnnotationSet, stream: TextIO) -> None:
+    """Write the top level, one record a line."""
+    lists: dict[str, Iterable[Any]] = {
+        "images": (image.record for image in content.images),
+        "annotations": (annotation.record for annotation in content.annotations),
+        "categories": (category.record for category in content.categories),
+    }
+    keys = [*header, *(key for key in ("images", "categories") if key not in header)]
+    if content.annotations and "annotations" not in header:
+        keys.append("annotations")
+    stream.write("{")
+    for index, key in enumerate(keys):
+        stream.write(("" if index == 0 else ",") + f"\n{_json(key)}: ")
+        if key in lists:
+            _dump_list(lists[key], stream)
+        elif isinstance(header[key], list):
+            _dump_list(header[key], stream)
+        else:
+            stream.write(_json(header[key]))
+    stream.write("\n}\n")
+
+
+def _dump_list(records: Iterable[Any], stream: TextIO) -> None:
+    separator = "[\n"
+    for record in records:
+        stream.write(separator + _json(record))
+        separator = ",\n"
+    stream.write("[]" if separator == "[\n" else "\n]")
+
+
+def _json(value: object) -> str:
+    """JSON of one value; escaped only where it holds what UTF-8 cannot (lone surrogates)."""
+    try:
+        text = _PLAIN.encode(value)
+        if not text.isascii():
+            text.encode()
+    except UnicodeEncodeError:
+        return _ESCAPED.encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot be written as JSON: {error}") from error
+    return text

@@ -1,0 +1,549 @@
+"""Training: from partly known labels to a Recovery.
+
+    1. The regime is read off the labels; a slice of the known ones is held out.
+    2. The static views are fitted to the rest, and blended (cross-fitted, so honestly).
+    3. The head learns from the rest and from labels recovered by the blend, in which the head's
+       own EMA teacher is one more view. The held-out slice picks the epoch, weighs the head in
+       the blend and calibrates.
+    4. Everything is fitted once more with the held-out slice included, the head for a few
+       gentle epochs from where it is.
+
+Letters: N images, C categories, V views.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from clsl_core.calibrate import calibrate
+from clsl_core.errors import InputError, TrainingError
+from clsl_core.features import FeatureView
+from clsl_core.graph import build_graph
+from clsl_core.learner import (
+    Learner,
+    Learning,
+    Lesson,
+    one_cycle,
+    resume,
+    save_epoch,
+    start_learning,
+)
+from clsl_core.linear import PooledLogistic
+from clsl_core.metrics import average_precision
+from clsl_core.model import CLSLHead
+from clsl_core.predict import Recovery, head_logits, read_context
+from clsl_core.recovery import (
+    Entries,
+    Regime,
+    class_priors,
+    detect_regime,
+    entry_folds,
+    fit_blend,
+    fit_stack,
+    known_share,
+    multiply_out,
+    pick_entries,
+    recovered_targets,
+    split_labels,
+    unknown_as_negative,
+)
+from clsl_core.train_config import TrainConfig
+from clsl_core.types import Progress
+from clsl_core.views import (
+    Context,
+    Floats,
+    Ids,
+    Labels,
+    StaticViews,
+    cross_fitted,
+    digests_of,
+    fit_views,
+    pair_draws,
+    recognise,
+)
+
+__all__ = ["TrainConfig", "fit"]
+
+# Where the blend starts, so that a handful of labels does not mean "no view is worth anything".
+_START = {"prior": 0.0, "vote": 0.6, "linear": 0.4, "together": 0.1, "text": 0.5}
+
+
+def fit(  # noqa: PLR0913 - one call is the whole interface of training
+    features: FeatureView,
+    labels: npt.NDArray[np.int8],
+    *,
+    category_vectors: npt.NDArray[np.float32] | None,
+    text: bool,
+    config: TrainConfig,
+    progress: Progress,
+    resume_dir: Path | None = None,
+    warm_start: Recovery | None = None,
+    device: str | None = None,
+    background_vectors: npt.NDArray[np.float32] | None = None,
+) -> Recovery:
+    """Train on what is known.
+
+    Args:
+        features: Of N images.
+        labels: (N, C) in {-1, 0, +1}.
+        category_vectors: (C, E): text embeddings, other label vectors, or None to learn them.
+        text: Whether ``category_vectors`` lie in the tokens' space.
+        config: Everything else.
+        progress: Called several times a second; what it raises stops the training.
+        resume_dir: For a checkpoint of each epoch; a rerun with the same inputs continues there.
+        warm_start: An earlier model of the same collection to start the head from. Categories
+            are matched by their vectors, or by place where there are none.
+        device: Of torch; by default CUDA where there is one.
+        background_vectors: (K, E) text embeddings of words that are no category, to compete
+            with the categories in the text prior.
+
+    Raises:
+        TrainingError: Nothing is known and there is no text prior, or training diverged.
+        InputError: The arrays do not fit together.
+    """
+    vectors = None if category_vectors is None else np.asarray(category_vectors, np.float32)
+    _check(features, labels, vectors, text)
+    if detect_regime(labels, config.recovery) is Regime.NONE and not text:
+        raise TrainingError(
+            f"none of the {labels.size} image-category pairs is labelled, and the backbone has no "
+            "text to start from. Label a few images (ten present labels are a start), or use an "
+            "open_clip backbone."
+        )
+    place = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    job = _Training(features, labels, vectors, text, config, place, progress)
+    job.background = background_vectors
+    job.resume_dir = resume_dir
+    job.warm_start = warm_start
+    devices = [torch.cuda.current_device()] if place.startswith("cuda") else []
+    with torch.random.fork_rng(devices=devices):
+        return job.run()
+
+
+class _Ticker:
+    """Passes progress on, at most five times a second."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.done, self.total, self.what = 0, 1, "preparing"
+        self._last = 0.0
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now - self._last >= 0.2:
+            self._last = now
+            self.progress(self.done, self.total, self.what)
+
+    def at(self, done: int, total: int, what: str) -> None:
+        self.done, self.total, self.what = done, total, what
+        self()
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """The static views fitted to some labels, and what they say about all N images."""
+
+    labels: Labels
+    unknown_weight: float
+    views: StaticViews
+    memory_rows: Ids
+    context: Context
+    values: Floats  # (V, N, C)
+
+
+@dataclass(frozen=True)
+class _StaticBlend:
+    """The static views blended: their weights, and the blended logits (N, C)."""
+
+    weights: PooledLogistic
+    logits: Floats
+    share: float  # of the positives that are known, estimated
+
+
+class _Training:
+    """One training: the inputs, and the steps of ``fit`` in order."""
+
+    def __init__(
+        self,
+        features: FeatureView,
+        labels: Labels,
+        vectors: Floats | None,
+        text: bool,
+        config: TrainConfig,
+        device: str,
+        progress: Progress,
+    ) -> None:
+        self.features, self.labels, self.config = features, labels, config
+        self.vectors, self.text, self.device = vectors, text, device
+        self.tick = _Ticker(progress)
+        self.background: Floats | None = None
+        self.resume_dir: Path | None = None
+        self.warm_start: Recovery | None = None
+        self.pooled = features.pooled()
+        self.digests = digests_of(self.pooled)
+        self.rows = np.arange(len(features))
+        self.rng = np.random.default_rng(config.seed)
+        self.learner = Learner(features, config, device, self.tick)
+
+    def run(self) -> Recovery:
+        """Fit, judge, fit again with everything known."""
+        settings = self.config.recovery
+        regime = detect_regime(self.labels, settings)
+        if regime is Regime.NONE:
+            return self._text_only()
+        draws = pair_draws(self.digests, self.labels.shape[1], self.config.seed)
+        split = split_labels(self.labels, draws, settings)
+        unknown_weight = unknown_as_negative(self.labels, settings)
+        entries = pick_entries(self.labels, split.held_out, unknown_weight, settings, self.rng)
+        evidence = self._gather(split.train)
+        static = self._blend(evidence)
+        head, curves = self._train(evidence, static, entries)
+        z = head_logits(head, self.features, self.rows, self.tick)
+        pair = fit_stack(static.logits, z, entries, settings)
+        logits = pair.apply(np.stack([static.logits, z]))
+        calibration = self._calibrate(logits, entries)
+        start = {name: value.clone() for name, value in head.state_dict().items()}
+        final = self._gather(self.labels)
+        static = self._blend(final)
+        self._refit(head, final, static, pair, len(curves))
+        return Recovery(
+            config=self.config,
+            head=head.eval(),
+            views=final.views,
+            blend=multiply_out(pair, static.weights),
+            calibration=calibration,
+            grid=self.features.grid,
+            regime=regime,
+            metrics={
+                **self._measure(evidence, z, logits, entries),
+                "unknown_as_negative": unknown_weight,
+                "known_share": static.share,
+                "calibrated": calibration is not None,
+            },
+            curves=curves,
+            start=start,
+        )
+
+    def _text_only(self) -> Recovery:
+        """No label is known: the blend is the text prior, as it is."""
+        count = self.labels.shape[1]
+        head = self._make_head(np.full(count, 0.5, np.float32), self.labels, 1.0)
+        views = self._gather(self.labels).views
+        names = views.names(text=True)
+        weights = np.zeros(len(names) + 2, np.float32)
+        weights[names.index("text")] = 1.0
+        return Recovery(
+            config=self.config,
+            head=head.eval(),
+            views=views,
+            blend=PooledLogistic(weights, np.zeros((count, len(weights)), np.float32)),
+            calibration=None,
+            grid=self.features.grid,
+            regime=Regime.NONE,
+            metrics={"known_present": 0, "known_absent": 0, "calibrated": False},
+            curves=[],
+            start={},
+        )
+
+    def _gather(self, labels: Labels) -> _Evidence:
+        """Fit the static views to ``labels`` and let them look at all images."""
+        unknown_weight = unknown_as_negative(labels, self.config.recovery)
+        self.tick.at(0, 1, "comparing images")
+        views, memory_rows = fit_views(
+            self.pooled,
+            self.digests,
+            labels,
+            self.config.views,
+            unknown_weight=unknown_weight,
+            device=self.device,
+            tick=self.tick,
+        )
+        itself = recognise(self.digests, views.memory_digests)
+        head = self._make_head(views.prior, labels, unknown_weight)
+        context = read_context(
+            head, views, self.features, self.pooled, itself, self.rows, self.tick
+        )
+        return _Evidence(labels, unknown_weight, views, memory_rows, context, views.values(context))
+
+    def _blend(self, evidence: _Evidence) -> _StaticBlend:
+        """Weigh the static views on known labels that they have not seen."""
+        settings, labels = self.config.recovery, evidence.labels
+        folds = entry_folds(labels.shape, settings.entry_folds, self.rng)
+        honest = cross_fitted(
+            evidence.views, evidence.context, labels, evidence.memory_rows, folds, self.tick
+        )
+        entries = pick_entries(labels, labels != 0, evidence.unknown_weight, settings, self.rng)
+        names = evidence.views.names(evidence.context.text is not None)
+        start = np.array([_START[name] for name in names] + [0.0], np.float32)
+        weights = fit_blend(honest, entries, settings, start)
+        share = known_share(_sigmoid(weights.apply(honest)), labels, evidence.unknown_weight)
+        return _StaticBlend(weights, weights.apply(evidence.values), share)
+
+    def _make_head(self, priors: Floats, labels: Labels, unknown_weight: float) -> CLSLHead:
+        graph = None
+        if self.config.model.graph:
+            graph = build_graph(
+                labels, self.vectors, self.config.graph, unknown_weight=unknown_weight
+            )
+        torch.manual_seed(self.config.seed)
+        head = CLSLHead(
+            self.config.model,
+            self.features.grid,
+            self.features.dim,
+            priors,
+            vectors=self.vectors,
+            graph=graph,
+            text=self.text,
+            background=self.background,
+        )
+        sample = self.rows[:: max(1, len(self.rows) // 512)]
+        head.standardise(torch.from_numpy(self.features.tokens(sample)))
+        return head.to(self.device)
+
+    def _train(
+        self, evidence: _Evidence, static: _StaticBlend, entries: Entries
+    ) -> tuple[CLSLHead, list[dict[str, float]]]:
+        """Train the head; the EMA weights of the best epoch and the curves."""
+        priors = class_priors(evidence.labels, evidence.unknown_weight, static.share)
+        head = self._make_head(priors, evidence.labels, evidence.unknown_weight)
+        if not self.config.use_head:
+            return head, []
+        warm = self.warm_start is not None and _inherit(head, self.warm_start)
+        epochs = self.learner.epochs(warm)
+        state = start_learning(head, self.config)
+        fingerprint = self._fingerprint(evidence, head)
+        if self.resume_dir is not None:
+            resume(self.resume_dir, state, fingerprint, self.device)
+        while state.epoch < epochs:
+            self._epoch(state, evidence, static, entries, epochs)
+            if self.resume_dir is not None:
+                save_epoch(self.resume_dir, state, fingerprint)
+        state.teacher.load_state_dict(state.best)
+        return state.teacher, state.curves
+
+    def _epoch(
+        self,
+        state: Learning,
+        evidence: _Evidence,
+        static: _StaticBlend,
+        entries: Entries,
+        epochs: int,
+    ) -> None:
+        """One pass: recover labels with the teacher, learn, judge the teacher."""
+        _, logits = self._judge(state, static, entries)
+        done, config = state.epoch / epochs, self.config
+        ramp = min(1.0, (state.epoch + 1) / max(1.0, config.ramp * epochs))
+        lesson = self._lesson(
+            logits,
+            evidence,
+            static.share,
+            strength=config.loss.recovered * max(ramp, evidence.unknown_weight),
+            reject=config.loss.large_loss * done * evidence.unknown_weight,
+        )
+        loss = self.learner.learn(
+            state,
+            lesson,
+            rate=lambda share: one_cycle(done + share / epochs),
+            title=f"training, epoch {state.epoch + 1} of {epochs}",
+            epochs=epochs,
+        )
+        z, logits = self._judge(state, static, entries)
+        quality = _pooled_ap(z, entries)
+        state.curves.append(
+            {
+                "epoch": state.epoch,
+                "loss": loss,
+                "held_out_loss": _log_loss(logits, entries),
+                "held_out_head_ap": quality,
+                "held_out_ap": _pooled_ap(logits, entries),
+            }
+        )
+        if quality >= state.best_quality:
+            state.best_quality, state.best_epoch = quality, state.epoch
+            state.best = {n: v.clone() for n, v in state.teacher.state_dict().items()}
+
+    def _judge(
+        self, state: Learning, static: _StaticBlend, entries: Entries
+    ) -> tuple[Floats, Floats]:
+        """Logits (N, C) of the teacher alone and of the blend it is part of."""
+        if state.z is None:
+            state.z = head_logits(state.teacher, self.features, self.rows, self.tick)
+        pair = fit_stack(static.logits, state.z, entries, self.config.recovery)
+        return state.z, pair.apply(np.stack([static.logits, state.z]))
+
+    def _lesson(
+        self, logits: Floats, evidence: _Evidence, share: float, *, strength: float, reject: float
+    ) -> Lesson:
+        """What the blended logits (N, C) have to teach."""
+        targets = recovered_targets(
+            logits,
+            evidence.labels,
+            evidence.unknown_weight,
+            self.config.loss.weak_negative,
+            self.config.recovery,
+        )
+        return Lesson(
+            evidence.labels,
+            targets,
+            class_priors(evidence.labels, evidence.unknown_weight, share),
+            evidence.unknown_weight,
+            strength,
+            reject,
+        )
+
+    def _refit(
+        self,
+        head: CLSLHead,
+        evidence: _Evidence,
+        static: _StaticBlend,
+        pair: PooledLogistic,
+        epochs: int,
+    ) -> None:
+        """A few gentle epochs with the held-out labels back in; changes ``head``."""
+        count, config = round(self.config.refit * epochs), self.config
+        state = start_learning(deepcopy(head), config)
+        state.teacher, state.epoch = head, epochs
+        for index in range(count):
+            z = head_logits(head, self.features, self.rows, self.tick)
+            lesson = self._lesson(
+                pair.apply(np.stack([static.logits, z])),
+                evidence,
+                static.share,
+                strength=config.loss.recovered,
+                reject=config.loss.large_loss * evidence.unknown_weight,
+            )
+            self.learner.learn(
+                state,
+                lesson,
+                rate=partial(_fade, index, count),
+                title="learning from all known labels",
+                epochs=epochs + count,
+            )
+
+    def _calibrate(self, logits: Floats, entries: Entries) -> PooledLogistic | None:
+        """Calibrate on the entries whose truth is known."""
+        known = self.labels[entries.rows, entries.columns] != 0
+        columns = entries.columns[known]
+        return calibrate(
+            logits[entries.rows[known], columns],
+            entries.truth[known],
+            columns,
+            logits.shape[1],
+            self.config.calibration,
+        )
+
+    def _measure(
+        self, evidence: _Evidence, head: Floats, blended: Floats, entries: Entries
+    ) -> dict[str, Any]:
+        """Facts for the model run's page, as JSON values."""
+        names = evidence.views.names(evidence.context.text is not None)
+        views = {**dict(zip(names, evidence.values, strict=True)), "head": head, "blend": blended}
+        known = self.labels[entries.rows, entries.columns] != 0
+        return {
+            "known_present": int((self.labels > 0).sum()),
+            "known_absent": int((self.labels < 0).sum()),
+            "held_out": int(known.sum()),
+            "held_out_ap": {name: _pooled_ap(z, entries) for name, z in views.items()},
+        }
+
+    def _fingerprint(self, evidence: _Evidence, head: CLSLHead) -> str:
+        """Of everything the head's training depends on."""
+        found = hashlib.sha256(self.config.to_json().encode())
+        found.update(evidence.labels.tobytes())
+        found.update(self.digests.tobytes())
+        for value in head.state_dict().values():
+            found.update(value.cpu().numpy().tobytes())
+        return found.hexdigest()
+
+
+def _fade(index: int, count: int, share: float) -> float:
+    """Learning rate of the refit over its peak in training: from 0.2 to 0."""
+    return 0.2 * (1 - (index + share) / count)
+
+
+def _check(features: FeatureView, labels: Labels, vectors: Floats | None, text: bool) -> None:
+    """Refuse inputs that do not fit together."""
+    if labels.ndim != 2 or len(labels) != len(features) or not labels.size:
+        raise InputError(
+            f"labels have shape {labels.shape}, expected ({len(features)}, C) with at least one "
+            "image and one category."
+        )
+    if not np.isin(labels, (-1, 0, 1)).all():
+        raise InputError("labels hold values other than -1, 0 and +1.")
+    if vectors is not None and (vectors.ndim != 2 or len(vectors) != labels.shape[1]):
+        raise InputError(
+            f"category vectors have shape {vectors.shape}, expected ({labels.shape[1]}, E)."
+        )
+    if text and (vectors is None or vectors.shape[1] != features.dim):
+        width = None if vectors is None else vectors.shape[1]
+        raise InputError(
+            f"a text prior needs category vectors of the tokens' width {features.dim}, got {width}."
+        )
+
+
+def _inherit(head: CLSLHead, earlier: Recovery) -> bool:
+    """Copy an earlier head's weights where they fit; per-category rows go to their categories."""
+    old, new = earlier.start, head.state_dict()
+    pairs = _matches(earlier.head, head)
+    fixed = ("given", "background", "graph.index", "graph.weight")
+    for name, value in new.items():
+        source = old.get(name)
+        if source is None or name in fixed or (name == "vectors" and bool(head.given)):
+            continue
+        source = source.to(value.device)
+        if name in _BY_CATEGORY and source.shape[1:] == value.shape[1:]:
+            value[pairs[:, 1]] = source[pairs[:, 0]]
+        elif source.shape == value.shape:
+            value.copy_(source)
+        elif name in ("patch_in.weight", "token_in.weight"):
+            return False
+    return True
+
+
+_BY_CATEGORY = (
+    "a",
+    "b",
+    "vectors",
+    "patch_out.weight",
+    "patch_out.bias",
+    "auxiliary.weight",
+    "auxiliary.bias",
+)
+
+
+def _matches(old: CLSLHead, new: CLSLHead) -> Ids:
+    """(K, 2) pairs of category numbers, old and new, that are the same category."""
+    if bool(old.given) and bool(new.given) and old.vectors.shape[1] == new.vectors.shape[1]:
+        places = {row.tobytes(): i for i, row in enumerate(old.vectors.cpu().numpy())}
+        found = [
+            (places.get(row.tobytes(), -1), i) for i, row in enumerate(new.vectors.cpu().numpy())
+        ]
+        return np.array([pair for pair in found if pair[0] >= 0], np.int64).reshape(-1, 2)
+    both = np.arange(min(len(old.b), len(new.b)))
+    return np.stack([both, both], 1)
+
+
+def _log_loss(logits: Floats, entries: Entries) -> float:
+    z = logits[entries.rows, entries.columns]
+    losses = np.logaddexp(0, np.where(entries.truth, -z, z))
+    return float(np.sum(losses * entries.weights) / max(float(entries.weights.sum()), 1e-6))
+
+
+def _pooled_ap(scores: Floats, entries: Entries) -> float:
+    """Average precision over the entries of all categories together; 0 without a positive."""
+    found = average_precision(entries.truth, scores[entries.rows, entries.columns])
+    return 0.0 if math.isnan(found) else found
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -30, 30))), np.float32)

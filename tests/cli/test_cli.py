@@ -1,0 +1,193 @@
+"""The whole loop from the command line, on the real photographs, and every way it can fail."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.builders import coco_document, make_collection
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = (
+    "import validate embed train propose proposals decide export stats jobs worker db doctor demo"
+)
+
+
+@pytest.fixture
+def clsl(tmp_path: Path):
+    """Runs ``clsl`` in a process of its own and returns what came of it."""
+
+    def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "app.cli", *map(str, arguments)],
+            cwd=ROOT,
+            env=os.environ | {"CLSL_DATA_DIR": str(tmp_path / "data"), "COLUMNS": "200"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def hide_half(source: dict) -> tuple[dict, set[tuple[int, int]]]:
+    """Remove every second labelled pair with all its annotations; returns what was hidden."""
+    pairs = sorted({(a["image_id"], a["category_id"]) for a in source["annotations"]})
+    hidden = set(pairs[::2])
+    kept = [a for a in source["annotations"] if (a["image_id"], a["category_id"]) not in hidden]
+    return {**source, "annotations": kept}, hidden
+
+
+@pytest.mark.slow
+def test_the_whole_loop_on_real_photographs(clsl, coco_a: Path, tmp_path: Path) -> None:
+    source = json.loads((coco_a / "instances.json").read_text())
+    document, hidden = hide_half(source)
+    file = tmp_path / "partly.json"
+    file.write_text(json.dumps(document))
+
+    assert "243 images" in clsl("import", file, "--images", coco_a / "images", "--name", "c").stdout
+    again = clsl("import", file, "--images", coco_a / "images", "--name", "c").stdout
+    assert "nothing changed" in again
+    assert "243 images embedded" in clsl("embed", "c", "--backbone", "builtin").stdout
+    clsl("train", "c")
+    clsl("propose", "c")
+
+    table = tmp_path / "proposals.csv"
+    clsl("proposals", "c", "--output", table)
+    proposed = rows(table)
+    present = [row for row in proposed if row["state"] == "present"]
+    scores = [float(row["score"]) for row in present]
+    assert scores == sorted(scores, reverse=True)
+    assert {row["state"] for row in proposed} == {"present", "absent"}
+
+    names = {c["id"]: c["name"] for c in source["categories"]}
+    files = {i["id"]: i["file_name"] for i in source["images"]}
+    truth = {(files[image], names[category]) for image, category in hidden}
+    first = present[:500]
+    found = sum((row["file_name"], row["category"]) in truth for row in first)
+    unknown = 243 * 80 - (856 - len(hidden))
+    assert found / 500 > 5 * len(hidden) / unknown
+
+    verdicts = tmp_path / "verdicts.csv"
+    with verdicts.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["file_name", "category", "verdict"])
+        for row in present[:60]:
+            right = (row["file_name"], row["category"]) in truth
+            writer.writerow([row["file_name"], row["category"], "present" if right else "absent"])
+    assert "60 verdicts saved" in clsl("decide", "c", verdicts, "--annotator", "oracle").stdout
+    assert "60 were known already" in clsl("decide", "c", verdicts, "--annotator", "oracle").stdout
+    waiting = json.loads(clsl("jobs", "--json").stdout)
+    assert [job["kind"] for job in waiting if job["status"] == "queued"] == ["train"]
+
+    output = tmp_path / "completed.json"
+    clsl("export", "c", "--format", "coco", "--output", output)
+    completed = json.loads(output.read_text())
+    for key, value in document.items():
+        assert json.dumps(completed[key]) == json.dumps(value)
+    assert len(completed["labels"]) == 60
+    assert {label["annotator"] for label in completed["labels"]} == {"oracle"}
+    clsl("import", output, "--images", coco_a / "images", "--name", "again")
+    one, other = (json.loads(clsl("stats", name, "--json").stdout) for name in ("c", "again"))
+    assert (one["present"], one["absent"]) == (other["present"], other["absent"])
+    assert one["categories"] == other["categories"]
+
+
+def test_import_then_export_changes_nothing(clsl, coco_a: Path, tmp_path: Path) -> None:
+    file, output = coco_a / "instances.json", tmp_path / "out.json"
+    clsl("import", file, "--images", coco_a / "images", "--name", "c")
+    clsl("export", "c", "--output", output)
+    source, exported = json.loads(file.read_text()), json.loads(output.read_text())
+    assert list(exported) == list(source)
+    for key in ("images", "annotations", "categories"):
+        assert len(exported[key]) == len(source[key])
+        for ours, theirs in zip(exported[key], source[key], strict=True):
+            assert list(ours.items()) == list(theirs.items())
+    assert exported["info"] == source["info"]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("no json at all", "line 1, column 1: expected valid JSON"),
+        ("[1, 2]", "expected"),
+        ('{"images": []}', "annotations"),
+        ("", "empty"),
+    ],
+)
+def test_files_that_are_not_coco(clsl, tmp_path: Path, content: str, expected: str) -> None:
+    file = tmp_path / "bad.json"
+    file.write_text(content)
+    for command in (("validate", file), ("import", file, "--images", tmp_path, "--name", "x")):
+        done = clsl(*command, code=4)
+        assert expected in done.stdout + done.stderr
+    assert json.loads(clsl("validate", file, "--json", code=4).stdout)["ok"] is False
+
+
+def test_bad_input_of_every_kind(clsl, tmp_path: Path) -> None:
+    file, root = make_collection(tmp_path)
+    assert "no dataset called 'nope'" in clsl("train", "nope", code=3).stderr
+    assert "there are: none yet" in clsl("stats", "nope", code=3).stderr
+    missing = clsl("import", tmp_path / "none.json", "--images", root, "--name", "x", code=3)
+    assert "no file" in missing.stderr
+    folder = clsl("import", file, "--images", tmp_path / "none", "--name", "x", code=4)
+    assert "image folder" in folder.stderr
+    clsl("import", file, "--images", root, "--name", "x")
+    assert "not embedded yet" in clsl("train", "x", code=1).stderr
+    assert "no trained model yet" in clsl("propose", "x", code=1).stderr
+    assert "is a folder" in clsl("export", "x", "--output", tmp_path, code=4).stderr
+    assert "no job 99" in clsl("jobs", "--cancel", 99, code=3).stderr
+
+
+def test_training_with_nothing_known_says_what_to_do(clsl, tmp_path: Path) -> None:
+    document = coco_document()
+    document["annotations"] = []
+    file, root = make_collection(tmp_path, document)
+    clsl("import", file, "--images", root, "--name", "x")
+    clsl("embed", "x", "--backbone", "builtin")
+    assert "Label a few images" in clsl("train", "x", code=1).stderr
+
+
+def test_broken_pictures_are_listed_and_the_rest_goes_on(clsl, tmp_path: Path) -> None:
+    document = coco_document(images=6)
+    file, root = make_collection(tmp_path, document)
+    whole = (root / "000.jpg").read_bytes()
+    (root / "001.jpg").write_bytes(whole[: len(whole) // 2])
+    (root / "002.jpg").write_bytes(b"")
+    (root / "003.jpg").write_text("hello")
+    (root / "004.jpg").unlink()
+    clsl("import", file, "--images", root, "--name", "x")
+    done = clsl("embed", "x", "--backbone", "builtin").stdout
+    assert "2 images embedded, 4 cannot be used" in done
+    problems = json.loads(clsl("stats", "x", "--json").stdout)["problem_images"]
+    assert {p["file_name"]: p["reason"] for p in problems} == {
+        "001.jpg": "truncated",
+        "002.jpg": "empty",
+        "003.jpg": "not-an-image",
+        "004.jpg": "missing",
+    }
+
+
+def test_every_command_has_help(clsl) -> None:
+    text = clsl("--help").stdout
+    for command in COMMANDS.split():
+        assert command in text
+        assert len(clsl(command, "--help").stdout) > 100
+
+
+def test_doctor_and_upgrade(clsl) -> None:
+    findings = json.loads(clsl("doctor", "--json").stdout)
+    assert all(finding["ok"] for finding in findings)
+    assert "revision 0001" in clsl("db", "upgrade").stdout
