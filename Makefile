@@ -54,3 +54,8 @@ $(VENV)/.ready-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+# New pictures for the documentation, from the browser tests (needs Chromium).
+.PHONY: screenshots
+screenshots: $(VENV)/.ready-dev
+	CLSL_SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest tests/e2e/test_journey.py

@@ -112,8 +112,8 @@ def _histogram(
     cell = place[:, None] * cells + place
     flat = None if weights is None else weights.ravel()
     total = np.bincount((cell * count + bins).ravel(), flat, minlength=cells * cells * count)
-    share: npt.NDArray[np.float64] = total.reshape(cells * cells, count) * (cells / side) ** 2
-    return share
+    share = total.astype(np.float64) * (cells / side) ** 2
+    return share.reshape(cells * cells, count)
 
 
 def _colours(

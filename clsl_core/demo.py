@@ -7,7 +7,6 @@ differs in colour, shape or texture, so the built-in descriptors can find it.
 from __future__ import annotations
 
 import io
-import os
 import secrets
 from collections import defaultdict
 from collections.abc import Sequence
@@ -135,7 +134,7 @@ def _put(path: Path, content: bytes) -> None:
         if path.is_file() and path.read_bytes() == content:
             return
         scratch.write_bytes(content)
-        os.replace(scratch, path)
+        scratch.replace(path)
     except OSError as error:
         scratch.unlink(missing_ok=True)
         raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
@@ -146,7 +145,8 @@ def _annotation_set(
 ) -> AnnotationSet:
     """The whole truth, one annotation for each thing drawn."""
     numbers = {name: number for number, name in enumerate(_NAMES, start=1)}
-    images, annotations = [], []
+    images: list[ImageRecord] = []
+    annotations: list[AnnotationRecord] = []
     for index, boxes in enumerate(truth):
         name, image_id = _file_name(index), index + 1
         record: JsonObject = {"id": image_id, "file_name": name, "width": WIDTH, "height": HEIGHT}

@@ -342,6 +342,9 @@ def _label_statistics(
     mean = (positive.sum() + 0.5) / (counted.sum() + 1.0)
     strength = config.prior_strength
     prior = ((positive + strength * mean) / (counted + strength)).astype(np.float32)
+    if (labels > 0).sum(1).max(initial=0) <= 1:
+        # One positive per image: that no two are known together says nothing about the images.
+        return prior, np.zeros((labels.shape[1], labels.shape[1]), np.float32)
     every = slice(0, labels.shape[1])
     joint = co_occurrence(
         labels, every, unknown_weight=unknown_weight, shrinkage=config.co_occurrence

@@ -89,7 +89,8 @@ def colour(values: npt.NDArray[np.uint8]) -> bytes:
     pixels = np.zeros((*values.shape, 4), np.uint8)
     pixels[..., 0] = 255
     pixels[..., 1] = (220 * (1.0 - strength)).astype(np.uint8)
-    pixels[..., 3] = (190 * strength).astype(np.uint8)
+    # Squared, so that the picture stays visible where the model hardly looked.
+    pixels[..., 3] = (180 * strength**2).astype(np.uint8)
     buffer = io.BytesIO()
     Pillow.fromarray(pixels, "RGBA").save(buffer, "PNG")
     return buffer.getvalue()

@@ -16,6 +16,8 @@ SMALL = TrainConfig(
     batch_size=16,
 )
 
+SIGNAL = 0.5  # beside a background of length 1
+
 
 @dataclass(frozen=True)
 class Collection:
@@ -38,13 +40,14 @@ class Collection:
 
 def make_collection(images: int = 120, categories: int = 4, seed: int = 0) -> Collection:
     rng = np.random.default_rng(seed)
-    vectors = np.linalg.qr(rng.normal(size=(10, categories)))[0].T.astype(np.float32)
+    directions = np.linalg.qr(rng.normal(size=(10, categories + 1)))[0].T.astype(np.float32)
+    vectors, background = directions[:-1], directions[-1]
     rates = np.linspace(0.15, 0.4, categories)
     truth = np.where(rng.random((images, categories)) < rates, 1, -1).astype(np.int8)
-    tokens = 0.15 * rng.normal(size=(images, 9, 10))
+    tokens = background + 0.04 * rng.normal(size=(images, 9, 10))
     for row, column in np.argwhere(truth > 0):
         patches = rng.choice(9, 2, replace=False)
-        tokens[row, patches] += vectors[column]
+        tokens[row, patches] += SIGNAL * vectors[column]
     return Collection(FeatureView.from_arrays(tokens, grid=(3, 3)), truth, vectors)
 
 

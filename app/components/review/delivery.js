@@ -219,6 +219,7 @@ class Outbox {
   #trouble = null; // the CallError being waited out
   #retryAt = 0;
   onChange = () => {};
+  onAdopted = () => {};
 
   constructor(scope, api, onAnswer) {
     this.#api = api;
@@ -230,7 +231,7 @@ class Outbox {
     window.addEventListener("beforeunload", (event) => {
       if (this.#operations.length) event.preventDefault();
     });
-    this.#adopt();
+    this.ready = this.#adopt(); // what an earlier page left is here, or there is nothing
     setInterval(() => this.#adopt(), ADOPT_EVERY);
   }
 
@@ -266,6 +267,7 @@ class Outbox {
     if (!found.length) return;
     this.#operations.unshift(...found);
     this.#changed();
+    this.onAdopted();
     this.#send();
   }
 

@@ -59,7 +59,7 @@ class Picture {
 // Cards in the order they will be shown; the first is the current one.
 class CardQueue {
   #api;
-  #pending; // () => Set of proposal ids whose verdicts wait in the outbox
+  #outbox;
   #query = "";
   #round = 0; // answers to an earlier query are dropped
   #fetching = false;
@@ -77,9 +77,9 @@ class CardQueue {
   newRun = false;
   onChange = () => {};
 
-  constructor(api, pending) {
+  constructor(api, outbox) {
     this.#api = api;
-    this.#pending = pending;
+    this.#outbox = outbox;
     api.onRenewed.add(this.#renewed);
   }
 
@@ -153,6 +153,13 @@ class CardQueue {
     this.fill();
   }
 
+  // Verdicts of a closed tab have turned up: their cards need no second one.
+  setAside(proposals) {
+    this.cards.filter((card) => proposals.has(card.proposal_id)).forEach((card) => this.#drop(card));
+    this.cards = this.cards.filter((card) => !proposals.has(card.proposal_id));
+    this.fill();
+  }
+
   #drop(card) {
     card.picture.drop();
     card.heatmap?.drop();
@@ -181,6 +188,7 @@ class CardQueue {
     const round = this.#round;
     this.#fetching = true;
     try {
+      await this.#outbox.ready;
       const answer = await this.#api.get(this.#address());
       if (round === this.#round) this.#receive(answer);
     } catch (error) {
@@ -194,7 +202,7 @@ class CardQueue {
 
   #address() {
     const held = this.cards.map((card) => card.proposal_id);
-    const exclude = [...new Set([...held, ...this.#pending()])];
+    const exclude = [...new Set([...held, ...this.#outbox.proposals])];
     const parameters = new URLSearchParams(this.#query);
     parameters.set("limit", FETCH);
     parameters.set("exclude", exclude.slice(0, EXCLUDE_AT_MOST).join(","));
@@ -205,12 +213,12 @@ class CardQueue {
     this.#backoff.reset();
     this.problem = null;
     this.#changeRun(run);
-    const known = this.#pending();
+    const known = this.#outbox.proposals;
     for (const card of this.cards) known.add(card.proposal_id);
     const fresh = cards.filter(({ proposal_id: id }) => !known.has(id) && !this.#done.has(id));
     this.cards.push(...fresh.map((card) => this.#hold(card)));
     this.exhausted = !fresh.length && !this.newRun;
-    this.#remaining = Math.max(0, remaining - this.#pending().size);
+    this.#remaining = Math.max(0, remaining - this.#outbox.proposals.size);
     this.load();
   }
 

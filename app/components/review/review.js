@@ -162,11 +162,15 @@ class Review {
   #enter(session) {
     this.#leave();
     this.#session = session;
-    this.#queue = new CardQueue(session.api, () => session.outbox.proposals);
+    this.#queue = new CardQueue(session.api, session.outbox);
     this.#queue.heat = session.heat;
     this.#queue.onChange = () => this.#draw();
     this.#view.heat(session.heat);
     session.outbox.onChange = () => this.#drawStatus();
+    session.outbox.onAdopted = () => {
+      this.#queue.setAside(session.outbox.proposals);
+      this.#draw();
+    };
     session.onAnswer = (operation, answer) => this.#answered(operation, answer);
   }
 
@@ -175,6 +179,7 @@ class Review {
     this.#queue?.close();
     if (!this.#session) return;
     this.#session.outbox.onChange = () => {};
+    this.#session.outbox.onAdopted = () => {};
     this.#session.onAnswer = () => {};
   }
 
@@ -257,7 +262,7 @@ class Review {
       const what = operation.undoes ? "cannot be undone any more" : "already decided by someone else";
       this.#view.notice(`${name}: ${message || what}`);
     }
-    if (status === "refused") this.#view.notice(`${name}: the server refused it. ${message || ""}`);
+    if (status === "refused") this.#view.notice(`${name}: refused – ${message || "no reason given"}`);
     this.#draw();
   }
 

@@ -106,8 +106,8 @@ class View {
     if (present) part.question.replaceChildren("Is there any ", name, " in this picture?");
     else part.question.replaceChildren("Probably no ", name, ": right?");
     part.group.textContent = card.supercategory ?? "";
-    part.acceptMeans.textContent = present ? "yes, it is there" : "right, not there";
-    part.rejectMeans.textContent = present ? "no, not there" : "wrong, it is there";
+    part.acceptMeans.textContent = present ? "it is there" : "not there";
+    part.rejectMeans.textContent = present ? "not there" : "it is there";
     this.#score(card);
     this.#known(card.known ?? []);
     const size = card.width && card.height ? ` · ${card.width} × ${card.height}` : "";
@@ -129,7 +129,7 @@ class View {
 
   #known(known) {
     const part = this.#parts;
-    part.knownWord.textContent = known.length ? "Already known:" : "Nothing known of it yet";
+    part.knownWord.textContent = known.length ? "Already known:" : "Nothing else known yet";
     part.known.replaceChildren(
       ...known.flatMap(({ category, state, source }) => {
         const present = state === "present";
