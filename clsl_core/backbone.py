@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AUTO",
+    "BACKGROUND_WORDS",
     "BUILTIN",
     "Backbone",
     "BackboneSpec",
@@ -34,6 +35,13 @@ __all__ = [
 
 AUTO = "auto"
 BUILTIN = "builtin"
+
+BACKGROUND_WORDS = (
+    "sky", "cloud", "ground", "grass", "soil", "rock", "mountain", "tree", "plant", "water",
+    "road", "pavement", "wall", "floor", "ceiling", "window", "building", "fence", "furniture",
+    "fabric", "shadow", "light", "texture", "background",
+)  # fmt: skip
+"""What a patch may show besides the categories; such words compete with them for a patch."""
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def embed(
             if shard_keys:
                 store.append(shard_keys, _concatenate(parts))
             _note_pictures(workspace, outcome)
-    category_vectors(workspace, run_id, backbone)
+    text_vectors(workspace, run_id, backbone)
     return _finish_embedding(workspace, dataset_id, run_id, notice)
 
 
@@ -198,14 +198,27 @@ def _finish_embedding(
     return {"message": message, "images": usable, "problems": broken, "notice": notice}
 
 
-def category_vectors(
+@dataclass(frozen=True)
+class TextVectors:
+    """Text embeddings of a dataset's words.
+
+    Attributes:
+        categories: (C, E) float32, in the categories' order.
+        background: (K, E) float32, of words that are no category here.
+    """
+
+    categories: npt.NDArray[np.float32]
+    background: npt.NDArray[np.float32]
+
+
+def text_vectors(
     workspace: Workspace, run_id: int, backbone: Backbone | None = None
-) -> npt.NDArray[np.float32] | None:
-    """Text embeddings [C, E] of a dataset's categories; None without a text tower.
+) -> TextVectors | None:
+    """Embeddings of the category names and of background words; None without a text tower.
 
     They are kept beside the features and made again when the categories change.
     """
-    from clsl_core.backbone import load_backbone
+    from clsl_core.backbone import BACKGROUND_WORDS, load_backbone
 
     with workspace.database.read() as session:
         run = session.get_one(EmbeddingRun, run_id)
@@ -213,17 +226,21 @@ def category_vectors(
         names = [row.name for row in dataset_queries.categories(session, run.dataset_id)]
     if not spec["has_text"]:
         return None
-    digest = hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
-    path = folder / f"categories-{digest}.npy"
+    taken = {name.lower() for name in names}
+    words = names + [word for word in BACKGROUND_WORDS if word not in taken]
+    digest = hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16]
+    path = folder / f"text-{digest}.npy"
     if path.exists():
         vectors: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
-        return vectors
-    if backbone is None:
-        backbone = load_backbone(spec["name"], spec["pretrained"], workspace.settings.device)
-    encoded = backbone.encode_categories(names)
-    if encoded is not None:
-        save_array(path, encoded)
-    return encoded
+    else:
+        if backbone is None:
+            backbone = load_backbone(spec["name"], spec["pretrained"], workspace.settings.device)
+        encoded = backbone.encode_categories(words)
+        if encoded is None:
+            return None
+        vectors = encoded
+        save_array(path, vectors)
+    return TextVectors(vectors[: len(names)], vectors[len(names) :])
 
 
 def usable_features(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from app.services.embedding import category_vectors, embedding_in_use, usable_features
+from app.services.embedding import embedding_in_use, text_vectors, usable_features
 from app.services.jobs import JobContext
 from app.services.workspace import Workspace
 from clsl_core.errors import ClslError
@@ -82,12 +82,13 @@ def train(
     folder = workspace.data_dir / _run_folder(dataset_id, snapshot.run_id)
     parent = snapshot.parent_directory
     try:
-        vectors = category_vectors(workspace, snapshot.embedding_run_id)
+        text = text_vectors(workspace, snapshot.embedding_run_id)
         recovery = fit(
             snapshot.features,
             snapshot.matrix.values,
-            category_vectors=vectors,
-            text=vectors is not None,
+            category_vectors=text.categories if text else None,
+            background_vectors=text.background if text else None,
+            text=text is not None,
             config=config,
             progress=progress,
             resume_dir=folder / "resume",

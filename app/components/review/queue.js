@@ -90,11 +90,12 @@ class CardQueue {
     this.cards.forEach((card) => this.#drop(card));
   }
 
-  // Opens another queue; the same query again changes nothing.
+  // Opens another queue; the same query again changes nothing. Tells whether it was another one.
   open(query) {
-    if (query === this.#query) return;
+    if (query === this.#query) return false;
     this.#query = query;
     this.restart();
+    return true;
   }
 
   restart() {

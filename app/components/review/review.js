@@ -63,6 +63,7 @@ class Session {
 const TEXT_INPUTS = "input:not([type=radio],[type=checkbox],[type=button],[type=submit],[type=range],[type=color],[type=file],[type=reset],[type=image])";
 const TYPING = `${TEXT_INPUTS},textarea,select,[role=textbox],[role=combobox],[role=searchbox],[role=spinbutton],[role=listbox],[role=menu]`;
 const PRESSED_BY_SPACE = "button,summary,input:not([type=radio]:checked),[role=button],[role=checkbox],[role=switch],[role=tab],[role=option]";
+const CHOOSING = "[role=combobox],[role=radio],input[type=radio],select";
 const DIALOG = "dialog,[role=dialog],[role=alertdialog]";
 
 // The keyboard of the whole page, left alone wherever somebody writes or a dialog is open.
@@ -112,6 +113,11 @@ class Keys {
   }
 }
 
+// Who has just chosen another queue or category wants to judge: the chooser lets the keys go.
+function freeKeyboard() {
+  if (document.activeElement?.matches(CHOOSING)) document.activeElement.blur();
+}
+
 class Review {
   #view;
   #keys;
@@ -148,7 +154,7 @@ class Review {
     this.#queue.prefetch = data.prefetch;
     const query = { strategy: data.strategy };
     if (data.category_id !== null) query.category = data.category_id;
-    this.#queue.open(new URLSearchParams(query).toString());
+    if (this.#queue.open(new URLSearchParams(query).toString())) freeKeyboard();
     this.#draw();
   }
 

@@ -25,6 +25,7 @@ with st.sidebar:
     st.text_input("Search")
     st.button("Rerun")
     strategy = st.radio("Queue", ["likely", "absent", "random"])
+    category = st.selectbox("Category", [None, 1, 2, 3, 4, 5], format_func=str)
     shown = st.toggle("Show the card", value=True)
     st.caption(f"runs {state.runs} · renewed {state.renewed} · finished {state.finished}")
 
@@ -34,5 +35,6 @@ if shown:
         dataset_id=1,
         annotator="Ada <b>Lovelace</b>",
         strategy=strategy,
+        category_id=category,
     )
     review(data, key="review", on_token_expired=renewed, on_finished=finished)

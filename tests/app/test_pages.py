@@ -1,0 +1,113 @@
+"""Every page draws in every state that a person can meet, without an exception."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import context
+from app.services import views
+from app.services.jobs import JobKind
+from app.services.workspace import Workspace
+from tests.builders import coco_document, make_dataset, make_proposals
+
+ROOT = Path(__file__).parents[2]
+PAGES = ["datasets", "import_", "review", "models", "export", "jobs"]
+
+
+@pytest.fixture(autouse=True)
+def opened(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Pages see the test's workspace."""
+    monkeypatch.setenv("CLSL_DATA_DIR", str(workspace.data_dir))
+    context.workspace.cache_clear()
+    yield
+    context.workspace().close()
+    context.workspace.cache_clear()
+
+
+def draw(page: str = "datasets", **state: object) -> AppTest:
+    app = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=30)
+    for key, value in state.items():
+        app.session_state[key] = value
+    app.run()
+    if page != "datasets":
+        app.switch_page(f"pages/{page}.py").run()
+    assert not app.exception, app.exception
+    return app
+
+
+def texts(app: AppTest) -> str:
+    kinds = ("title", "markdown", "info", "error", "success", "warning", "caption", "subheader")
+    return "\n".join(str(element.value) for kind in kinds for element in getattr(app, kind))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_of_an_empty_workspace(page: str) -> None:
+    draw(page)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_of_a_dataset_without_model(workspace: Workspace, page: str) -> None:
+    make_dataset(workspace)
+    draw(page)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_of_a_dataset_with_proposals(workspace: Workspace, page: str) -> None:
+    make_proposals(workspace, make_dataset(workspace).dataset_id)
+    draw(page, annotator="ada")
+
+
+def test_the_first_screen_says_what_to_do() -> None:
+    app = draw()
+    assert "Complete a partly labelled image collection" in texts(app)
+    assert [button.label for button in app.button] == ["Start the demo"]
+
+
+def test_the_demo_starts_with_one_click(workspace: Workspace) -> None:
+    app = draw()
+    app.button(key="start-demo").click().run()
+    (job,) = workspace.jobs.live()
+    assert job.kind is JobKind.DEMO
+    assert job.payload["then"] == ["embed", "train", "propose"]
+
+
+def test_hostile_names_are_text(workspace: Workspace) -> None:
+    document = coco_document()
+    document["categories"][0]["name"] = "<img src=x onerror=alert(1)> **bold** $x$ :red[y]"
+    make_dataset(workspace, "**evil** <b>x</b> :red[z]", document)
+    shown = texts(draw())
+    assert r"\*\*evil\*\* \<b\>x\</b\> \:red\[z\]" in shown
+
+
+def test_nobody_reviews_without_a_name(workspace: Workspace) -> None:
+    make_proposals(workspace, make_dataset(workspace).dataset_id)
+    app = draw("review")
+    assert {field.label for field in app.text_input} == {"Your name", "Who is reviewing?"}
+
+
+def test_the_plain_card_decides_skips_and_undoes(workspace: Workspace) -> None:
+    make_proposals(workspace, make_dataset(workspace).dataset_id)
+    app = draw("review", **{"annotator": "ada", "review-plain": True})
+    assert "green" in texts(app)
+    app.button(key="plain-accept").click().run()
+    app.button(key="plain-reject").click().run()
+    view = views.dataset(workspace, "set")
+    assert (view.present, view.absent_labels) == (5, 1)
+    app.button(key="plain-undo-button").click().run()
+    app.button(key="plain-skip").click().run()
+    view = views.dataset(workspace, "set")
+    assert (view.present, view.absent_labels) == (5, 0)
+    assert not app.exception
+
+
+def test_the_web_process_starts_without_torch() -> None:
+    code = (
+        "import sys, app.api, app.context, app.cli, app.components.progress, "
+        "app.components.review, app.components.plain_card\n"
+        "assert not {'torch', 'faiss', 'open_clip', 'sklearn'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -1,0 +1,49 @@
+"""The documentation is true where a machine can tell."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_command_line_reference_is_current(tmp_path: Path) -> None:
+    output = tmp_path / "cli.md"
+    command = ["-m", "typer", "app/cli.py", "utils", "docs", "--name", "clsl", "--output"]
+    subprocess.run([sys.executable, *command, output], cwd=ROOT, check=True, capture_output=True)
+    current = (ROOT / "docs/reference/cli.md").read_text()
+    assert output.read_text() == current, "run `make docs`"
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    readme = (ROOT / "README.md").read_text()
+    first, second = readme.index("make run"), readme.index("make test")
+    assert first < second < readme.index("pip install")
+
+
+def test_every_setting_is_documented() -> None:
+    from app.services.settings import Settings
+
+    text = (ROOT / "docs/reference/settings.md").read_text()
+    for name in Settings.model_fields:
+        assert f"`CLSL_{name.upper()}`" in text
+
+
+def test_every_route_is_documented() -> None:
+    from app.api import routes
+
+    text = (ROOT / "docs/reference/http.md").read_text()
+    for route in routes(lambda: None):  # type: ignore[arg-type, return-value]
+        path = re.sub(r"\{[^}]+\}", "ID", route.path)
+        assert f" {path}" in text
