@@ -186,7 +186,7 @@ def _model(name: str, weights: Weights) -> Any:
         pretrained=str(weights.path),
         force_quick_gelu=bool(weights.settings.get("quick_gelu", False)),
         force_preprocess_cfg=scale,
-        weights_only=False,
+        weights_only=True,
     )
     return model.eval().requires_grad_(False)
 

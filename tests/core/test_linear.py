@@ -68,17 +68,21 @@ def test_the_pooled_fit_agrees_with_scikit_learn() -> None:
     np.testing.assert_allclose(found.deviations, 0, atol=1e-5)
 
 
-def test_a_common_category_deviates_and_a_rare_or_absent_one_does_not() -> None:
+def reversed_category(count: int, shrinkage: float) -> PooledLogistic:
+    """Category 0 rises with x in 1000 entries; category 1 falls with it in ``count``."""
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(1010, 1)).astype(np.float32)
-    categories = np.repeat([0, 1], [1000, 10])
-    y = np.where(categories == 0, x[:, 0] > 0, x[:, 0] < 0)
-    found = fit(10.0, categories, x, y)
-    own = np.abs(found.deviations).sum(1)
-    common = fit(10.0, np.repeat([1, 0], [1000, 10]), x, y)
-    assert own[1] < np.abs(common.deviations).sum(1)[1] + own[1]
-    assert own[2] == 0
-    assert found.weights[0, 0] > 0
+    x = rng.normal(size=(1000 + count, 1)).astype(np.float32)
+    categories = np.repeat([0, 1], [1000, count])
+    rises = rng.random(1000 + count) < 1 / (1 + np.exp(-2 * x[:, 0]))
+    return fit(shrinkage, categories, x, np.where(categories == 0, rises, ~rises))
+
+
+def test_the_more_a_category_has_to_say_the_more_it_deviates() -> None:
+    slopes = [reversed_category(count, 10.0).weights[1, 0] for count in (3, 30, 300)]
+    assert slopes[0] > 0.5 > slopes[1] > slopes[2]
+    assert slopes[2] < -1
+    assert (reversed_category(30, 10.0).deviations[2] == 0).all()
+    assert reversed_category(30, 100.0).weights[1, 0] > slopes[1]
 
 
 def test_nothing_to_learn_from_leaves_the_start_as_it_is() -> None:

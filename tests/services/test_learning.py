@@ -1,0 +1,184 @@
+"""Embed, train, propose through the services: what is new only, switched at once, undone never."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from app.services import embedding, learning, pictures, proposing, review, training, views
+from app.services.review import Answer
+from app.services.workspace import Workspace
+from clsl_core.errors import ConflictError, JobCancelled, TrainingError
+from clsl_core.types import LabelState
+from db.models import EmbeddingRun, ModelRun, Proposal, ProposalStatus, RunStatus
+from tests.builders import coco_document, make_dataset, make_grant
+
+IMAGES = 24
+
+
+@pytest.fixture
+def dataset_id(workspace: Workspace) -> int:
+    return make_dataset(workspace, document=coco_document(images=IMAGES)).dataset_id
+
+
+def run_loop(workspace: Workspace, dataset_id: int) -> None:
+    embedding.embed(workspace, dataset_id)
+    training.train(workspace, dataset_id)
+    proposing.propose(workspace, dataset_id)
+
+
+def test_only_new_pictures_are_embedded(workspace: Workspace, dataset_id: int) -> None:
+    embedding.embed(workspace, dataset_id)
+    folder = workspace.data_dir / "features" / str(dataset_id)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.npy")}
+    embedding.embed(workspace, dataset_id)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.npy")} == before
+    root = workspace.data_dir / "source-set" / "images"
+    shutil.copy(root / "001.jpg", root / "000.jpg")
+    embedding.embed(workspace, dataset_id)
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*.npy")}
+    assert before.items() < after.items()
+
+
+def test_damaged_features_are_made_again(workspace: Workspace, dataset_id: int) -> None:
+    embedding.embed(workspace, dataset_id)
+    (tokens,) = (workspace.data_dir / "features").rglob("*tokens*.npy")
+    content = bytearray(tokens.read_bytes())
+    content[-1] ^= 0xFF
+    tokens.write_bytes(bytes(content))
+    embedding.embed(workspace, dataset_id)
+    training.train(workspace, dataset_id)
+    assert views.dataset(workspace, "set").embedded == IMAGES
+
+
+def test_training_needs_features_and_proposing_needs_a_model(
+    workspace: Workspace, dataset_id: int
+) -> None:
+    with pytest.raises(TrainingError, match="not embedded yet"):
+        training.train(workspace, dataset_id)
+    embedding.embed(workspace, dataset_id)
+    with pytest.raises(TrainingError, match="no trained model yet"):
+        proposing.propose(workspace, dataset_id)
+
+
+def test_a_collection_without_a_usable_picture_says_so(
+    workspace: Workspace, dataset_id: int
+) -> None:
+    for file in Path(workspace.data_dir / "source-set" / "images").iterdir():
+        file.write_bytes(b"no picture")
+    with pytest.raises(TrainingError, match="right image folder"):
+        embedding.embed(workspace, dataset_id)
+
+
+def test_the_loop_proposes_unknown_pairs_with_heat_maps(
+    workspace: Workspace, dataset_id: int
+) -> None:
+    run_loop(workspace, dataset_id)
+    view = views.dataset(workspace, "set")
+    (run,) = views.model_runs(workspace, "set")
+    assert (run.serving, run.status, run.known_present) == (True, "ready", IMAGES)
+    assert view.serving_run == run.id
+    grant = make_grant(workspace, dataset_id)
+    page = review.next_cards(workspace, grant, "likely")
+    assert page.cards
+    heat = pictures.heatmap(workspace, grant, page.cards[0].proposal_id)
+    assert heat.content.startswith(b"\x89PNG")
+    known = {(label.category) for card in page.cards for label in card.known}
+    assert known <= {"red", "green", "blue"}
+    for card in page.cards:
+        assert card.category not in {label.category for label in card.known}
+
+
+def test_a_new_run_takes_over_and_keeps_what_was_decided(
+    workspace: Workspace, dataset_id: int
+) -> None:
+    run_loop(workspace, dataset_id)
+    grant = make_grant(workspace, dataset_id)
+    card = review.next_cards(workspace, grant, "likely").cards[0]
+    answer = Answer("a-client-id", card.image_id, card.category_id, "absent", card.proposal_id)
+    review.decide(workspace, grant, [answer])
+    training.train(workspace, dataset_id, "decisions")
+    old = views.model_runs(workspace, "set")[1]
+    assert old.serving
+    proposing.propose(workspace, dataset_id)
+    new, old = views.model_runs(workspace, "set")
+    assert (new.serving, old.serving) == (True, False)
+    assert (new.new_decisions, new.known_absent, new.trigger) == (1, 1, "decisions")
+    with workspace.database.read() as session:
+        proposals = session.scalars(select(Proposal)).all()
+    assert {p.status for p in proposals if p.model_run_id == old.id} == {ProposalStatus.DECIDED}
+    pairs = [(p.image_id, p.category_id) for p in proposals if p.model_run_id == new.id]
+    assert (card.image_id, card.category_id) not in pairs
+
+
+def test_what_is_decided_while_proposing_is_not_offered(
+    workspace: Workspace, dataset_id: int
+) -> None:
+    run_loop(workspace, dataset_id)
+    grant = make_grant(workspace, dataset_id)
+    card = review.next_cards(workspace, grant, "likely").cards[0]
+    training.train(workspace, dataset_id)
+    decided = []
+
+    def decide_meanwhile(done: int, total: int, what: str) -> None:
+        if what == "storing proposals" and not decided:
+            decided.append(1)
+            answer = Answer("a-client-id", card.image_id, card.category_id, "present")
+            review.decide(workspace, grant, [answer])
+
+    proposing.propose(workspace, dataset_id, decide_meanwhile)
+    assert decided
+    offered = review.next_cards(workspace, grant, "likely", limit=100).cards
+    assert (card.image_id, card.category_id) not in {(c.image_id, c.category_id) for c in offered}
+
+
+def test_a_cancelled_training_leaves_the_old_run_in_charge(
+    workspace: Workspace, dataset_id: int
+) -> None:
+    run_loop(workspace, dataset_id)
+
+    def stop(done: int, total: int, what: str) -> None:
+        if what.startswith("training"):
+            raise JobCancelled("stop")
+
+    with pytest.raises(JobCancelled):
+        training.train(workspace, dataset_id, progress=stop)
+    failed, serving = views.model_runs(workspace, "set")
+    assert (failed.status, failed.serving, serving.serving) == ("failed", False, True)
+
+
+def test_another_backbone_makes_another_run(workspace: Workspace, dataset_id: int) -> None:
+    embedding.embed(workspace, dataset_id)
+    with workspace.database.write() as session:
+        first = session.scalars(select(EmbeddingRun)).one()
+        first.backbone_key = "another"
+    embedding.embed(workspace, dataset_id, "builtin")
+    with workspace.database.read() as session:
+        assert [run.status for run in session.scalars(select(EmbeddingRun))] == [
+            RunStatus.READY,
+            RunStatus.READY,
+        ]
+
+
+def test_the_same_labels_give_the_same_proposals(workspace: Workspace, dataset_id: int) -> None:
+    embedding.embed(workspace, dataset_id)
+    other = make_dataset(workspace, "twin", coco_document(images=IMAGES)).dataset_id
+    embedding.embed(workspace, other)
+    scores = []
+    for id_ in (dataset_id, other):
+        training.train(workspace, id_)
+        proposing.propose(workspace, id_)
+        with workspace.database.read() as session:
+            run = session.scalars(select(ModelRun).where(ModelRun.dataset_id == id_)).one()
+            query = select(Proposal.state, Proposal.score).where(Proposal.model_run_id == run.id)
+            scores.append(session.execute(query.order_by(Proposal.id)).all())
+    assert scores[0] == scores[1]
+    assert {state for state, _ in scores[0]} <= {LabelState.PRESENT, LabelState.ABSENT}
+
+
+def test_the_loop_is_started_once(workspace: Workspace, dataset_id: int) -> None:
+    job = learning.start(workspace, dataset_id)
+    assert job.payload == {"trigger": "by hand", "then": ["train", "propose"]}
+    with pytest.raises(ConflictError, match="already at work"):
+        learning.start(workspace, dataset_id)
