@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
+from PIL.Image import DecompressionBombWarning
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -91,6 +93,8 @@ def start(
     logging.getLogger("alembic").setLevel(logging.WARNING)
     for noisy in ("huey", "faiss"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Pillow warns of pictures that are large but allowed; those not allowed are listed one by one.
+    warnings.simplefilter("ignore", DecompressionBombWarning)
     # Without --data-dir the field is left out, so that its default applies.
     context.obj = Settings() if data_dir is None else Settings(data_dir=data_dir.absolute())
 

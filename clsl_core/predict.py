@@ -24,6 +24,7 @@ from clsl_core.graph import LabelGraph
 from clsl_core.linear import PooledLogistic
 from clsl_core.model import CLSLHead, ModelConfig, patch_text_logits
 from clsl_core.recovery import Regime
+from clsl_core.threads import half_the_threads
 from clsl_core.train_config import TrainConfig
 from clsl_core.types import Progress, no_progress
 from clsl_core.views import (
@@ -110,6 +111,7 @@ class Recovery:
         """C."""
         return len(self.blend.deviations)
 
+    @half_the_threads()
     def predict(self, features: FeatureView, progress: Progress = no_progress) -> Scores:
         """Score every image for every category.
 

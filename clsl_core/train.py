@@ -58,6 +58,7 @@ from clsl_core.recovery import (
     split_labels,
     unknown_as_negative,
 )
+from clsl_core.threads import half_the_threads
 from clsl_core.train_config import TrainConfig
 from clsl_core.types import Progress
 from clsl_core.views import (
@@ -126,7 +127,7 @@ def fit(  # noqa: PLR0913 - one call is the whole interface of training
     job.resume_dir = resume_dir
     job.warm_start = warm_start
     devices = [torch.cuda.current_device()] if place.startswith("cuda") else []
-    with torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=devices), half_the_threads():
         return job.run()
 
 
