@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from app.services.embedding import embedding_in_use, text_vectors, usable_features
 from app.services.jobs import JobContext
 from app.services.workspace import Workspace
-from clsl_core.errors import ClslError
+from clsl_core.errors import ClslError, InputError
 from clsl_core.types import JsonObject, LabelMatrix, LabelState, Progress, no_progress
 from db.models import (
     Dataset,
@@ -25,6 +26,8 @@ from db.types import now
 if TYPE_CHECKING:
     from clsl_core.features import FeatureView
     from clsl_core.predict import Recovery
+
+log = logging.getLogger(__name__)
 
 SEED = 0
 
@@ -73,14 +76,12 @@ def train(
         TrainingError: The dataset is not embedded, or nothing is known and nothing can be
             guessed from category names.
     """
-    from clsl_core.predict import Recovery
     from clsl_core.train import TrainConfig, fit
 
     progress(0, 1, "reading labels and features")
     config = TrainConfig(seed=SEED)
     snapshot = _begin_training(workspace, dataset_id, trigger, job_id, config)
     folder = workspace.data_dir / _run_folder(dataset_id, snapshot.run_id)
-    parent = snapshot.parent_directory
     try:
         text = text_vectors(workspace, snapshot.embedding_run_id)
         recovery = fit(
@@ -92,7 +93,7 @@ def train(
             config=config,
             progress=progress,
             resume_dir=folder / "resume",
-            warm_start=Recovery.load(workspace.data_dir / parent) if parent else None,
+            warm_start=_parent(workspace, snapshot.parent_directory),
             device=workspace.settings.device,
         )
         recovery.save(folder / "model")
@@ -102,6 +103,19 @@ def train(
     _finish_training(workspace, dataset_id, snapshot.run_id, recovery)
     shutil.rmtree(folder / "resume", ignore_errors=True)
     return {"message": f"model run {snapshot.run_id} trained", "model_run": snapshot.run_id}
+
+
+def _parent(workspace: Workspace, directory: str | None) -> Recovery | None:
+    """The model to start from; None (a cold start) when there is none or it cannot be read."""
+    from clsl_core.predict import Recovery
+
+    if directory is None:
+        return None
+    try:
+        return Recovery.load(workspace.data_dir / directory, workspace.settings.device)
+    except InputError as error:
+        log.warning("training starts cold: %s", error)
+        return None
 
 
 def _run_folder(dataset_id: int, run_id: int) -> str:

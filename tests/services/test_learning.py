@@ -148,6 +148,14 @@ def test_a_cancelled_training_leaves_the_old_run_in_charge(
     assert (failed.status, failed.serving, serving.serving) == ("failed", False, True)
 
 
+def test_a_damaged_parent_means_a_cold_start(workspace: Workspace, dataset_id: int) -> None:
+    run_loop(workspace, dataset_id)
+    for file in (workspace.data_dir / "runs").rglob("*.safetensors"):
+        file.write_bytes(b"damaged")
+    training.train(workspace, dataset_id)
+    assert [run.status for run in views.model_runs(workspace, "set")] == ["ready", "ready"]
+
+
 def test_another_backbone_makes_another_run(workspace: Workspace, dataset_id: int) -> None:
     embedding.embed(workspace, dataset_id)
     with workspace.database.write() as session:
