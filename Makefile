@@ -58,4 +58,4 @@ clean:
 # New pictures for the documentation, from the browser tests (needs Chromium).
 .PHONY: screenshots
 screenshots: $(VENV)/.ready-dev
-	CLSL_SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest tests/e2e/test_journey.py
+	CLSL_SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest tests/e2e/test_journey.py -k demo

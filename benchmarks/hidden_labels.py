@@ -5,6 +5,9 @@ UNKNOWN), and counts the hidden ones among the first N proposals, against two or
 no picture: random, and categories by how often they are known.
 
     python -m benchmarks.hidden_labels --file instances.json --images DIR [--json OUT]
+    python -m benchmarks.hidden_labels --tokens FILE.npz [--json OUT]
+
+A token file holds patch tokens made elsewhere: ``tokens`` (N, P, d), ``labels`` (N, C) in {0, 1}.
 """
 
 from __future__ import annotations
@@ -44,6 +47,16 @@ def embed(content: AnnotationSet, images: LocalImages, name: str) -> tuple[Featu
     tokens = np.concatenate([part.tokens for part in parts])
     pooled = np.concatenate([part.pooled for part in parts]).astype(np.float32)
     return FeatureView.from_arrays(tokens, pooled, backbone.spec.grid), rows
+
+
+def read_tokens(file: Path) -> tuple[FeatureView, Labels]:
+    """Features and labels of a token file; the patches are taken to form a square."""
+    with np.load(file, allow_pickle=False) as arrays:
+        tokens, labels = arrays["tokens"].astype(np.float32), arrays["labels"].astype(np.int8)
+    tokens /= np.maximum(np.linalg.norm(tokens, axis=-1, keepdims=True), 1e-6)
+    side = round(tokens.shape[1] ** 0.5)
+    pooled = tokens.mean(1)
+    return FeatureView.from_arrays(tokens.astype(np.float16), pooled, (side, side)), labels
 
 
 def truth(content: AnnotationSet, rows: Sequence[int]) -> Labels:
@@ -119,23 +132,29 @@ def measure(
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--file", type=Path, required=True, help="COCO instances JSON")
-    parser.add_argument("--images", type=Path, required=True, help="folder of its pictures")
+    parser.add_argument("--file", type=Path, help="COCO instances JSON")
+    parser.add_argument("--images", type=Path, help="folder of its pictures")
+    parser.add_argument("--tokens", type=Path, help="a token file instead of pictures")
     parser.add_argument("--hide", type=float, default=0.5, help="share of positives to hide")
     parser.add_argument("--first", type=int, default=500, help="how many proposals to look at")
     parser.add_argument("--seeds", type=int, default=3, help="repetitions")
     parser.add_argument("--backbone", default="builtin", help="builtin or an open_clip model")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
-    content, _ = get_format("coco").read(options.file)
-    features, rows = embed(content, LocalImages(options.images), options.backbone)
-    labels = truth(content, rows)
+    if options.tokens is not None:
+        features, labels = read_tokens(options.tokens)
+    elif options.file is not None and options.images is not None:
+        content, _ = get_format("coco").read(options.file)
+        features, rows = embed(content, LocalImages(options.images), options.backbone)
+        labels = truth(content, rows)
+    else:
+        parser.error("give --file and --images, or --tokens")
     results = [
         measure(features, labels, options.hide, options.first, seed)
         for seed in range(options.seeds)
     ]
     positives = round(options.hide * int(labels.sum()))
-    print(f"{len(rows)} images × {labels.shape[1]} categories, {positives} positives hidden")
+    print(f"{len(labels)} images × {labels.shape[1]} categories, {positives} positives hidden")
     figures = {
         name: {
             "mean": float(np.mean([result[name] for result in results])),

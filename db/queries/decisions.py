@@ -35,11 +35,12 @@ def by_client_id(session: Session, client_id: str) -> Decision | None:
 
 
 def count_after(session: Session, dataset_id: int, decision_id: int) -> int:
-    """Decisions that changed a label, made after the given one."""
+    """Verdicts on labels made after the given decision and not undone since."""
     query = select(func.count()).where(
         Decision.dataset_id == dataset_id,
         Decision.id > decision_id,
-        Decision.verdict != Verdict.SKIP,
+        Decision.verdict.in_((Verdict.PRESENT, Verdict.ABSENT)),
+        Decision.undone_by_id.is_(None),
     )
     return session.scalar(query) or 0
 

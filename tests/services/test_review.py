@@ -215,7 +215,13 @@ def test_nobody_undoes_for_somebody_else(workspace: Workspace, grant: Grant) -> 
 def test_enough_decisions_start_one_retraining(workspace: Workspace, grant: Grant) -> None:
     with workspace.database.write() as session:
         session.get_one(Dataset, grant.dataset_id).retrain_after = 3
-    for card in cards(workspace, grant, limit=6):
+    first, *rest = cards(workspace, grant, limit=6)
+    undone = answer(first)
+    review.decide(workspace, grant, [undone])
+    review.undo(workspace, grant, "undo-id-1", undone.client_id)
+    review.decide(workspace, grant, [answer(card) for card in rest[:2]])
+    assert workspace.jobs.queue.rung == []
+    for card in rest[2:]:
         review.decide(workspace, grant, [answer(card)])
     with workspace.database.read() as session:
         (job,) = session.scalars(select(Job)).all()
