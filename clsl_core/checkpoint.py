@@ -9,15 +9,15 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
+from clsl_core.atomic import atomic_file, atomic_text, sha256_of
 from clsl_core.errors import InputError
 
 __all__ = ["load_checkpoint", "save_checkpoint", "select"]
@@ -35,14 +35,13 @@ def save_checkpoint(
         record: JSON values; ``tensors`` and ``sha256`` are added.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    partial = directory / f"{name}.safetensors.partial"
-    save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, partial)
-    sha256 = _sha256(partial)
+    content = save({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
+    sha256 = hashlib.sha256(content).hexdigest()
     path = directory / f"{name}-{sha256[:16]}.safetensors"
-    _settle(partial, path)
-    note = directory / f"{name}.json.partial"
-    note.write_text(json.dumps({**record, "tensors": path.name, "sha256": sha256}, indent=1))
-    _settle(note, directory / f"{name}.json")
+    with atomic_file(path) as file:
+        file.write(content)
+    with atomic_text(directory / f"{name}.json") as note:
+        json.dump({**record, "tensors": path.name, "sha256": sha256}, note, indent=1)
     for old in directory.glob(f"{name}-*.safetensors"):
         if old != path:
             with contextlib.suppress(FileNotFoundError):
@@ -62,7 +61,7 @@ def load_checkpoint(
         record: dict[str, Any] = json.loads(path.read_text("utf-8"))
         tensors_path = directory / Path(str(record["tensors"])).name
         expected = str(record["sha256"])
-        found = _sha256(tensors_path)
+        found = sha256_of(tensors_path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} or the tensors it names are missing or unreadable ({error}); "
@@ -77,18 +76,6 @@ def load_checkpoint(
         return load_file(tensors_path, device=device), record
     except (SafetensorError, RuntimeError) as error:
         raise InputError(f"{tensors_path} is not a safetensors file ({error}).") from error
-
-
-def _settle(partial: Path, path: Path) -> None:
-    """Flush to the disk, then rename."""
-    with partial.open("rb+") as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def select(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -14,19 +14,18 @@ and appending costs the same whether the store holds ten images or a million.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
+from clsl_core.atomic import PARTIAL, atomic_file, sha256_of
 from clsl_core.errors import FeatureStoreError
 
 if TYPE_CHECKING:
@@ -90,7 +89,8 @@ class FeatureStore:
         path = directory / "spec.json"
         wanted = json.loads(json.dumps(asdict(spec)))
         if not path.exists() and not any(directory.glob("shard-*.json")):
-            _write_atomically(path, lambda file: file.write(_to_json(wanted)))
+            with atomic_file(path) as file:
+                file.write(_to_json(wanted))
         found = _read_json(path)
         if found != wanted:
             raise FeatureStoreError(
@@ -184,7 +184,7 @@ class FeatureStore:
 
     def _sweep(self) -> None:
         """Remove what a killed process left half written (called under the lock)."""
-        for path in self.directory.glob("*.partial"):
+        for path in self.directory.glob(f"*{PARTIAL}"):
             _remove(path)
 
     def _checked(
@@ -335,14 +335,16 @@ def _write_shard(
     sha256 = {"tokens": _write_array(stem, "tokens", tokens)}
     sha256["pooled"] = _write_array(stem, "pooled", pooled)
     record = _to_json({"keys": list(keys), "sha256": sha256})
-    _write_atomically(Path(f"{stem}.json"), lambda file: file.write(record))
+    with atomic_file(Path(f"{stem}.json")) as file:
+        file.write(record)
     return _Shard(stem, tuple(keys), sha256)
 
 
 def _write_array(stem: Path, name: str, array: npt.NDArray[np.float16]) -> str:
     path = Path(f"{stem}-{name}.npy")
-    _write_atomically(path, lambda file: np.save(file, array, allow_pickle=False))
-    return _sha256(path)
+    with atomic_file(path) as file:
+        np.save(file, array, allow_pickle=False)
+    return sha256_of(path)
 
 
 def _read_shard(stem: Path) -> _Shard | None:
@@ -359,33 +361,12 @@ def _read_shard(stem: Path) -> _Shard | None:
 def _describe_damage(shard: _Shard, array: str, expected: str) -> str | None:
     path = shard.array_path(array)
     try:
-        found = _sha256(path)
+        found = sha256_of(path)
     except OSError as error:
         return f"{shard.stem.name}: {path.name} cannot be read ({error.strerror})"
     if found != expected:
         return f"{shard.stem.name}: {path.name} has sha256 {found[:12]}…, expected {expected[:12]}…"
     return None
-
-
-def _write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write to a partial file, fsync, rename into place, fsync the directory."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-    if hasattr(os, "O_DIRECTORY"):  # Windows cannot open a directory
-        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _to_json(record: object) -> bytes:

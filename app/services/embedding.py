@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from app.services.jobs import JobContext
 from app.services.workspace import Workspace
+from clsl_core.atomic import atomic_file
 from clsl_core.errors import ImageError, TrainingError
 from clsl_core.types import JsonObject, Progress, no_progress
 from db.models import (
@@ -239,7 +239,8 @@ def text_vectors(
         if encoded is None:
             return None
         vectors = encoded
-        save_array(path, vectors)
+        with atomic_file(path) as file:
+            np.save(file, vectors, allow_pickle=False)
     return TextVectors(vectors[: len(names)], vectors[len(names) :])
 
 
@@ -276,13 +277,3 @@ def embedding_in_use(session: Session, dataset: Dataset) -> EmbeddingRun:
             f"{dataset.name}` or press “Train now”, which does it first"
         )
     return run
-
-
-def save_array(path: Path, array: npt.NDArray[Any]) -> None:
-    """Write a ``.npy`` file, whole or not at all."""
-    temporary = path.with_suffix(".partial")
-    with temporary.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -16,9 +16,9 @@ from sqlalchemy.orm import Session
 
 from app.services.jobs import JobContext
 from app.services.workspace import Workspace, find_dataset
+from clsl_core.atomic import atomic_text
 from clsl_core.errors import InputError
 from clsl_core.formats import get_format
-from clsl_core.formats.atomic import atomic_text
 from clsl_core.types import (
     AnnotationRecord,
     AnnotationSet,

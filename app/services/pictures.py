@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ from PIL import Image as Pillow
 
 from app.services.access import Grant
 from app.services.workspace import Workspace
+from clsl_core.atomic import atomic_file
 from clsl_core.errors import NotFoundError
 from clsl_core.images import thumbnail as make_thumbnail
 from db.models import Dataset, EmbeddingRun, Image, ModelRun, Proposal
@@ -51,9 +51,8 @@ def thumbnail(workspace: Workspace, grant: Grant, image_id: int, size: int) -> P
     except FileNotFoundError:
         content = make_thumbnail(loader.load(file_name), size)
     folder.mkdir(exist_ok=True)
-    temporary = folder / f".{image_id}-{size}-{os.getpid()}-{id(content)}"
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    with atomic_file(path) as file:
+        file.write(content)
     return Picture(content, "image/webp", etag)
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sqlalchemy import insert
 
-from app.services.embedding import save_array, usable_features
+from app.services.embedding import usable_features
 from app.services.jobs import JobContext
 from app.services.workspace import Workspace
+from clsl_core.atomic import atomic_file
 from clsl_core.errors import TrainingError
 from clsl_core.types import JsonObject, LabelMatrix, LabelState, Progress, no_progress
 from db.models import (
@@ -64,7 +65,8 @@ def propose(workspace: Workspace, dataset_id: int, progress: Progress = no_progr
         run_id, folder = run.id, workspace.data_dir / run.directory
     scores: Scores = Recovery.load(folder / "model").predict(features, progress)
     made = make_proposals(scores, known.values, ProposeConfig(), SEED)
-    save_array(folder / "heatmaps.npy", made.heatmaps)
+    with atomic_file(folder / "heatmaps.npy") as file:
+        np.save(file, made.heatmaps, allow_pickle=False)
     rows = [
         {
             "model_run_id": run_id,

@@ -24,8 +24,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from clsl_core.atomic import atomic_text
 from clsl_core.errors import FormatError, InputError
-from clsl_core.formats.atomic import atomic_text
 from clsl_core.formats.coco_records import CocoRecords, is_id
 from clsl_core.formats.exhaustive import ExhaustiveLabels
 from clsl_core.formats.findings import Findings
