@@ -10,7 +10,8 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -371,26 +372,17 @@ def _run_job(
     return job
 
 
-class _bar:  # noqa: N801 - used like a function
-    """A progress bar on stderr, as a context manager that gives a progress callback."""
-
-    def __init__(self) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-        self._progress = Progress(
-            *columns, console=err, transient=True, disable=not err.is_terminal
-        )
-
-    def __enter__(self) -> Callable[[int, int, str], None]:
-        self._progress.start()
-        task = self._progress.add_task("", total=None)
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on stderr, where that is a terminal; gives the callback that moves it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task("", total=None)
 
         def update(done: int, total: int, what: str) -> None:
-            self._progress.update(task, completed=done, total=total or None, description=what)
+            progress.update(task, completed=done, total=total or None, description=what)
 
-        return update
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        yield update
 
 
 def _print_report(report: ValidationReport) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +32,11 @@ from db.queries import runs
 from db.types import now
 
 if TYPE_CHECKING:
-    from clsl_core.backbone import Backbone
+    from PIL.Image import Image as Pillow
+
+    from clsl_core.backbone import Backbone, ImageFeatures
     from clsl_core.features import FeatureStore, FeatureView
+    from clsl_core.images import ImageLoader
 
 SHARD_IMAGES = 256
 ENCODE_BATCH = 32
@@ -76,47 +79,81 @@ def embed(
     from clsl_core.backbone import choose_backbone
 
     progress(0, 1, "loading the backbone")
-    with workspace.database.write() as session:
+    with workspace.database.read() as session:
         dataset = session.get_one(Dataset, dataset_id)
-        if backbone_name is not None:
-            dataset.backbone, dataset.pretrained = backbone_name, pretrained
         name, weights = dataset.backbone, dataset.pretrained
         loader = workspace.images_of(dataset)
         pictures = _pictures(session, dataset_id)
+    if backbone_name is not None:
+        name, weights = backbone_name, pretrained
     backbone, notice = choose_backbone(name, weights, workspace.settings.device)
+    with workspace.database.write() as session:
+        dataset = session.get_one(Dataset, dataset_id)
+        dataset.backbone, dataset.pretrained = name, weights
     run_id, store = _open_embedding_run(workspace, dataset_id, backbone, notice)
     store.drop_damaged()
+    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+        embedder = _Embedder(loader, store, backbone, pool)
+        for start in range(0, len(pictures), SHARD_IMAGES):
 
-    def load(picture: _Picture) -> Any:
-        try:
-            key = loader.fingerprint(picture.file_name)
-            if not store.missing([_feature_key(picture.id, key)]):
-                return key, None
-            return key, loader.load(picture.file_name)
-        except ImageError as error:
-            return error, None
+            def tick(done: int, start: int = start) -> None:
+                progress(start + done, len(pictures), f"embedding with {backbone.spec.name}")
 
-    done = 0
-    with ThreadPoolExecutor(max_workers=min(4, (os.cpu_count() or 1))) as pool:
-        for shard in _chunks(pictures, SHARD_IMAGES):
-            progress(done, len(pictures), f"embedding with {backbone.spec.name}")
-            outcome: dict[int, str | ImageError] = {}
-            shard_keys: list[str] = []
-            parts: list[Any] = []
-            for batch in _chunks(shard, ENCODE_BATCH):
-                loaded = list(zip(batch, pool.map(load, batch), strict=True))
-                outcome |= {picture.id: found for picture, (found, _) in loaded}
-                fresh = [(p, key, image) for p, (key, image) in loaded if image is not None]
-                if fresh:
-                    parts.append(backbone.encode_images([image for _, _, image in fresh]))
-                    shard_keys += [_feature_key(p.id, key) for p, key, _ in fresh]
-                done += len(batch)
-                progress(done, len(pictures), f"embedding with {backbone.spec.name}")
-            if shard_keys:
-                store.append(shard_keys, _concatenate(parts))
+            outcome = embedder.embed(pictures[start : start + SHARD_IMAGES], tick)
             _note_pictures(workspace, outcome)
     text_vectors(workspace, run_id, backbone)
     return _finish_embedding(workspace, dataset_id, run_id, notice)
+
+
+class _Embedder:
+    """Reads pictures on several threads, encodes them in batches, keeps them shard by shard."""
+
+    def __init__(
+        self, loader: ImageLoader, store: FeatureStore, backbone: Backbone, pool: Executor
+    ) -> None:
+        self._loader = loader
+        self._store = store
+        self._backbone = backbone
+        self._pool = pool
+
+    def embed(
+        self, pictures: Sequence[_Picture], tick: Callable[[int], None]
+    ) -> dict[int, str | ImageError]:
+        """Embed those of one shard that are new.
+
+        Returns:
+            For each picture's id its fingerprint, or why it cannot be used.
+        """
+        outcome: dict[int, str | ImageError] = {}
+        keys: list[str] = []
+        parts: list[ImageFeatures] = []
+        tick(0)
+        for start in range(0, len(pictures), ENCODE_BATCH):
+            batch = pictures[start : start + ENCODE_BATCH]
+            fresh: list[Pillow] = []
+            for picture, (found, image) in zip(
+                batch, self._pool.map(self._load, batch), strict=True
+            ):
+                outcome[picture.id] = found
+                if image is not None and isinstance(found, str):
+                    fresh.append(image)
+                    keys.append(_feature_key(picture.id, found))
+            if fresh:
+                parts.append(self._backbone.encode_images(fresh))
+            tick(start + len(batch))
+        if keys:
+            self._store.append(keys, _concatenate(parts))
+        return outcome
+
+    def _load(self, picture: _Picture) -> tuple[str | ImageError, Pillow | None]:
+        """A picture's fingerprint, and the picture itself where its features are missing."""
+        try:
+            fingerprint = self._loader.fingerprint(picture.file_name)
+            if not self._store.missing([_feature_key(picture.id, fingerprint)]):
+                return fingerprint, None
+            return fingerprint, self._loader.load(picture.file_name)
+        except ImageError as error:
+            return error, None
 
 
 def _pictures(session: Session, dataset_id: int) -> list[_Picture]:
@@ -129,12 +166,7 @@ def _feature_key(image_id: int, fingerprint: str) -> str:
     return f"{image_id}-{fingerprint}"
 
 
-def _chunks(items: Sequence[_Picture], size: int) -> Iterator[Sequence[_Picture]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
-
-
-def _concatenate(parts: Sequence[Any]) -> Any:
+def _concatenate(parts: Sequence[ImageFeatures]) -> ImageFeatures:
     from clsl_core.backbone import ImageFeatures
 
     return ImageFeatures(
