@@ -45,7 +45,6 @@ EXIT_CODES: list[tuple[type[ClslError], int]] = [
     (ConflictError, 5),
     (ClslError, 1),
 ]
-SHOWN_PROBLEMS = 50
 
 cli = typer.Typer(
     name="clsl",
@@ -118,11 +117,17 @@ def import_(
         if not file.exists():
             raise NotFoundError(f"there is no file {str(file)!r}")
         ingest.check_image_root(str(images))
-        report = ingest.validate(file)
-        _print_report(report)
-        if not report.ok:
-            raise FormatError(f"{file.name} cannot be used: nothing was imported")
-        job = _run_job(workspace, JobKind.IMPORT, None, request.to_json())
+        try:
+            job = _run_job(workspace, JobKind.IMPORT, None, request.to_json())
+        except JobCancelled:
+            raise
+        except ClslError as error:
+            report = ingest.validate(file)
+            if report.ok:
+                raise
+            raise FormatError(f"{file.name}: nothing was imported", report) from error
+        for problem in (job.result or {}).get("problems", []):
+            err.print(problem)
         out.print(job.message)
         broken = (job.result or {}).get("problem_images", 0)
         if broken:
@@ -388,10 +393,8 @@ def _bar() -> Iterator[Callable[[int, int, str], None]]:
 def _print_report(report: ValidationReport) -> None:
     counts = ", ".join(f"{count} {what}" for what, count in report.counts.items())
     err.print(f"read: {counts or 'nothing'}")
-    for problem in report.problems[:SHOWN_PROBLEMS]:
-        err.print(f"{problem.severity.value}: {problem.where}: {problem.message}")
-    if len(report.problems) > SHOWN_PROBLEMS:
-        err.print(f"… and {len(report.problems) - SHOWN_PROBLEMS} more (`clsl validate --json`)")
+    for line in ingest.problem_lines(report):
+        err.print(line)
 
 
 def _print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -31,6 +31,7 @@ from db.models import Annotation, Category, Dataset, Image, ImageStatus, Label
 from db.queries import datasets as queries
 
 BATCH = 5_000
+SHOWN = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class ImportResult:
     updated: dict[str, int] = field(default_factory=dict)
     kept_human: int = 0
     problem_images: int = 0
-    warnings: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
 
     @property
     def changed(self) -> bool:
@@ -121,6 +122,13 @@ def validate(file: Path, format_name: str = "coco") -> ValidationReport:
     return get_format(format_name).validate(file)
 
 
+def problem_lines(report: ValidationReport) -> list[str]:
+    """The first problems of a report, one line each, and how many more there are."""
+    shown = [f"{p.severity.value}: {p.where}: {p.message}" for p in report.problems[:SHOWN]]
+    more = len(report.problems) - len(shown)
+    return [*shown, f"… and {more} more: `clsl validate FILE --json`"] if more else shown
+
+
 def import_file(
     workspace: Workspace, request: ImportRequest, progress: Progress = no_progress
 ) -> ImportResult:
@@ -141,7 +149,7 @@ def import_file(
     progress(0, 1, "writing to the database")
     with workspace.database.write() as session:
         dataset = _dataset(session, name, root, request, content, workspace)
-        result = ImportResult(dataset.id, name, warnings=report.by_code())
+        result = ImportResult(dataset.id, name, problems=problem_lines(report))
         image_ids = _write_images(session, dataset.id, content, problems, result)
         category_ids = _write_categories(session, dataset.id, content, result)
         _write_annotations(session, dataset.id, content, (image_ids, category_ids), result)

@@ -151,6 +151,15 @@ def test_bad_input_of_every_kind(clsl, tmp_path: Path) -> None:
     assert "no job 99" in clsl("jobs", "--cancel", 99, code=3).stderr
 
 
+def test_warnings_are_shown_and_the_import_goes_on(clsl, tmp_path: Path) -> None:
+    document = coco_document()
+    document["annotations"][0]["image_id"] = 999
+    file, root = make_collection(tmp_path, document)
+    done = clsl("import", file, "--images", root, "--name", "x")
+    assert "warning: annotations[0]: image_id is the number 999" in done.stderr
+    assert "4 annotations, 3 labels" in done.stdout
+
+
 def test_training_with_nothing_known_says_what_to_do(clsl, tmp_path: Path) -> None:
     document = coco_document()
     document["annotations"] = []
