@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -131,7 +132,9 @@ def import_(
         out.print(job.message)
         broken = (job.result or {}).get("problem_images", 0)
         if broken:
-            out.print(f"{broken} pictures cannot be used: `clsl stats {name}` lists them")
+            out.print(
+                f"{broken} pictures cannot be used: `clsl stats {shlex.quote(name)}` lists them"
+            )
 
 
 @cli.command()

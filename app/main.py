@@ -9,15 +9,15 @@ st.set_page_config(page_title="CLSL annotation completion", page_icon="🏷️",
 page = st.navigation(
     [
         st.Page(
-            "pages/datasets.py", title="Datasets", icon=":material/photo_library:", default=True
+            "screens/datasets.py", title="Datasets", icon=":material/photo_library:", default=True
         ),
         st.Page(
-            "pages/import_.py", title="Import", icon=":material/upload_file:", url_path="import"
+            "screens/import_.py", title="Import", icon=":material/upload_file:", url_path="import"
         ),
-        st.Page("pages/review.py", title="Review", icon=":material/rule:"),
-        st.Page("pages/models.py", title="Models", icon=":material/model_training:"),
-        st.Page("pages/export.py", title="Export", icon=":material/download:"),
-        st.Page("pages/jobs.py", title="Jobs", icon=":material/pending_actions:"),
+        st.Page("screens/review.py", title="Review", icon=":material/rule:"),
+        st.Page("screens/models.py", title="Models", icon=":material/model_training:"),
+        st.Page("screens/export.py", title="Export", icon=":material/download:"),
+        st.Page("screens/jobs.py", title="Jobs", icon=":material/pending_actions:"),
     ]
 )
 # Streamlit leaves a wide empty band above the page; the pictures need that height.

@@ -305,6 +305,7 @@ class Jobs:
             job.status, job.error, job.result = status, error, result
             job.finished_at = now()
             if status is JobStatus.SUCCEEDED:
+                job.dataset_id = job.dataset_id or (result or {}).get("dataset_id")
                 job.done = job.total
                 job.message = str((result or {}).get("message", "done"))
             follower = _follower(session, job) if status is JobStatus.SUCCEEDED else None
@@ -354,7 +355,7 @@ def view_of(session: Session, job: Job) -> JobView:
 
 def _follower(session: Session, job: Job) -> int | None:
     then: list[Any] = list(job.payload.get("then", []))
-    dataset_id = job.dataset_id or (job.result or {}).get("dataset_id")
+    dataset_id = job.dataset_id
     if not then or dataset_id is None:
         return None
     kind = JobKind(then[0])

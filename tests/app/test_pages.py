@@ -34,7 +34,7 @@ def draw(page: str = "datasets", **state: object) -> AppTest:
         app.session_state[key] = value
     app.run()
     if page != "datasets":
-        app.switch_page(f"pages/{page}.py").run()
+        app.switch_page(f"screens/{page}.py").run()
     assert not app.exception, app.exception
     return app
 

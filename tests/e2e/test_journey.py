@@ -136,6 +136,15 @@ def test_the_demo_in_one_click(
     shoot("import")
 
 
+def test_a_bookmark_is_the_first_thing_opened_after_a_start(
+    server: StreamlitServer, page: Page
+) -> None:
+    page.goto(f"{server.url}/jobs?annotator=Ada")
+    page.get_by_role("heading", name="Jobs").wait_for()
+    assert page.get_by_role("textbox", name="Your name").input_value() == "Ada"
+    assert page.get_by_role("link", name="Datasets").is_visible()
+
+
 def test_photographs_from_import_to_export(
     server: StreamlitServer, stored: Workspace, coco_a: Path, page: Page
 ) -> None:

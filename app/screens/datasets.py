@@ -35,7 +35,9 @@ def welcome() -> None:
     with right.container(border=True, height="stretch"):
         st.subheader("Bring your own pictures")
         st.write("A COCO JSON file and the folder with its pictures on this machine.")
-        st.page_link("pages/import_.py", label="Import a COCO file", icon=":material/upload_file:")
+        st.page_link(
+            "screens/import_.py", label="Import a COCO file", icon=":material/upload_file:"
+        )
 
 
 def next_step(dataset: DatasetView, busy: bool) -> None:
@@ -45,7 +47,7 @@ def next_step(dataset: DatasetView, busy: bool) -> None:
             waiting = f"**{dataset.open_proposals:,} proposals** wait for a verdict."
             st.write(waiting + " The most likely ones come first.")
             if st.button("Review proposals", type="primary", icon=":material/rule:"):
-                st.switch_page("pages/review.py")
+                st.switch_page("screens/review.py")
         return
     if busy:
         return

@@ -41,7 +41,9 @@ def show_report(report: ValidationReport) -> None:
     """What the file holds, and every problem of it."""
     counts = ", ".join(f"{count:,} {what}" for what, count in report.counts.items())
     if not report.ok:
-        st.error(f"This file cannot be imported: {len(report.errors)} problems must be mended.")
+        st.error(
+            f"This file cannot be imported. Mend what is listed as an error: {len(report.errors)}"
+        )
     elif report.problems:
         st.warning(f"Read {counts}. It can be imported; see what was noticed.")
     else:
@@ -56,7 +58,7 @@ def submit(request: ingest.ImportRequest) -> None:
     payload = {**request.to_json(), "trigger": "import", "then": then}
     workspace().jobs.submit(JobKind.IMPORT, None, payload)
     st.session_state[DATASET_KEY] = request.name
-    st.switch_page("pages/datasets.py")
+    st.switch_page("screens/datasets.py")
 
 
 with error_boundary():

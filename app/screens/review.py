@@ -57,7 +57,7 @@ def draw(dataset: DatasetView) -> None:
     if dataset.serving_run is None:
         st.info("There are no proposals yet. They appear here as soon as the first training ends.")
         live_jobs(dataset.id, key="review")
-        st.page_link("pages/datasets.py", label="See where it stands")
+        st.page_link("screens/datasets.py", label="See where it stands")
         return
     strategy, category_id = choices(dataset)
     grant = service.enter(workspace(), dataset.name, annotator())

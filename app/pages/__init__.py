@@ -1,1 +1,0 @@
-"""One thin file for each task: read state, call a service, draw."""
