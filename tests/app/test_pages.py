@@ -86,7 +86,7 @@ def test_hostile_names_are_text(workspace: Workspace) -> None:
 def test_nobody_reviews_without_a_name(workspace: Workspace) -> None:
     make_proposals(workspace, make_dataset(workspace).dataset_id)
     app = draw("review")
-    assert {field.label for field in app.text_input} == {"Who is reviewing?"}
+    assert "Who is reviewing?" in [field.label for field in app.text_input]
 
 
 def test_the_plain_card_decides_skips_and_undoes(workspace: Workspace) -> None:

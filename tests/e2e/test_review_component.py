@@ -29,10 +29,11 @@ SEEN = """() => {
   const root = document.querySelector('[data-testid=stBidiComponentIsolated]')?.shadowRoot;
   const part = (name) => root?.querySelector(`[data-part=${name}]`);
   if (!part('review')) return {};
-  const image = part('frame').querySelector('img:not(.heat)');
+  // A picture that is being let go has no address for a moment.
+  const image = part('frame').querySelector('img:not(.heat)')?.src.match(/images\\/(\\d+)/);
   return {
     state: part('review').dataset.state,
-    image: image ? Number(image.src.match(/images\\/(\\d+)/)[1]) - 1000 : null,
+    image: image ? Number(image[1]) - 1000 : null,
     heat: Boolean(part('frame').querySelector('img.heat')),
     question: part('question').textContent,
     status: part('statusText').textContent,
