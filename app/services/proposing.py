@@ -63,7 +63,9 @@ def propose(workspace: Workspace, dataset_id: int, progress: Progress = no_progr
             image_ids, category_ids, labels.triples(session, dataset_id)
         )
         run_id, folder = run.id, workspace.data_dir / run.directory
-    scores: Scores = Recovery.load(folder / "model").predict(features, progress)
+    scores: Scores = Recovery.load(folder / "model", workspace.settings.device).predict(
+        features, progress
+    )
     made = make_proposals(scores, known.values, ProposeConfig(), SEED)
     with atomic_file(folder / "heatmaps.npy") as file:
         np.save(file, made.heatmaps, allow_pickle=False)

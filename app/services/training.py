@@ -173,7 +173,7 @@ def _finish_training(
         saved = workspace.data_dir / run.directory / "model" / "recovery.json"
         run.checksum = json.loads(saved.read_text("utf-8"))["sha256"]
         run.metrics, run.curves = recovery.metrics, recovery.curves
-        run.device = str(recovery.metrics.get("device", "cpu"))
+        run.device = str(next(recovery.head.parameters()).device)
 
 
 def _fail_run(workspace: Workspace, run_id: int, message: str) -> None:
