@@ -103,7 +103,8 @@ def _write_proposals(
         run = session.get_one(ModelRun, run_id)
         if run.serving:  # proposing again with the same run: take it from the screen first
             run.serving = False
-        runs.delete_proposals(session, run_id)
+        answered = runs.clear_for_proposing(session, run_id)
+    rows = [row for row in rows if (row["image_id"], row["category_id"]) not in answered]
     for done in range(0, len(rows), PROPOSAL_BATCH):
         progress(done, len(rows), "storing proposals")
         with workspace.database.write() as session:

@@ -88,9 +88,26 @@ def serve(session: Session, run: ModelRun) -> None:
     run.serving = True
 
 
-def delete_proposals(session: Session, run_id: int) -> None:
-    """Remove every proposal of a run."""
-    session.execute(delete(Proposal).where(Proposal.model_run_id == run_id))
+def clear_for_proposing(session: Session, run_id: int) -> set[tuple[int, int]]:
+    """Remove a run's unanswered proposals, before it proposes again.
+
+    Those that were answered stay, since decisions refer to them; their heat maps go.
+
+    Returns:
+        Image and category ids of the proposals that stay.
+    """
+    session.execute(
+        delete(Proposal).where(
+            Proposal.model_run_id == run_id, Proposal.status == ProposalStatus.OPEN
+        )
+    )
+    session.execute(
+        update(Proposal).where(Proposal.model_run_id == run_id).values(heatmap_row=None)
+    )
+    query = select(Proposal.image_id, Proposal.category_id)
+    return {
+        (row[0], row[1]) for row in session.execute(query.where(Proposal.model_run_id == run_id))
+    }
 
 
 def delete_open_proposals_of_others(session: Session, run: ModelRun, limit: int) -> int:

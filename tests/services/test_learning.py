@@ -1,12 +1,13 @@
 """Embed, train, propose through the services: what is new only, switched at once, undone never."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
-from app.services import embedding, learning, pictures, proposing, review, training, views
+from app.services import embedding, exchange, learning, pictures, proposing, review, training, views
 from app.services.review import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, JobCancelled, TrainingError
@@ -110,6 +111,26 @@ def test_a_new_run_takes_over_and_keeps_what_was_decided(
     assert {p.status for p in proposals if p.model_run_id == old.id} == {ProposalStatus.DECIDED}
     pairs = [(p.image_id, p.category_id) for p in proposals if p.model_run_id == new.id]
     assert (card.image_id, card.category_id) not in pairs
+
+
+def test_proposing_again_with_the_same_run_keeps_where_verdicts_came_from(
+    workspace: Workspace, dataset_id: int, tmp_path: Path
+) -> None:
+    run_loop(workspace, dataset_id)
+    grant = make_grant(workspace, dataset_id)
+    cards = review.next_cards(workspace, grant, "likely").cards[:2]
+    for i, card in enumerate(cards):
+        answer = Answer(f"client-{i}", card.image_id, card.category_id, "present", card.proposal_id)
+        review.decide(workspace, grant, [answer])
+    review.undo(workspace, grant, "undo-id-1", "client-1")
+    proposing.propose(workspace, dataset_id)
+    exchange.export(workspace, "set", tmp_path / "out.json")
+    (label,) = json.loads((tmp_path / "out.json").read_text())["labels"]
+    assert (label["model_run"], label["score"]) == (str(cards[0].model_run_id), cards[0].score)
+    offered = review.next_cards(workspace, grant, "likely", limit=100).cards
+    pairs = {(card.image_id, card.category_id) for card in offered}
+    assert (cards[1].image_id, cards[1].category_id) in pairs
+    assert (cards[0].image_id, cards[0].category_id) not in pairs
 
 
 def test_what_is_decided_while_proposing_is_not_offered(
