@@ -446,7 +446,9 @@ def test_a_new_model_run_replaces_the_cards_not_yet_seen(page: Page, fake: Fake)
     assert page.get_by_text("model run 4").is_visible()  # the current card stays
     page.keyboard.press("a")
     page.get_by_text("model run 5").wait_for()
-    until(page, image=lambda number: number > 32)  # 27 to 32 were held, and asked to be left out
+    until(
+        page, image=lambda number: (number or 0) > 32
+    )  # 27 to 32 were held, and asked to be left out
 
 
 @pytest.mark.usefixtures("errors")
