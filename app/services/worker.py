@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 60.0
 LOCK_NAME = "worker.lock"
+PROBE_SECONDS = 1.0  # longer than `is_running` ever holds the lock
 
 
 def handlers(workspace: Workspace) -> Mapping[JobKind, Handler]:
@@ -52,6 +53,7 @@ def run_worker(settings: Settings, *, exit_with_parent: bool = False) -> None:
     Raises:
         ConflictError: Another worker serves this data directory.
     """
+    over = _stopped_by_signal()
     workspace = Workspace.open(settings)
     with _only_one(workspace):
         owner = new_owner("worker")
@@ -62,10 +64,9 @@ def run_worker(settings: Settings, *, exit_with_parent: bool = False) -> None:
         # The lock is ours, so every other worker of this directory is gone.
         interrupted = jobs.sweep(dead_owner_prefix="worker:")
         log.info("worker %s started; %d interrupted jobs go on", owner, interrupted)
-        consumer = Consumer(
+        consumer = _Consumer(
             huey, workers=1, periodic=False, initial_delay=0.1, max_delay=0.5, backoff=1.15
         )
-        over = threading.Event()
         consumer.start()
         threading.Thread(target=_sweep_forever, args=(jobs, over), daemon=True).start()
         _wait(over, os.getppid() if exit_with_parent else None)
@@ -80,14 +81,27 @@ def _run(jobs: Jobs, job_id: int, owner: str, work: Mapping[JobKind, Handler]) -
     jobs.run(job_id, owner, work)
 
 
-def _wait(over: threading.Event, parent: int | None) -> None:
-    """Return when a signal came or the parent process is gone."""
+class _Consumer(Consumer):  # type: ignore[misc]
+    """huey's consumer without its signal handlers, which would swallow a SIGTERM sent to ours."""
+
+    def _set_signal_handlers(self) -> None:
+        pass
+
+
+def _stopped_by_signal() -> threading.Event:
+    """An event that SIGTERM and Ctrl-C set, from now on."""
+    over = threading.Event()
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         over.set()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    return over
+
+
+def _wait(over: threading.Event, parent: int | None) -> None:
+    """Return when a signal came or the parent process is gone."""
     while not over.wait(0.5):
         if parent is not None and os.getppid() != parent:
             return
@@ -105,7 +119,7 @@ def _sweep_forever(jobs: Jobs, over: threading.Event) -> None:
 def _only_one(workspace: Workspace) -> Iterator[None]:
     lock = FileLock(workspace.data_dir / LOCK_NAME)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=PROBE_SECONDS)
     except Timeout as error:
         raise ConflictError(
             f"another worker already serves {str(workspace.data_dir)!r}: one is enough"
