@@ -218,10 +218,7 @@ class Jobs:
             NotFoundError: There is none with this id.
         """
         with self.database.read() as session:
-            job = session.get(Job, job_id)
-            if job is None:
-                raise NotFoundError(f"there is no job {job_id}: `clsl jobs` lists them")
-            return view_of(session, job)
+            return view_of(session, _find(session, job_id))
 
     def recent(self, limit: int = 50, dataset_id: int | None = None) -> list[JobView]:
         """The newest jobs first."""
@@ -240,9 +237,7 @@ class Jobs:
             NotFoundError: There is none with this id.
         """
         with self.database.write() as session:
-            job = session.get(Job, job_id)
-            if job is None:
-                raise NotFoundError(f"there is no job {job_id}: `clsl jobs` lists them")
+            job = _find(session, job_id)
             if job.status is JobStatus.QUEUED:
                 job.status, job.finished_at = JobStatus.CANCELLED, now()
             elif job.status is JobStatus.RUNNING:
@@ -351,6 +346,13 @@ def view_of(session: Session, job: Job) -> JobView:
         started_at=job.started_at,
         finished_at=job.finished_at,
     )
+
+
+def _find(session: Session, job_id: int) -> Job:
+    job = session.get(Job, job_id)
+    if job is None:
+        raise NotFoundError(f"there is no job {job_id}: `clsl jobs` lists them")
+    return job
 
 
 def _follower(session: Session, job: Job) -> int | None:

@@ -51,7 +51,7 @@ class JsonSerializer(Serializer):  # type: ignore[misc]
 class HueyQueue:
     """Rings over huey. The worker gives ``handle``; everybody else only rings."""
 
-    def __init__(self, huey: Huey, handle: Callable[[int], None] | None = None) -> None:
+    def __init__(self, huey: Huey, handle: Callable[[int], object] | None = None) -> None:
         self.huey = huey
 
         # huey finds a message's function by this one's module and name, on both sides alike.

@@ -60,7 +60,7 @@ def run_worker(settings: Settings, *, exit_with_parent: bool = False) -> None:
         work = handlers(workspace)
         jobs = workspace.jobs
         huey = connect_queue(settings.queue_url, settings.data_dir)
-        HueyQueue(huey, lambda job_id: _run(jobs, job_id, owner, work))
+        HueyQueue(huey, lambda job_id: jobs.run(job_id, owner, work))
         # The lock is ours, so every other worker of this directory is gone.
         interrupted = jobs.sweep(dead_owner_prefix="worker:")
         log.info("worker %s started; %d interrupted jobs go on", owner, interrupted)
@@ -75,10 +75,6 @@ def run_worker(settings: Settings, *, exit_with_parent: bool = False) -> None:
         logging.shutdown()
         # The consumer's thread may be in the middle of a job that goes on at the next start.
         os._exit(0)
-
-
-def _run(jobs: Jobs, job_id: int, owner: str, work: Mapping[JobKind, Handler]) -> None:
-    jobs.run(job_id, owner, work)
 
 
 class _Consumer(Consumer):  # type: ignore[misc]

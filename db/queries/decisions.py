@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
@@ -51,24 +49,13 @@ def last_id(session: Session, dataset_id: int) -> int:
     return session.scalar(query) or 0
 
 
-def recent(session: Session, dataset_id: int, limit: int) -> Sequence[Decision]:
-    """The newest decisions first."""
-    query = select(Decision).where(Decision.dataset_id == dataset_id)
-    return session.scalars(query.order_by(Decision.id.desc()).limit(limit)).all()
-
-
 def apply(session: Session, decision: Decision) -> None:
     """Store a new decision and, unless it is a skip, write its label and close its proposals.
 
     The ``previous_*`` columns are filled in here, from the label as it is.
     """
     pair = (decision.image_id, decision.category_id)
-    label = session.get(Label, pair)
-    decision.previous_state = label.state if label else LabelState.UNKNOWN
-    decision.previous_source = label.source if label else None
-    decision.previous_decision_id = label.decision_id if label else None
-    session.add(decision)
-    session.flush()
+    label = _store(session, decision)
     if decision.verdict is Verdict.SKIP:
         return
     if label is None:
@@ -84,12 +71,7 @@ def apply(session: Session, decision: Decision) -> None:
 def undo(session: Session, undo: Decision, undone: Decision) -> None:
     """Store an undo and put the label back exactly as the undone decision found it."""
     pair = (undone.image_id, undone.category_id)
-    label = session.get(Label, pair)
-    undo.previous_state = label.state if label else LabelState.UNKNOWN
-    undo.previous_source = label.source if label else None
-    undo.previous_decision_id = label.decision_id if label else None
-    session.add(undo)
-    session.flush()
+    label = _store(session, undo)
     undone.undone_by_id = undo.id
     if undone.verdict is Verdict.SKIP:
         session.flush()
@@ -102,6 +84,17 @@ def undo(session: Session, undo: Decision, undone: Decision) -> None:
         label.state, label.source = undone.previous_state, source
         label.decision_id = undone.previous_decision_id
     session.flush()
+
+
+def _store(session: Session, decision: Decision) -> Label | None:
+    """Store a decision with the label as it found it; returns that label."""
+    label = session.get(Label, (decision.image_id, decision.category_id))
+    decision.previous_state = label.state if label else LabelState.UNKNOWN
+    decision.previous_source = label.source if label else None
+    decision.previous_decision_id = label.decision_id if label else None
+    session.add(decision)
+    session.flush()
+    return label
 
 
 def _set_proposals(session: Session, pair: tuple[int, int], status: ProposalStatus) -> None:
