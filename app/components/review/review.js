@@ -64,7 +64,8 @@ const TEXT_INPUTS = "input:not([type=radio],[type=checkbox],[type=button],[type=
 const TYPING = `${TEXT_INPUTS},textarea,select,[role=textbox],[role=combobox],[role=searchbox],[role=spinbutton],[role=listbox],[role=menu]`;
 const PRESSED_BY_SPACE = "button,summary,input:not([type=radio]:checked),[role=button],[role=checkbox],[role=switch],[role=tab],[role=option]";
 const CHOOSING = "[role=combobox],[role=radio],input[type=radio],select";
-const DIALOG = "dialog,[role=dialog],[role=alertdialog]";
+// A closed dialog keeps the focus until the next frame; only an open one takes the keys.
+const DIALOG = "dialog[open],[role=dialog]:not(dialog),[role=alertdialog]:not(dialog)";
 
 // The keyboard of the whole page, left alone wherever somebody writes or a dialog is open.
 class Keys {
