@@ -11,12 +11,12 @@ from PIL import Image as Pillow
 
 from app.services.access import Grant
 from app.services.workspace import Workspace
-from clsl_core.atomic import atomic_file
 from clsl_core.errors import NotFoundError
 from clsl_core.images import thumbnail as make_thumbnail
 from db.models import Dataset, EmbeddingRun, Image, ModelRun, Proposal
 
-SIZES = (240, 960)
+SIZES = (240, 480, 960, 1920)
+"""Longest sides that are kept: a grid's cell, a large cell, the review card, zoomed in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +43,13 @@ def thumbnail(workspace: Workspace, grant: Grant, image_id: int, size: int) -> P
         loader = workspace.images_of(session.get_one(Dataset, image.dataset_id))
         file_name = image.file_name
     fingerprint = loader.fingerprint(file_name)
-    folder = workspace.data_dir / "thumbnails" / str(grant.dataset_id)
-    path = folder / f"{image_id}-{size}-{fingerprint}.webp"
-    etag = f'"{image_id}-{size}-{fingerprint}"'
-    try:
-        return Picture(path.read_bytes(), "image/webp", etag)
-    except FileNotFoundError:
+    name = f"{image_id}-{size}-{fingerprint}"
+    kept = f"{grant.dataset_id}/{name}.webp"
+    content = workspace.thumbnails.get(kept)
+    if content is None:
         content = make_thumbnail(loader.load(file_name), size)
-    folder.mkdir(exist_ok=True)
-    with atomic_file(path) as file:
-        file.write(content)
-    return Picture(content, "image/webp", etag)
+        workspace.thumbnails.put(kept, content)
+    return Picture(content, "image/webp", f'"{name}"')
 
 
 def heatmap(workspace: Workspace, grant: Grant, proposal_id: int) -> Picture:

@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     max_pixels: int = Field(
         default=100_000_000, gt=0, description="Larger pictures are refused undecoded."
     )
+    thumbnail_megabytes: int = Field(
+        default=2_000, ge=0, description="Most the kept thumbnails take up; 0 keeps none."
+    )
     worker: bool = Field(default=True, description="Whether the app starts a worker.")
     token_seconds: int = Field(
         default=3600, gt=0, description="How long a review page's key to the routes is valid."

@@ -14,6 +14,7 @@ from app.services.access import Access, read_secret
 from app.services.jobs import Jobs
 from app.services.queue import HueyQueue, JobQueue, connect_queue
 from app.services.settings import Settings
+from app.services.thumbnails import ThumbnailCache
 from clsl_core.errors import DatabaseError, NotFoundError
 from clsl_core.images import LocalImages
 from db.models import Dataset
@@ -29,6 +30,7 @@ class Workspace:
     database: Database
     jobs: Jobs
     access: Access
+    thumbnails: ThumbnailCache
 
     @classmethod
     def open(cls, settings: Settings, queue: JobQueue | None = None) -> Workspace:
@@ -44,7 +46,10 @@ class Workspace:
         if queue is None:
             queue = HueyQueue(connect_queue(settings.queue_url, settings.data_dir))
         access = Access(read_secret(settings.data_dir), settings.token_seconds)
-        return cls(settings, database, Jobs(database, queue), access)
+        thumbnails = ThumbnailCache(
+            settings.data_dir / "thumbnails", settings.thumbnail_megabytes * 1_000_000
+        )
+        return cls(settings, database, Jobs(database, queue), access, thumbnails)
 
     @property
     def data_dir(self) -> Path:

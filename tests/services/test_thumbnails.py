@@ -1,0 +1,64 @@
+"""The thumbnail cache: kept once, thrown out in the order of use, never larger than its limit."""
+
+import os
+from pathlib import Path
+
+from app.services.thumbnails import ThumbnailCache
+
+FILE = b"x" * 100
+
+
+def put(cache: ThumbnailCache, number: int) -> None:
+    """A file, used at the moment ``number``."""
+    cache.put(f"1/{number}.webp", FILE)
+    os.utime(cache.folder / f"1/{number}.webp", (number, number))
+
+
+def size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def test_what_was_put_is_found_again_by_another_process(tmp_path: Path) -> None:
+    ThumbnailCache(tmp_path, 1_000).put("1/a.webp", FILE)
+    assert ThumbnailCache(tmp_path, 1_000).get("1/a.webp") == FILE
+    assert ThumbnailCache(tmp_path, 1_000).get("2/a.webp") is None
+
+
+def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
+    cache = ThumbnailCache(tmp_path, 1_000)
+    for number in range(1, 11):
+        put(cache, number)
+    assert cache.get("1/1.webp") == FILE  # used now: the newest of all
+    put(cache, 11)
+    assert cache.get("1/1.webp") == FILE
+    assert cache.get("1/2.webp") is None
+    assert cache.get("1/3.webp") is None
+    assert cache.get("1/4.webp") == FILE
+
+
+def test_it_stays_within_its_limit(tmp_path: Path) -> None:
+    cache = ThumbnailCache(tmp_path, 5_000)
+    for number in range(1, 200):
+        put(cache, number)
+        assert size(tmp_path) <= 5_000 * 1.05 + len(FILE)
+    assert size(tmp_path) >= 4_000
+
+
+def test_what_an_earlier_process_left_counts(tmp_path: Path) -> None:
+    for number in range(1, 100):
+        put(ThumbnailCache(tmp_path, 100_000), number)
+    put(ThumbnailCache(tmp_path, 1_000), 100)
+    assert size(tmp_path) <= 1_000
+
+
+def test_a_limit_of_nothing_keeps_nothing(tmp_path: Path) -> None:
+    cache = ThumbnailCache(tmp_path, 0)
+    cache.put("1/a.webp", FILE)
+    assert cache.get("1/a.webp") is None
+    assert size(tmp_path) == 0
+
+
+def test_a_folder_that_cannot_be_written_costs_only_the_thumbnail(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_bytes(b"")
+    ThumbnailCache(blocked, 1_000).put("1/a.webp", FILE)
