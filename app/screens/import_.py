@@ -18,8 +18,8 @@ REPORT = "import-report"
 
 def chosen_file() -> Path | None:
     """The annotation file: uploaded, or on this machine."""
-    way = st.segmented_control(
-        "Where is the file?", ["Upload", "On this machine"], default="Upload", key="import-way"
+    way = st.radio(
+        "Where is the file?", ["Upload", "On this machine"], horizontal=True, key="import-way"
     )
     if way == "On this machine":
         text = st.text_input("Path of the COCO JSON file", key="import-path")

@@ -1,0 +1,62 @@
+"""axe-core on every page, in both themes: nothing serious, nothing critical."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from app.services import demo
+from tests.builders import make_proposals, make_workspace
+from tests.e2e.conftest import REPOSITORY, StartServer, StreamlitServer
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.e2e
+
+PAGES = ["", "import", "review", "models", "export", "jobs"]
+
+
+@pytest.fixture(scope="module")
+def server(start_server: StartServer, tmp_path_factory: pytest.TempPathFactory) -> StreamlitServer:
+    """The real program on the demo's pictures, with proposals that nobody trained for."""
+    folder = tmp_path_factory.mktemp("accessibility") / "data"
+    workspace = make_workspace(folder)
+    make_proposals(workspace, demo.create_demo(workspace).dataset_id)
+    workspace.close()
+    return start_server(
+        REPOSITORY / "streamlit_app.py",
+        {"CLSL_DATA_DIR": str(folder), "CLSL_BACKBONE": "builtin", "CLSL_WORKER": "false"},
+    )
+
+
+@pytest.fixture(params=["light", "dark"])
+def themed(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
+    """A page in a theme."""
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 720}, color_scheme=request.param
+    )
+    context.set_default_timeout(25_000)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_serious(server: StreamlitServer, themed: Page, name: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    themed.goto(f"{server.url}/{name}?annotator=Ada")
+    themed.locator("[data-testid=stSidebar]").get_by_role("textbox", name="Your name").wait_for()
+    themed.locator("[data-testid=stStatusWidget]").wait_for(state="hidden")
+    if name == "review":
+        themed.locator("[data-part=review][data-state=card]").wait_for()
+    found = axe.Axe().run(themed).response["violations"]
+    assert [line for violation in found for line in lines(violation)] == []
+
+
+def lines(violation: dict[str, Any]) -> list[str]:
+    """What is wrong, and where, one line for each element."""
+    if violation["impact"] not in ("serious", "critical"):
+        return []
+    return [f"{violation['id']}: {node['target']}: {node['html']}" for node in violation["nodes"]]
