@@ -24,7 +24,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 import migrations
-from app.services import demo, exchange, ingest, review, views, worker
+from app.services import demo, exchange, ingest, verdict_file, views, worker
 from app.services import doctor as doctor_service
 from app.services.jobs import JobKind, JobStatus, JobView
 from app.services.settings import Settings
@@ -220,7 +220,7 @@ def decide(
 ) -> None:
     """Store verdicts (present or absent) in bulk. The same file twice is the same as once."""
     with opened(context.obj) as workspace:
-        report = review.decide_file(workspace, name, file, annotator)
+        report = verdict_file.decide_file(workspace, name, file, annotator)
     out.print(f"{report.saved} verdicts saved, {report.unchanged} were known already")
 
 

@@ -3,13 +3,13 @@
 A *strategy* ranks the unknown pairs of all categories; ``propose`` takes from the front of that
 ranking, with a limit for each category and in total so that huge collections stay bounded, and
 adds a uniform random sample of unknown pairs: the control arm, the only unbiased view of how
-good the model is.
+good the model is. Known labels that the model contradicts strongly are proposed too, as disputes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,9 @@ class ProposeConfig:
         present, absent: Most pairs of one category proposed as present, as absent.
         total: Most pairs proposed for each state over all categories.
         control: Pairs in the random control arm.
+        disputed: Most known labels of one category that are disputed.
+        dispute_from: Probability of the opposite from which a known label is disputed.
+        disputed_total: Most disputes over all categories.
     """
 
     strategy: str = "likely"
@@ -41,11 +44,14 @@ class ProposeConfig:
     absent: int = 100
     total: int = 20_000
     control: int = 100
+    disputed: int = 50
+    dispute_from: float = 0.8
+    disputed_total: int = 2_000
 
 
 @dataclass(frozen=True)
 class Proposals:
-    """K proposals for different unknown pairs, sorted by score, highest first.
+    """K proposals for different pairs, sorted by score, highest first.
 
     Attributes:
         rows, columns: (K,) int64 image and category.
@@ -54,6 +60,9 @@ class Proposals:
         probabilities: (K,) float32 calibrated probability of the proposed state, nan where not
             calibrated.
         control: (K,) whether the pair is in the uniform random control arm.
+        disputes: (K,) whether the pair has a label and ``states`` is the opposite of it.
+        turns: (K,) int64, place in the mixed order, from 0: categories take turns, and a further
+            pair of an image waits for other images.
         heatmaps: (K, P) uint8.
     """
 
@@ -63,6 +72,8 @@ class Proposals:
     scores: Floats
     probabilities: Floats
     control: npt.NDArray[np.bool_]
+    disputes: npt.NDArray[np.bool_]
+    turns: Ids
     heatmaps: npt.NDArray[np.uint8]
 
     def __len__(self) -> int:
@@ -108,18 +119,23 @@ STRATEGIES: dict[str, Strategy] = {
 
 
 def propose(
-    scores: Scores, labels: npt.NDArray[np.int8], config: ProposeConfig, seed: int
+    scores: Scores,
+    labels: npt.NDArray[np.int8],
+    config: ProposeConfig,
+    seed: int,
+    settled: npt.NDArray[np.bool_] | None = None,
 ) -> Proposals:
-    """Propose values for unknown pairs; never for a known one.
+    """Propose values for unknown pairs, and dispute known ones that the model contradicts.
 
-    A pair is proposed as present where its score exceeds the mean score of its category's
-    unknown pairs, else as absent.
+    An unknown pair is proposed as present where its score exceeds the mean score of its
+    category's unknown pairs, else as absent. Disputes need calibrated probabilities.
 
     Args:
         scores: Of all N images and C categories.
         labels: (N, C) in {-1, 0, +1}.
         config: Strategy and limits.
         seed: Of the control arm and of random strategies.
+        settled: (N, C) known labels that are not disputed any more; None for none.
 
     Raises:
         InputError: The shapes differ, or the strategy has no such name.
@@ -135,9 +151,28 @@ def propose(
         _choose(1 - values, unknown & ~present, config.absent, config, rng),
         _control(unknown, config.control, rng),
     ]
-    flat = np.unique(np.concatenate(chosen))
-    control = np.isin(flat, chosen[2])
-    return _sorted(scores, flat, np.where(present.ravel()[flat], 1, -1), control)
+    disputed = _disputes(scores, labels, settled, config, rng)
+    flat = np.unique(np.concatenate([*chosen, disputed]))
+    states = np.where(present.ravel()[flat] | (labels.ravel()[flat] < 0), 1, -1)
+    return _sorted(scores, flat, states, np.isin(flat, chosen[2]), np.isin(flat, disputed))
+
+
+def _disputes(
+    scores: Scores,
+    labels: npt.NDArray[np.int8],
+    settled: npt.NDArray[np.bool_] | None,
+    config: ProposeConfig,
+    rng: np.random.Generator,
+) -> Ids:
+    """Flat places of known labels whose opposite the model holds to be very probable."""
+    if scores.probability is None:
+        return np.zeros(0, np.int64)
+    opposite = np.where(labels > 0, 1 - scores.probability, scores.probability)
+    candidates = (labels != 0) & (opposite >= config.dispute_from)
+    if settled is not None:
+        candidates &= ~settled
+    limits = replace(config, strategy="likely", total=config.disputed_total)
+    return _choose(opposite.astype(np.float32), candidates, config.disputed, limits, rng)
 
 
 def _check(scores: Scores, labels: npt.NDArray[np.int8], config: ProposeConfig) -> None:
@@ -185,7 +220,11 @@ def _turns(groups: Ids, priority: Floats) -> Ids:
 
 
 def _sorted(
-    scores: Scores, flat: Ids, states: npt.NDArray[np.int64], control: npt.NDArray[np.bool_]
+    scores: Scores,
+    flat: Ids,
+    states: npt.NDArray[np.int64],
+    control: npt.NDArray[np.bool_],
+    disputes: npt.NDArray[np.bool_],
 ) -> Proposals:
     """Proposals by score, highest first, with heat maps."""
     rows, columns = np.unravel_index(flat, scores.values.shape)
@@ -203,8 +242,19 @@ def _sorted(
         scores=held[order],
         probabilities=probabilities[order],
         control=control[order],
+        disputes=disputes[order],
+        turns=_mixed_order(held[order], rows, columns),
         heatmaps=scores.heatmaps(rows, columns),
     )
+
+
+def _mixed_order(confidences: Floats, rows: Ids, columns: Ids) -> Ids:
+    """(K,) place of each pair when categories take turns and an image's further pairs wait."""
+    waits = _turns(columns, confidences) + _turns(rows, confidences)
+    order = np.lexsort((-confidences, waits))
+    places = np.empty(len(order), np.int64)
+    places[order] = np.arange(len(order))
+    return places
 
 
 def _of_state(present: Floats, states: npt.NDArray[np.int64]) -> Floats:

@@ -8,6 +8,7 @@ about background work.
 
 from __future__ import annotations
 
+import secrets
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -22,6 +23,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from clsl_core.types import LabelSource, LabelState
@@ -45,9 +47,10 @@ class ImageStatus(StrEnum):
 
 
 class ProposalStatus(StrEnum):
-    """OPEN waits for a person; DECIDED has been answered."""
+    """OPEN and, of a pair with a label, DISPUTED wait for a person; DECIDED is answered."""
 
     OPEN = "open"
+    DISPUTED = "disputed"
     DECIDED = "decided"
 
 
@@ -171,10 +174,12 @@ class Image(Base):
     reason: Mapped[str | None]
     problem: Mapped[str | None]
     fingerprint: Mapped[str | None]
+    split: Mapped[str | None]
 
     __table_args__ = (
         UniqueConstraint("dataset_id", "source_id"),
         Index(None, "dataset_id", "file_name"),
+        Index(None, "dataset_id", "split"),
         Index(None, "dataset_id", "status"),
     )
 
@@ -215,12 +220,13 @@ class Annotation(Base):
 
 
 class Annotator(Base):
-    """A person who gives verdicts."""
+    """A person who gives verdicts. ``keys`` are those of the review page that they changed."""
 
     __tablename__ = "annotator"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
+    keys: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -228,6 +234,7 @@ class Decision(Base):
     """What a person said, once and for ever. ``client_id`` makes sending it twice harmless.
 
     The ``previous_*`` columns hold the label as it was, so that an undo restores it exactly.
+    Decisions of one ``batch_id`` were made, and are undone, as one.
     """
 
     __tablename__ = "decision"
@@ -248,6 +255,7 @@ class Decision(Base):
         ForeignKey("decision.id", ondelete="CASCADE"), unique=True
     )
     undone_by_id: Mapped[int | None]
+    batch_id: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
 
     __table_args__ = (
@@ -257,6 +265,7 @@ class Decision(Base):
         Index(None, "category_id"),
         Index(None, "proposal_id"),
         Index(None, "annotator_id", "id"),
+        Index(None, "batch_id"),
     )
 
 
@@ -351,11 +360,31 @@ class ModelRun(Base):
     )
 
 
-class Proposal(Base):
-    """What a model run thinks of one unknown pair.
+def _chance(context: DefaultExecutionContext) -> float:
+    values: dict[str, Any] = context.get_current_parameters()  # type: ignore[no-untyped-call]
+    probability = values.get("probability")
+    return float(values["score"] if probability is None else probability)
 
-    ``heatmap_row`` is the pair's row in the run's heat map file; ``control`` marks the uniform
-    random sample that calibration and completeness rest on.
+
+def _margin(context: DefaultExecutionContext) -> float:
+    return abs(_chance(context) - 0.5)
+
+
+def _lot() -> int:
+    return secrets.randbits(31)
+
+
+class Proposal(Base):
+    """What a model run thinks of one unknown pair, or of a label that it contradicts.
+
+    Attributes:
+        chance: The probability where there is one, else the score.
+        margin: How far the chance is from one half.
+        turn: Place in the mixed order, from 0.
+        lot: Drawn at random: the order of the control arm.
+        control: In the uniform random sample that calibration and completeness rest on.
+        disputes: The pair had a label when this was proposed, and the model holds the opposite.
+        heatmap_row: Row in the run's heat map file.
     """
 
     __tablename__ = "proposal"
@@ -367,7 +396,12 @@ class Proposal(Base):
     state: Mapped[LabelState]
     score: Mapped[float]
     probability: Mapped[float | None]
+    chance: Mapped[float] = mapped_column(default=_chance, server_default="0")
+    margin: Mapped[float] = mapped_column(default=_margin, server_default="0")
+    turn: Mapped[int] = mapped_column(default=0, server_default="0")
+    lot: Mapped[int] = mapped_column(default=_lot, server_default="0")
     control: Mapped[bool] = mapped_column(default=False)
+    disputes: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     heatmap_row: Mapped[int | None]
     status: Mapped[ProposalStatus] = mapped_column(default=ProposalStatus.OPEN)
 
@@ -376,15 +410,35 @@ class Proposal(Base):
         CheckConstraint("state IN (-1, 1)", name="state"),
         CheckConstraint("score BETWEEN 0 AND 1", name="score"),
         CheckConstraint("probability BETWEEN 0 AND 1", name="probability"),
-        Index("ix_proposal_queue", "model_run_id", "status", "state", "score", "id"),
+        Index("ix_proposal_likely", "model_run_id", "status", "state", "chance", "score", "id"),
         Index(
-            "ix_proposal_category_queue",
+            "ix_proposal_category_likely",
             "model_run_id",
             "category_id",
             "status",
             "state",
+            "chance",
             "score",
             "id",
+        ),
+        Index("ix_proposal_uncertain", "model_run_id", "status", "margin", "id"),
+        Index(
+            "ix_proposal_category_uncertain",
+            "model_run_id",
+            "category_id",
+            "status",
+            "margin",
+            "id",
+        ),
+        Index("ix_proposal_mixed", "model_run_id", "status", "turn", "id"),
+        Index(
+            "ix_proposal_control",
+            "model_run_id",
+            "status",
+            "lot",
+            "id",
+            sqlite_where=text("control"),
+            postgresql_where=text("control"),
         ),
         Index(None, "image_id", "category_id"),
         Index(None, "category_id"),
@@ -392,7 +446,7 @@ class Proposal(Base):
 
 
 class Lease(Base):
-    """A pair that somebody is looking at; nobody else is shown it until it expires."""
+    """A pair that one window of somebody shows; no other is shown it until it expires."""
 
     __tablename__ = "lease"
 
@@ -403,9 +457,39 @@ class Lease(Base):
         ForeignKey("category.id", ondelete="CASCADE"), primary_key=True
     )
     annotator_id: Mapped[int] = mapped_column(ForeignKey("annotator.id", ondelete="CASCADE"))
+    client: Mapped[str] = mapped_column(default="", server_default="")
     expires_at: Mapped[datetime]
 
-    __table_args__ = (Index(None, "annotator_id"), Index(None, "category_id"))
+    __table_args__ = (
+        Index(None, "annotator_id"),
+        Index(None, "category_id"),
+        Index(None, "expires_at"),
+    )
+
+
+class Flag(Base):
+    """Something is odd about an image: for later, or for somebody else."""
+
+    __tablename__ = "flag"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    client_id: Mapped[str] = mapped_column(unique=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    image_id: Mapped[int] = mapped_column(ForeignKey("image.id", ondelete="CASCADE"))
+    category_id: Mapped[int | None] = mapped_column(ForeignKey("category.id", ondelete="SET NULL"))
+    annotator_id: Mapped[int] = mapped_column(ForeignKey("annotator.id"))
+    comment: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    resolved_at: Mapped[datetime | None]
+    resolved_by_id: Mapped[int | None] = mapped_column(ForeignKey("annotator.id"))
+
+    __table_args__ = (
+        Index(None, "dataset_id", "resolved_at"),
+        Index(None, "image_id"),
+        Index(None, "category_id"),
+        Index(None, "annotator_id"),
+        Index(None, "resolved_by_id"),
+    )
 
 
 class Job(Base):

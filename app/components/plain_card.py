@@ -6,34 +6,41 @@ Slower than the component (each verdict is a rerun), on the same services.
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 
 import streamlit as st
 
 from app.context import plain, workspace
 from app.services import pictures, review
 from app.services.access import Grant
-from app.services.review import Answer, Card
+from app.services.cards import IMAGE_SIZE, Card
+from app.services.review import Answer
+from app.services.review_queue import QueueQuery, next_cards
 
 UNDO_KEY = "plain-undo"
 
 
-def plain_card(grant: Grant, strategy: str, category_id: int | None) -> None:
+def plain_card(grant: Grant, query: QueueQuery) -> None:
     """Draw the next card with its buttons."""
-    page = review.next_cards(workspace(), grant, strategy, category_id=category_id, limit=1)
+    page = next_cards(workspace(), grant, replace(query, limit=1))
     if not page.cards:
         st.success("Nothing left in this queue. Choose another one, or export.")
         _undo_button(grant)
         return
     card = page.cards[0]
+    left = page.left.queue if page.left else 1
     st.write(f"**{_question(card)}**")
-    st.caption(f"{_certainty(card)} · {page.remaining} left")
+    st.caption(f"{_certainty(card)} · {left} left")
     _buttons(grant, card)
-    picture = pictures.thumbnail(workspace(), grant, card.image_id, review.IMAGE_SIZE)
+    picture = pictures.thumbnail(workspace(), grant, card.image_id, IMAGE_SIZE)
     st.image(picture.content, caption=plain(card.file_name))
 
 
 def _question(card: Card) -> str:
     name = plain(card.category)
+    if card.disputes:
+        label = "is not" if card.state == "present" else "is"
+        return f"The label says that there {label} “{name}” in this picture. Is there any?"
     if card.state == "present":
         return f"Is there “{name}” in this picture?"
     return f"Is it right that there is no “{name}” in this picture?"

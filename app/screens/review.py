@@ -6,8 +6,9 @@ from app.components.plain_card import plain_card
 from app.components.progress import live_jobs
 from app.components.review import ReviewData, Strategy, review
 from app.context import ANNOTATOR_KEY, annotator, current_dataset, error_boundary, plain, workspace
-from app.services import review as service
 from app.services import views
+from app.services.annotators import enter
+from app.services.review_queue import QueueQuery
 from app.services.views import DatasetView
 
 NAME_FIELD = "review-name"
@@ -60,7 +61,7 @@ def draw(dataset: DatasetView) -> None:
         st.page_link("screens/datasets.py", label="See where it stands")
         return
     strategy, category_id = choices(dataset)
-    grant = service.enter(workspace(), dataset.name, annotator())
+    grant = enter(workspace(), dataset.name, annotator())
     with st.sidebar:
         simple = st.toggle(
             "Plain card",
@@ -68,7 +69,7 @@ def draw(dataset: DatasetView) -> None:
             help="Without scripts in the page: slower, but works in every browser.",
         )
     if simple:
-        plain_card(grant, strategy, category_id)
+        plain_card(grant, QueueQuery(strategy=strategy, category_id=category_id))
         return
     review(
         ReviewData(

@@ -19,10 +19,15 @@ class AccessDenied(ClslError):  # noqa: N818 - the words of HTTP
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a key allows: acting as this annotator on this dataset."""
+    """What a key allows: acting as this annotator on this dataset.
+
+    ``client`` names the window it came from (not signed): two windows of one person are shown
+    different pairs.
+    """
 
     annotator_id: int
     dataset_id: int
+    client: str = ""
 
 
 class Access:

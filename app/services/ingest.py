@@ -240,6 +240,7 @@ def _write_images(
             "width": image.width,
             "height": image.height,
             "record": image.record,
+            "split": _split(image.record),
         }
         found: JsonObject = {
             "status": ImageStatus.PROBLEM if error else ImageStatus.UNCHECKED,
@@ -261,6 +262,12 @@ def _write_images(
     result.problem_images = len(problems)
     query = select(Image.source_id, Image.id).where(Image.dataset_id == dataset_id)
     return {key: id_ for key, id_ in session.execute(query)}
+
+
+def _split(record: JsonObject) -> str | None:
+    """The part of the collection that a record says the image belongs to."""
+    split = record.get("split")
+    return _plain(split)[:100] if isinstance(split, str) and split else None
 
 
 def _reachable(reason: str | None) -> bool:

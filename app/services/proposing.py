@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from sqlalchemy import insert
+from sqlalchemy.orm import Session
 
+from app.services import neighbours
 from app.services.embedding import usable_features
 from app.services.jobs import JobContext
 from app.services.workspace import Workspace
@@ -22,11 +25,13 @@ from db.models import (
     EmbeddingRun,
     ModelRun,
     Proposal,
+    ProposalStatus,
 )
 from db.queries import datasets as dataset_queries
-from db.queries import labels, runs
+from db.queries import labels, proposals, runs
 
 if TYPE_CHECKING:
+    from clsl_core.features import FeatureView
     from clsl_core.predict import Scores
 
 PROPOSAL_BATCH = 5_000
@@ -62,13 +67,16 @@ def propose(workspace: Workspace, dataset_id: int, progress: Progress = no_progr
         known = LabelMatrix.from_triples(
             image_ids, category_ids, labels.triples(session, dataset_id)
         )
+        settled = _settled(session, dataset_id, image_ids, category_ids)
         run_id, folder = run.id, workspace.data_dir / run.directory
     scores: Scores = Recovery.load(folder / "model", workspace.settings.device).predict(
         features, progress
     )
-    made = make_proposals(scores, known.values, ProposeConfig(), SEED)
+    made = make_proposals(scores, known.values, ProposeConfig(), SEED, settled)
     with atomic_file(folder / "heatmaps.npy") as file:
         np.save(file, made.heatmaps, allow_pickle=False)
+    neighbours.store(folder, image_ids, _nearest(features))
+    lots = np.random.default_rng(SEED).integers(2**31, size=len(made))
     rows = [
         {
             "model_run_id": run_id,
@@ -77,23 +85,50 @@ def propose(workspace: Workspace, dataset_id: int, progress: Progress = no_progr
             "state": LabelState(int(state)),
             "score": float(score),
             "probability": None if np.isnan(probability) else float(probability),
-            "control": bool(control),
+            "control": bool(made.control[index]),
+            "disputes": bool(made.disputes[index]),
+            "status": ProposalStatus.DISPUTED if made.disputes[index] else ProposalStatus.OPEN,
+            "turn": int(made.turns[index]),
+            "lot": int(lots[index]),
             "heatmap_row": index,
         }
-        for index, (row, column, state, score, probability, control) in enumerate(
+        for index, (row, column, state, score, probability) in enumerate(
             zip(
                 made.rows,
                 made.columns,
                 made.states,
                 made.scores,
                 made.probabilities,
-                made.control,
                 strict=True,
             )
         )
     ]
     _write_proposals(workspace, run_id, rows, progress)
     return {"message": f"{len(rows)} proposals", "proposals": len(rows), "model_run": run_id}
+
+
+def _settled(
+    session: Session, dataset_id: int, image_ids: Sequence[int], category_ids: Sequence[int]
+) -> npt.NDArray[np.bool_]:
+    """(N, C) disputes that a person has answered: they are not raised again."""
+    rows = {id_: row for row, id_ in enumerate(image_ids)}
+    columns = {id_: column for column, id_ in enumerate(category_ids)}
+    settled = np.zeros((len(rows), len(columns)), np.bool_)
+    for image_id, category_id in proposals.settled_disputes(session, dataset_id):
+        if image_id in rows and category_id in columns:
+            settled[rows[image_id], columns[category_id]] = True
+    return settled
+
+
+def _nearest(features: FeatureView) -> npt.NDArray[np.int64]:
+    """(N, K) the images nearest to each, itself left out."""
+    from clsl_core.index import NeighbourIndex
+
+    pooled = features.pooled()
+    pooled = pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-9)
+    _, found = NeighbourIndex(pooled).search(pooled, neighbours.COUNT + 1)
+    others = [[near for near in row if near != own] for own, row in enumerate(found)]
+    return np.asarray([row[: found.shape[1] - 1] for row in others], np.int64)
 
 
 def _write_proposals(

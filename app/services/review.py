@@ -1,77 +1,25 @@
-"""What people do: take the next proposals, decide, undo. Nothing they said is ever lost."""
+"""Verdicts: stored once, as labels, singly or as a batch; undone and done again exactly."""
 
 from __future__ import annotations
 
-import csv
 import uuid
-from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import timedelta
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.services import learning
 from app.services.access import Grant
-from app.services.workspace import Workspace, find_dataset
-from clsl_core.errors import FormatError, InputError, NotFoundError
-from clsl_core.types import JsonObject, LabelSource, LabelState, ValidationReport
-from db.models import Category, Decision, Image, Label, ModelRun, Proposal, ProposalStatus, Verdict
-from db.queries import datasets as dataset_queries
-from db.queries import decisions as decision_queries
-from db.queries import proposals as proposal_queries
-from db.queries import runs
-from db.types import now
+from app.services.cards import Card
+from app.services.review_queue import card_of
+from app.services.workspace import Workspace
+from clsl_core.errors import InputError
+from db.models import Category, Decision, Image, Label, Proposal, ProposalStatus, Verdict
+from db.queries import datasets, decisions, leases, proposals, runs
+from db.queries import labels as label_queries
 
-LEASE = timedelta(minutes=5)
-MAX_CARDS = 100
 MAX_DECISIONS = 100
-IMAGE_SIZE = 960
-
-
-@dataclass(frozen=True, slots=True)
-class KnownLabel:
-    """A label of the same image that is known already."""
-
-    category: str
-    state: str
-    source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """One question for a person: is this category in this image?"""
-
-    proposal_id: int
-    image_id: int
-    category_id: int
-    category: str
-    supercategory: str | None
-    state: str
-    score: float
-    probability: float | None
-    model_run_id: int
-    file_name: str
-    width: int | None
-    height: int | None
-    image_url: str
-    heatmap_url: str | None
-    known: list[KnownLabel]
-
-
-@dataclass(frozen=True, slots=True)
-class QueuePage:
-    """The next cards, and how many proposals the queue holds in all."""
-
-    cards: list[Card]
-    remaining: int
-    model_run_id: int | None
-
-    def to_json(self) -> JsonObject:
-        """As the route sends it."""
-        return asdict(self)
+ID_LENGTH = range(8, 65)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,167 +36,130 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of an answer: saved, duplicate, stale or refused."""
+    """What became of an answer: saved, duplicate, stale or refused.
+
+    Attributes:
+        count: Labels that changed.
+        card: After an undo of a single verdict: the question it had answered.
+    """
 
     client_id: str
     status: str
     message: str | None = None
+    count: int = 0
     card: Card | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DecideReport:
-    """What a file of verdicts changed."""
-
-    saved: int = 0
-    unchanged: int = 0
-    problems: list[str] = field(default_factory=list)
-
-
-def enter(workspace: Workspace, dataset_name: str, annotator_name: str) -> Grant:
-    """Let somebody begin on a dataset; the annotator is made when new.
-
-    Raises:
-        NotFoundError: There is no such dataset.
-        InputError: The name cannot be an annotator's.
-    """
-    name = check_annotator(annotator_name)
-    with workspace.database.write() as session:
-        dataset = find_dataset(session, dataset_name)
-        return Grant(decision_queries.annotator(session, name).id, dataset.id)
-
-
-def check_annotator(name: str) -> str:
-    """An annotator's name as it is stored.
-
-    Raises:
-        InputError: Empty, too long, or with control characters.
-    """
-    name = name.strip()
-    if not name or len(name) > 100 or not name.isprintable():
-        raise InputError(f"{name[:40]!r} cannot be an annotator's name: use 1 to 100 characters")
-    return name
-
-
-def next_cards(
-    workspace: Workspace,
-    grant: Grant,
-    strategy: str,
-    *,
-    category_id: int | None = None,
-    limit: int = 20,
-    exclude: Collection[int] = (),
-) -> QueuePage:
-    """The next cards for one annotator, leased for five minutes.
-
-    Raises:
-        InputError: There is no such strategy.
-    """
-    if strategy not in proposal_queries.ORDERS:
-        known = ", ".join(proposal_queries.ORDERS)
-        raise InputError(f"there is no queue {strategy!r}; there are: {known}")
-    moment = now()
-    with workspace.database.write() as session:
-        run = runs.serving_run(session, grant.dataset_id)
-        if run is None:
-            return QueuePage([], 0, None)
-        rows = proposal_queries.next_cards(
-            session,
-            run.id,
-            grant.annotator_id,
-            strategy,
-            category_id=category_id,
-            exclude=exclude,
-            moment=moment,
-            limit=min(limit, MAX_CARDS),
-        )
-        pairs = [(image.id, category.id) for _, image, category in rows]
-        proposal_queries.renew_leases(
-            session, grant.annotator_id, pairs, moment, expires_at=moment + LEASE
-        )
-        cards = _cards(session, rows)
-        remaining = proposal_queries.count_open(session, run.id, strategy, category_id)
-        return QueuePage(cards, remaining, run.id)
-
-
-def _cards(session: Session, rows: Sequence[tuple[Proposal, Image, Category]]) -> list[Card]:
-    known: dict[int, list[KnownLabel]] = {}
-    image_ids = {image.id for _, image, _ in rows}
-    for image_id, category, label in proposal_queries.known_labels(session, image_ids):
-        entry = KnownLabel(category, label.state.word, label.source.value)
-        known.setdefault(image_id, []).append(entry)
-    return [
-        Card(
-            proposal_id=proposal.id,
-            image_id=image.id,
-            category_id=category.id,
-            category=category.name,
-            supercategory=category.supercategory,
-            state=proposal.state.word,
-            score=proposal.score,
-            probability=proposal.probability,
-            model_run_id=proposal.model_run_id,
-            file_name=image.file_name,
-            width=image.width,
-            height=image.height,
-            image_url=f"/api/images/{image.id}?size={IMAGE_SIZE}",
-            heatmap_url=(None if proposal.heatmap_row is None else f"/api/heatmaps/{proposal.id}"),
-            known=known.get(image.id, []),
-        )
-        for proposal, image, category in rows
-    ]
-
-
-def decide(workspace: Workspace, grant: Grant, answers: Sequence[Answer]) -> list[Receipt]:
+def decide(
+    workspace: Workspace, grant: Grant, answers: Sequence[Answer], batch_id: str | None = None
+) -> list[Receipt]:
     """Store verdicts and their labels in one transaction, each exactly once.
 
+    Args:
+        workspace: Where.
+        grant: Who, on which dataset.
+        answers: At most MAX_DECISIONS.
+        batch_id: Given when the verdicts are one action, to be undone as one.
+
     Raises:
-        InputError: More than MAX_DECISIONS at once.
+        InputError: More than MAX_DECISIONS at once, or the batch's id cannot be used.
     """
     if len(answers) > MAX_DECISIONS:
         raise InputError(f"{len(answers)} verdicts in one request: send at most {MAX_DECISIONS}")
+    if batch_id is not None:
+        _check_id(batch_id)
     with workspace.database.write() as session:
-        receipts = [_decide(session, grant, answer) for answer in answers]
+        receipts = [_decide(session, grant, answer, batch_id) for answer in answers]
         job_id = learning.due_retraining(session, grant.dataset_id)
     if job_id is not None:
         workspace.jobs.queue.ring(job_id)
     return receipts
 
 
-def _decide(session: Session, grant: Grant, answer: Answer) -> Receipt:
-    earlier = decision_queries.by_client_id(session, answer.client_id)
-    if earlier is not None:
+def mark_others_absent(
+    workspace: Workspace, grant: Grant, client_id: str, image_id: int, seconds: float | None = None
+) -> Receipt:
+    """Every category without a label is not in the image: one batch, named ``client_id``.
+
+    Raises:
+        InputError: The batch's id cannot be used.
+    """
+    _check_id(client_id)
+    with workspace.database.write() as session:
+        if _seen(session, client_id):
+            return Receipt(client_id, "duplicate")
+        image = session.get(Image, image_id)
+        if image is None or image.dataset_id != grant.dataset_id:
+            return Receipt(client_id, "refused", "this image is not in the dataset any more")
+        known = label_queries.categories_of(session, image_id)
+        run = runs.serving_run(session, grant.dataset_id)
+        proposed = {} if run is None else proposals.of_image(session, run.id, image_id)
+        saved = 0
+        for category in datasets.categories(session, grant.dataset_id):
+            if category.id not in known:
+                pair = (image_id, category.id)
+                own_id = _member_id(client_id, category.id)
+                answer = Answer(own_id, *pair, "absent", proposed.get(category.id), seconds)
+                _store(session, grant, answer, client_id)
+                saved += 1
+        job_id = learning.due_retraining(session, grant.dataset_id)
+    if job_id is not None:
+        workspace.jobs.queue.ring(job_id)
+    return Receipt(client_id, "saved", count=saved)
+
+
+def _decide(session: Session, grant: Grant, answer: Answer, batch_id: str | None) -> Receipt:
+    if decisions.by_client_id(session, answer.client_id) is not None:
         return Receipt(answer.client_id, "duplicate")
     refusal = _refusal(session, grant, answer)
     if refusal is not None:
         return Receipt(answer.client_id, "refused", refusal)
-    verdict = Verdict(answer.verdict)
-    label = session.get(Label, (answer.image_id, answer.category_id))
-    if label is not None and answer.proposal_id is not None and verdict is not Verdict.SKIP:
-        author = _author(session, label)
-        if author != grant.annotator_id:
+    if answer.proposal_id is not None:
+        proposal = session.get(Proposal, answer.proposal_id)
+        earlier = decisions.standing(session, answer.proposal_id, grant.annotator_id)
+        if earlier is not None and earlier.verdict is Verdict(answer.verdict):
+            return Receipt(answer.client_id, "duplicate", "you have decided this already")
+        if earlier is None and _settled(session, grant, answer, proposal):
             return Receipt(answer.client_id, "stale", "this pair has been decided meanwhile")
-    proposal = session.get(Proposal, answer.proposal_id) if answer.proposal_id else None
+    _store(session, grant, answer, batch_id)
+    return Receipt(answer.client_id, "saved", count=1)
+
+
+def _settled(session: Session, grant: Grant, answer: Answer, proposal: Proposal | None) -> bool:
+    """Whether somebody else has answered the question meanwhile."""
+    if answer.verdict == "skip":
+        return False
+    if proposal is not None and proposal.disputes:
+        return proposal.status is ProposalStatus.DECIDED
+    label = session.get(Label, (answer.image_id, answer.category_id))
+    if label is None:
+        return False
+    author = label.decision_id and session.get_one(Decision, label.decision_id).annotator_id
+    return author != grant.annotator_id
+
+
+def _store(session: Session, grant: Grant, answer: Answer, batch_id: str | None) -> None:
+    known = answer.proposal_id and session.get(Proposal, answer.proposal_id)
     decision = Decision(
         client_id=answer.client_id,
         dataset_id=grant.dataset_id,
         image_id=answer.image_id,
         category_id=answer.category_id,
         annotator_id=grant.annotator_id,
-        proposal_id=proposal.id if proposal else None,
-        verdict=verdict,
+        proposal_id=answer.proposal_id if known else None,
+        verdict=Verdict(answer.verdict),
         seconds=answer.seconds,
+        batch_id=batch_id,
     )
-    decision_queries.apply(session, decision)
-    proposal_queries.release(session, (answer.image_id, answer.category_id))
-    return Receipt(answer.client_id, "saved")
+    decisions.apply(session, decision)
+    leases.release(session, (answer.image_id, answer.category_id))
 
 
 def _refusal(session: Session, grant: Grant, answer: Answer) -> str | None:
     """Why an answer can never be stored; None when it can."""
     if answer.verdict not in ("present", "absent", "skip"):
         return f"the verdict {answer.verdict!r} is none of present, absent, skip"
-    if not 8 <= len(answer.client_id) <= 64:
+    if len(answer.client_id) not in ID_LENGTH:
         return "the verdict's own id must have 8 to 64 characters"
     image = session.get(Image, answer.image_id)
     category = session.get(Category, answer.category_id)
@@ -259,158 +170,155 @@ def _refusal(session: Session, grant: Grant, answer: Answer) -> str | None:
     return None
 
 
-def _author(session: Session, label: Label) -> int | None:
-    """The annotator whose decision a label is; None for an imported one."""
-    if label.decision_id is None:
-        return None
-    return session.get_one(Decision, label.decision_id).annotator_id
+def _check_id(batch_id: str) -> None:
+    if len(batch_id) not in ID_LENGTH:
+        raise InputError("a batch's own id must have 8 to 64 characters")
+
+
+def _member_id(batch_id: str, part: int) -> str:
+    """The id of one decision of a batch: the same whenever the batch is sent."""
+    return uuid.uuid5(uuid.NAMESPACE_OID, f"{batch_id}:{part}").hex
+
+
+def _seen(session: Session, client_id: str) -> bool:
+    if decisions.by_client_id(session, client_id) is not None:
+        return True
+    return bool(decisions.of_batch(session, client_id))
 
 
 def undo(workspace: Workspace, grant: Grant, client_id: str, undoes: str) -> Receipt:
-    """Take one of the annotator's own decisions back; a new event, the old one stays.
+    """Take back one of the annotator's own decisions, or a batch; new events, the old ones stay.
 
-    The label becomes exactly what it was before, unless somebody decided again since: then
-    nothing changes and the receipt says ``stale``.
-    """
-    with workspace.database.write() as session:
-        if decision_queries.by_client_id(session, client_id) is not None:
-            return Receipt(client_id, "duplicate", card=_card_of(session, undoes))
-        undone = decision_queries.by_client_id(session, undoes)
-        refusal = _undo_refusal(grant, undone)
-        if undone is None or refusal is not None:
-            return Receipt(client_id, "refused", refusal)
-        if undone.undone_by_id is not None:
-            return Receipt(client_id, "stale", "this decision was already undone")
-        label = session.get(Label, (undone.image_id, undone.category_id))
-        current = label.decision_id if label else None
-        if undone.verdict is not Verdict.SKIP and current != undone.id:
-            return Receipt(client_id, "stale", "the pair was decided again since")
-        event = Decision(
-            client_id=client_id,
-            dataset_id=undone.dataset_id,
-            image_id=undone.image_id,
-            category_id=undone.category_id,
-            annotator_id=grant.annotator_id,
-            proposal_id=undone.proposal_id,
-            verdict=Verdict.UNDO,
-            undoes_id=undone.id,
-        )
-        decision_queries.undo(session, event, undone)
-        return Receipt(client_id, "saved", card=_card_of(session, undoes))
+    A label becomes exactly what it was before, unless somebody decided again since: then it
+    stays, and where that leaves nothing to undo the receipt says ``stale``.
 
-
-def _undo_refusal(grant: Grant, undone: Decision | None) -> str | None:
-    if undone is None or undone.dataset_id != grant.dataset_id:
-        return "there is no such decision in this dataset"
-    if undone.annotator_id != grant.annotator_id:
-        return "only the annotator who made a decision can undo it"
-    if undone.verdict is Verdict.UNDO:
-        return "an undo cannot be undone: decide again instead"
-    return None
-
-
-def _card_of(session: Session, client_id: str) -> Card | None:
-    """The card a decision was made on, if the proposal is still on offer."""
-    decision = decision_queries.by_client_id(session, client_id)
-    if decision is None or decision.proposal_id is None:
-        return None
-    row = proposal_queries.card(session, decision.proposal_id)
-    if row is None or row[0].status is not ProposalStatus.OPEN:
-        return None
-    serving = session.get_one(ModelRun, row[0].model_run_id).serving
-    return _cards(session, [row])[0] if serving else None
-
-
-def decide_file(
-    workspace: Workspace, dataset_name: str, file: Path, annotator_name: str
-) -> DecideReport:
-    """Bring in a CSV of verdicts: ``file_name,category,verdict``. Twice is the same as once.
-
-    All rows are checked before the first one is stored.
+    Args:
+        workspace: Where.
+        grant: Who, on which dataset.
+        client_id: Of the undo itself.
+        undoes: The decision's client id, or the batch's.
 
     Raises:
-        NotFoundError: There is no such file or dataset.
-        FormatError: Rows are wrong; the report lists each with its line.
+        InputError: The undo's own id cannot be used.
     """
-    grant = enter(workspace, dataset_name, annotator_name)
-    rows = _read_verdicts(file)
-    with workspace.database.read() as session:
-        wanted, report = _resolve(session, grant.dataset_id, rows)
-    if not report.ok:
-        first = report.errors[0]
-        raise FormatError(
-            f"{file.name}: {len(report.errors)} rows cannot be used and nothing was stored; "
-            f"the first: {first.where}: {first.message}",
-            report,
-        )
-    counts: Counter[str] = Counter()
-    for start in range(0, len(wanted), MAX_DECISIONS):
-        batch = wanted[start : start + MAX_DECISIONS]
-        with workspace.database.read() as session:
-            fresh = [answer for answer in batch if not _already(session, answer)]
-        counts["unchanged"] += len(batch) - len(fresh)
-        for receipt in decide(workspace, grant, fresh):
-            counts[receipt.status] += 1
-    return DecideReport(saved=counts["saved"], unchanged=counts["unchanged"])
+    _check_id(client_id)
+    with workspace.database.write() as session:
+        single = decisions.by_client_id(session, undoes)
+        members = [single] if single else list(decisions.of_batch(session, undoes))
+        if _seen(session, client_id):
+            return Receipt(client_id, "duplicate", card=_card(session, single))
+        refusal = _undo_refusal(grant, members)
+        if refusal is not None:
+            return Receipt(client_id, "refused", refusal)
+        standing = [decision for decision in members if decision.undone_by_id is None]
+        if not standing:
+            return Receipt(client_id, "stale", "this was already undone")
+        current = [decision for decision in standing if _is_current(session, decision)]
+        for decision in current:
+            _undo(session, grant, decision, client_id, single=single is not None)
+        if not current:
+            return Receipt(client_id, "stale", "it was decided again since")
+        kept = len(standing) - len(current)
+        message = f"{kept} of {len(standing)} were decided again since and stay" if kept else None
+        count = sum(decision.verdict is not Verdict.SKIP for decision in current)
+        return Receipt(client_id, "saved", message, count, _card(session, single))
 
 
-def _read_verdicts(file: Path) -> list[tuple[int, dict[str, str]]]:
-    if not file.is_file():
-        raise NotFoundError(f"there is no file {str(file)!r}")
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            columns = set(reader.fieldnames or ())
-            missing = {"file_name", "category", "verdict"} - columns
-            if missing:
-                raise FormatError(
-                    f"{file.name}: the first line must name the columns file_name, category and "
-                    f"verdict; missing: {', '.join(sorted(missing))}"
-                )
-            return [(reader.line_num, {k: v or "" for k, v in row.items() if k}) for row in reader]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise FormatError(f"{file.name} is not a CSV file in UTF-8: {error}") from error
-
-
-def _resolve(
-    session: Session, dataset_id: int, rows: Sequence[tuple[int, dict[str, str]]]
-) -> tuple[list[Answer], ValidationReport]:
-    """Turn names into ids; a later row about the same pair replaces an earlier one."""
-    report = ValidationReport()
-    query = select(Image.file_name, Image.id).where(Image.dataset_id == dataset_id)
-    images: dict[str, list[int]] = {}
-    for file_name, id_ in session.execute(query):
-        images.setdefault(file_name, []).append(id_)
-    categories = dataset_queries.category_ids_by_name(session, dataset_id)
-    answers: dict[tuple[int, int], Answer] = {}
-    for line, row in rows:
-        where = f"line {line}"
-        image_id = _only(images, row["file_name"], "image", where, report)
-        category_id = _only(categories, row["category"], "category", where, report)
-        verdict = row["verdict"].strip().lower()
-        if verdict not in ("present", "absent"):
-            message = f"the verdict is {row['verdict']!r}, expected present or absent"
-            report.error("verdict", where, message)
-        elif image_id is not None and category_id is not None:
-            pair = (image_id, category_id)
-            answers[pair] = Answer(uuid.uuid4().hex, *pair, verdict)
-    return list(answers.values()), report
-
-
-def _only(
-    known: dict[str, list[int]], name: str, what: str, where: str, report: ValidationReport
-) -> int | None:
-    ids = known.get(name, [])
-    if len(ids) == 1:
-        return ids[0]
-    found = "no" if not ids else f"{len(ids)} different"
-    report.error(f"{what}-name", where, f"the dataset has {found} {what} called {name!r}")
+def _undo_refusal(grant: Grant, members: Sequence[Decision]) -> str | None:
+    if not members or members[0].dataset_id != grant.dataset_id:
+        return "there is no such decision in this dataset"
+    if members[0].annotator_id != grant.annotator_id:
+        return "only the annotator who made a decision can undo it"
+    if members[0].verdict is Verdict.UNDO:
+        return "an undo cannot be undone: redo the decision instead"
     return None
 
 
-def _already(session: Session, answer: Answer) -> bool:
-    label = session.get(Label, (answer.image_id, answer.category_id))
+def _is_current(session: Session, decision: Decision) -> bool:
+    """Whether the pair's label still rests on a decision; a skip has none to rest on."""
+    if decision.verdict is Verdict.SKIP:
+        return True
+    label = session.get(Label, (decision.image_id, decision.category_id))
+    return label is not None and label.decision_id == decision.id
+
+
+def _undo(
+    session: Session, grant: Grant, decision: Decision, client_id: str, *, single: bool
+) -> None:
+    event = Decision(
+        client_id=client_id if single else _member_id(client_id, decision.id),
+        dataset_id=decision.dataset_id,
+        image_id=decision.image_id,
+        category_id=decision.category_id,
+        annotator_id=grant.annotator_id,
+        proposal_id=decision.proposal_id,
+        verdict=Verdict.UNDO,
+        undoes_id=decision.id,
+        batch_id=None if single else client_id,
+    )
+    decisions.undo(session, event, decision)
+
+
+def _card(session: Session, decision: Decision | None) -> Card | None:
+    if decision is None or decision.proposal_id is None:
+        return None
+    return card_of(session, decision.proposal_id)
+
+
+def redo(workspace: Workspace, grant: Grant, client_id: str, redoes: str) -> Receipt:
+    """Decide again what was undone: new decisions with the same verdicts.
+
+    A single one gets the id ``client_id``; the members of a batch form a new batch of that id.
+
+    Args:
+        workspace: Where.
+        grant: Who, on which dataset.
+        client_id: Of what is made.
+        redoes: Client id of the undone decision, or of the batch.
+
+    Raises:
+        InputError: The id cannot be used.
+    """
+    _check_id(client_id)
+    with workspace.database.write() as session:
+        if _seen(session, client_id):
+            return Receipt(client_id, "duplicate")
+        single = decisions.by_client_id(session, redoes)
+        members = [single] if single else list(decisions.of_batch(session, redoes))
+        refusal = _undo_refusal(grant, members)
+        if refusal is not None:
+            return Receipt(client_id, "refused", refusal)
+        undone = [decision for decision in members if decision.undone_by_id is not None]
+        again = [decision for decision in undone if _is_as_found(session, decision)]
+        for decision in again:
+            own_id = client_id if single else _member_id(client_id, decision.id)
+            _store(session, grant, _answer(decision, own_id), None if single else client_id)
+        job_id = learning.due_retraining(session, grant.dataset_id)
+    if job_id is not None:
+        workspace.jobs.queue.ring(job_id)
+    if not again:
+        return Receipt(client_id, "stale", "it was decided again since, or never undone")
+    lost = len(undone) - len(again)
+    message = f"{lost} of {len(undone)} were decided by somebody else meanwhile" if lost else None
+    return Receipt(client_id, "saved", message, len(again))
+
+
+def _is_as_found(session: Session, decision: Decision) -> bool:
+    """Whether a pair's label is what it was when the decision was made."""
+    label = session.get(Label, (decision.image_id, decision.category_id))
     if label is None:
-        return False
-    same = label.state is LabelState.from_word(answer.verdict)
-    return same and (label.source is LabelSource.HUMAN)
+        return decision.previous_source is None
+    found = (decision.previous_state, decision.previous_decision_id)
+    return decision.previous_source is not None and (label.state, label.decision_id) == found
+
+
+def _answer(decision: Decision, client_id: str) -> Answer:
+    """The answer that a decision was."""
+    return Answer(
+        client_id=client_id,
+        image_id=decision.image_id,
+        category_id=decision.category_id,
+        verdict=decision.verdict.value,
+        proposal_id=decision.proposal_id,
+        seconds=decision.seconds,
+    )

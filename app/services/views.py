@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.types import JsonObject, LabelState
 from db.models import Dataset, ImageStatus, ModelRun
-from db.queries import datasets, decisions, labels, proposals, runs
+from db.queries import datasets, decisions, labels, queue, runs
 from db.queries.datasets import CategoryCounts
 
 
@@ -143,9 +143,7 @@ def _view(session: Session, row: Dataset) -> DatasetView:
         backbone_notice=embedding.notice if embedding else None,
         embedded=embedding.image_count if embedding else 0,
         serving_run=serving.id if serving else None,
-        open_proposals=(
-            proposals.count_open(session, serving.id, "likely", None) if serving else 0
-        ),
+        open_proposals=(queue.count_open(session, serving.id) if serving else 0),
         created_at=row.created_at,
     )
 

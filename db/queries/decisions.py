@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from clsl_core.types import LabelSource, LabelState
 from db.models import (
     Annotator,
+    Category,
     Decision,
+    Image,
     Label,
     ModelRun,
     Proposal,
@@ -30,6 +34,66 @@ def annotator(session: Session, name: str) -> Annotator:
 def by_client_id(session: Session, client_id: str) -> Decision | None:
     """The decision that a client sent under this id."""
     return session.scalar(select(Decision).where(Decision.client_id == client_id))
+
+
+def of_batch(session: Session, batch_id: str) -> Sequence[Decision]:
+    """The decisions that were made as one, in the order they were stored."""
+    query = select(Decision).where(Decision.batch_id == batch_id).order_by(Decision.id)
+    return session.scalars(query).all()
+
+
+def standing(session: Session, proposal_id: int, annotator_id: int) -> Decision | None:
+    """The newest verdict of an annotator on a proposal that is not undone."""
+    query = select(Decision).where(
+        Decision.proposal_id == proposal_id,
+        Decision.annotator_id == annotator_id,
+        Decision.verdict != Verdict.UNDO,
+        Decision.undone_by_id.is_(None),
+    )
+    return session.scalar(query.order_by(Decision.id.desc()).limit(1))
+
+
+def newest_first(
+    session: Session, dataset_id: int, annotator_id: int, before: int | None
+) -> Iterator[tuple[Decision, str, str, int | None]]:
+    """An annotator's verdicts on a dataset, undone ones too, from the newest on.
+
+    With ``before`` only those with a smaller id.
+
+    Yields:
+        ``(decision, file name, category name, id of the decision the label now rests on)``.
+    """
+    query = (
+        select(Decision, Image.file_name, Category.name, Label.decision_id)
+        .join(Image, Image.id == Decision.image_id)
+        .join(Category, Category.id == Decision.category_id)
+        .outerjoin(
+            Label,
+            (Label.image_id == Decision.image_id) & (Label.category_id == Decision.category_id),
+        )
+        .where(
+            Decision.annotator_id == annotator_id,
+            Decision.dataset_id == dataset_id,
+            Decision.verdict != Verdict.UNDO,
+        )
+        .order_by(Decision.id.desc())
+        .execution_options(yield_per=100)
+    )
+    if before is not None:
+        query = query.where(Decision.id < before)
+    for row in session.execute(query):
+        yield (row[0], row[1], row[2], row[3])
+
+
+def last_present_image(session: Session, dataset_id: int, annotator_id: int) -> int | None:
+    """The image in which an annotator last found something."""
+    query = select(Decision.image_id).where(
+        Decision.annotator_id == annotator_id,
+        Decision.dataset_id == dataset_id,
+        Decision.verdict == Verdict.PRESENT,
+        Decision.undone_by_id.is_(None),
+    )
+    return session.scalar(query.order_by(Decision.id.desc()).limit(1))
 
 
 def count_after(session: Session, dataset_id: int, decision_id: int) -> int:
@@ -83,7 +147,20 @@ def undo(session: Session, undo: Decision, undone: Decision) -> None:
     elif label is not None and source is not None:
         label.state, label.source = undone.previous_state, source
         label.decision_id = undone.previous_decision_id
+        _dispute_again(session, undone)
     session.flush()
+
+
+def _dispute_again(session: Session, undone: Decision) -> None:
+    """A label that a proposal disputed is disputed again once the answer is undone."""
+    serving = select(ModelRun.id).where(ModelRun.serving)
+    query = update(Proposal).where(
+        Proposal.id == undone.proposal_id,
+        Proposal.disputes,
+        Proposal.state != undone.previous_state,
+        Proposal.model_run_id.in_(serving),
+    )
+    session.execute(query.values(status=ProposalStatus.DISPUTED))
 
 
 def _store(session: Session, decision: Decision) -> Label | None:
@@ -102,5 +179,5 @@ def _set_proposals(session: Session, pair: tuple[int, int], status: ProposalStat
     query = update(Proposal).where(Proposal.image_id == pair[0], Proposal.category_id == pair[1])
     if status is ProposalStatus.OPEN:
         serving = select(ModelRun.id).where(ModelRun.serving)
-        query = query.where(Proposal.model_run_id.in_(serving))
+        query = query.where(Proposal.model_run_id.in_(serving), ~Proposal.disputes)
     session.execute(query.values(status=status))

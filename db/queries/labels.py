@@ -32,3 +32,8 @@ def counts_by_state(session: Session, dataset_id: int) -> dict[LabelState, int]:
         .group_by(Label.state)
     )
     return {state: count for state, count in session.execute(query)}
+
+
+def categories_of(session: Session, image_id: int) -> set[int]:
+    """The categories of which something is known in one image."""
+    return set(session.scalars(select(Label.category_id).where(Label.image_id == image_id)))

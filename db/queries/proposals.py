@@ -1,13 +1,11 @@
-"""The review queue: open proposals of the serving run, in the order a strategy asks for."""
+"""Proposals: what a model run thinks of pairs."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime
-from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
 
 from clsl_core.types import LabelState
 from db.models import (
@@ -15,89 +13,11 @@ from db.models import (
     Decision,
     Image,
     Label,
-    Lease,
     ModelRun,
     Proposal,
     ProposalStatus,
     Verdict,
 )
-
-ORDERS: dict[str, Sequence[Any]] = {
-    "likely": (Proposal.score.desc(), Proposal.id),
-    "absent": (Proposal.score.desc(), Proposal.id),
-    "uncertain": (
-        func.abs(func.coalesce(Proposal.probability, Proposal.score) - 0.5),
-        Proposal.id,
-    ),
-    "random": (Proposal.id,),
-}
-"""Strategy name to ordering. Every one ends in the id, so that the order is total."""
-
-
-def open_proposals(
-    run_id: int, strategy: str, category_id: int | None
-) -> list[ColumnElement[bool]]:
-    """The conditions that select a queue."""
-    state = LabelState.ABSENT if strategy == "absent" else LabelState.PRESENT
-    conditions: list[ColumnElement[bool]] = [
-        Proposal.model_run_id == run_id,
-        Proposal.status == ProposalStatus.OPEN,
-    ]
-    if strategy == "random":
-        conditions.append(Proposal.control.is_(True))
-    elif strategy != "uncertain":
-        conditions.append(Proposal.state == state)
-    if category_id is not None:
-        conditions.append(Proposal.category_id == category_id)
-    return conditions
-
-
-def count_open(session: Session, run_id: int, strategy: str, category_id: int | None) -> int:
-    """How many proposals a queue still holds for everybody together."""
-    conditions = open_proposals(run_id, strategy, category_id)
-    return session.scalar(select(func.count()).select_from(Proposal).where(*conditions)) or 0
-
-
-def next_cards(
-    session: Session,
-    run_id: int,
-    annotator_id: int,
-    strategy: str,
-    *,
-    category_id: int | None,
-    exclude: Collection[int],
-    moment: datetime,
-    limit: int,
-) -> Sequence[tuple[Proposal, Image, Category]]:
-    """The next proposals for one annotator.
-
-    Left out: what the annotator already holds (``exclude``) or has skipped, and what somebody
-    else has on screen.
-    """
-    skip = aliased(Decision)
-    skipped = exists().where(
-        skip.proposal_id == Proposal.id,
-        skip.annotator_id == annotator_id,
-        skip.verdict == Verdict.SKIP,
-        skip.undone_by_id.is_(None),
-    )
-    held = exists().where(
-        Lease.image_id == Proposal.image_id,
-        Lease.category_id == Proposal.category_id,
-        Lease.annotator_id != annotator_id,
-        Lease.expires_at > moment,
-    )
-    query = (
-        select(Proposal, Image, Category)
-        .join(Image, Image.id == Proposal.image_id)
-        .join(Category, Category.id == Proposal.category_id)
-        .where(*open_proposals(run_id, strategy, category_id), ~skipped, ~held)
-        .order_by(*ORDERS[strategy])
-        .limit(limit)
-    )
-    if exclude:
-        query = query.where(Proposal.id.not_in(exclude))
-    return [(row[0], row[1], row[2]) for row in session.execute(query)]
 
 
 def card(session: Session, proposal_id: int) -> tuple[Proposal, Image, Category] | None:
@@ -123,29 +43,46 @@ def known_labels(session: Session, image_ids: Collection[int]) -> Sequence[tuple
     return [(row[0], row[1], row[2]) for row in session.execute(query)]
 
 
-def renew_leases(
-    session: Session,
-    annotator_id: int,
-    pairs: Collection[tuple[int, int]],
-    moment: datetime,
-    expires_at: datetime,
-) -> None:
-    """Lease pairs to an annotator; expired leases of anybody are cleared away."""
-    session.execute(delete(Lease).where(Lease.expires_at <= moment))
-    for image_id, category_id in pairs:
-        session.merge(
-            Lease(
-                image_id=image_id,
-                category_id=category_id,
-                annotator_id=annotator_id,
-                expires_at=expires_at,
-            )
+def siblings(
+    session: Session, run_id: int, image_ids: Collection[int], hidden: ColumnElement[bool]
+) -> Sequence[tuple[Proposal, Category]]:
+    """Open PRESENT proposals of some images, the most likely of each first, without the hidden."""
+    query = (
+        select(Proposal, Category)
+        .join(Category, Category.id == Proposal.category_id)
+        .where(
+            Proposal.image_id.in_(image_ids),
+            Proposal.model_run_id == run_id,
+            Proposal.status == ProposalStatus.OPEN,
+            Proposal.state == LabelState.PRESENT,
+            ~hidden,
         )
+        .order_by(Proposal.image_id, Proposal.chance.desc(), Proposal.id)
+    )
+    return [(row[0], row[1]) for row in session.execute(query)]
 
 
-def release(session: Session, pair: tuple[int, int]) -> None:
-    """Give one pair back."""
-    session.execute(delete(Lease).where(Lease.image_id == pair[0], Lease.category_id == pair[1]))
+def of_image(session: Session, run_id: int, image_id: int) -> dict[int, int]:
+    """The proposals of one image in a run: category id to proposal id."""
+    query = select(Proposal.category_id, Proposal.id).where(
+        Proposal.image_id == image_id, Proposal.model_run_id == run_id
+    )
+    return {row[0]: row[1] for row in session.execute(query)}
+
+
+def settled_disputes(session: Session, dataset_id: int) -> set[tuple[int, int]]:
+    """Pairs about which a person has answered a disputing proposal."""
+    query = (
+        select(Decision.image_id, Decision.category_id)
+        .join(Proposal, Proposal.id == Decision.proposal_id)
+        .where(
+            Decision.dataset_id == dataset_id,
+            Decision.undone_by_id.is_(None),
+            Decision.verdict.in_((Verdict.PRESENT, Verdict.ABSENT)),
+            Proposal.disputes,
+        )
+    )
+    return {(row[0], row[1]) for row in session.execute(query)}
 
 
 def ranked(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import case, delete, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from db.models import (
@@ -71,8 +71,11 @@ def serve(session: Session, run: ModelRun) -> None:
 
     Pairs that were answered while the run was trained and proposed are closed first.
     """
-    answered = exists().where(
-        Label.image_id == Proposal.image_id, Label.category_id == Proposal.category_id
+    pair = (Label.image_id == Proposal.image_id, Label.category_id == Proposal.category_id)
+    still_disputed = exists().where(*pair, Label.state != Proposal.state)
+    answered = case(
+        (Proposal.disputes, ~still_disputed),
+        else_=exists().where(*pair),
     )
     session.execute(
         update(Proposal)
@@ -98,7 +101,7 @@ def clear_for_proposing(session: Session, run_id: int) -> set[tuple[int, int]]:
     """
     session.execute(
         delete(Proposal).where(
-            Proposal.model_run_id == run_id, Proposal.status == ProposalStatus.OPEN
+            Proposal.model_run_id == run_id, Proposal.status != ProposalStatus.DECIDED
         )
     )
     session.execute(
@@ -122,7 +125,7 @@ def delete_open_proposals_of_others(session: Session, run: ModelRun, limit: int)
         .where(
             ModelRun.dataset_id == run.dataset_id,
             ModelRun.id < run.id,
-            Proposal.status == ProposalStatus.OPEN,
+            Proposal.status != ProposalStatus.DECIDED,
         )
         .limit(limit)
     )

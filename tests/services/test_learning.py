@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from app.services import embedding, exchange, learning, pictures, proposing, review, training, views
 from app.services.review import Answer
+from app.services.review_queue import QueueQuery, next_cards
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, JobCancelled, TrainingError
 from clsl_core.types import LabelState
@@ -81,7 +82,7 @@ def test_the_loop_proposes_unknown_pairs_with_heat_maps(
     assert (run.serving, run.status, run.known_present) == (True, "ready", IMAGES)
     assert view.serving_run == run.id
     grant = make_grant(workspace, dataset_id)
-    page = review.next_cards(workspace, grant, "likely")
+    page = next_cards(workspace, grant, QueueQuery(strategy="likely"))
     assert page.cards
     heat = pictures.heatmap(workspace, grant, page.cards[0].proposal_id)
     assert heat.content.startswith(b"\x89PNG")
@@ -96,7 +97,7 @@ def test_a_new_run_takes_over_and_keeps_what_was_decided(
 ) -> None:
     run_loop(workspace, dataset_id)
     grant = make_grant(workspace, dataset_id)
-    card = review.next_cards(workspace, grant, "likely").cards[0]
+    card = next_cards(workspace, grant, QueueQuery(strategy="likely")).cards[0]
     answer = Answer("a-client-id", card.image_id, card.category_id, "absent", card.proposal_id)
     review.decide(workspace, grant, [answer])
     training.train(workspace, dataset_id, "decisions")
@@ -118,7 +119,7 @@ def test_proposing_again_with_the_same_run_keeps_where_verdicts_came_from(
 ) -> None:
     run_loop(workspace, dataset_id)
     grant = make_grant(workspace, dataset_id)
-    cards = review.next_cards(workspace, grant, "likely").cards[:2]
+    cards = next_cards(workspace, grant, QueueQuery(strategy="likely")).cards[:2]
     for i, card in enumerate(cards):
         answer = Answer(f"client-{i}", card.image_id, card.category_id, "present", card.proposal_id)
         review.decide(workspace, grant, [answer])
@@ -127,7 +128,7 @@ def test_proposing_again_with_the_same_run_keeps_where_verdicts_came_from(
     exchange.export(workspace, "set", tmp_path / "out.json")
     (label,) = json.loads((tmp_path / "out.json").read_text())["labels"]
     assert (label["model_run"], label["score"]) == (str(cards[0].model_run_id), cards[0].score)
-    offered = review.next_cards(workspace, grant, "likely", limit=100).cards
+    offered = next_cards(workspace, grant, QueueQuery(strategy="likely", limit=100)).cards
     pairs = {(card.image_id, card.category_id) for card in offered}
     assert (cards[1].image_id, cards[1].category_id) in pairs
     assert (cards[0].image_id, cards[0].category_id) not in pairs
@@ -138,7 +139,7 @@ def test_what_is_decided_while_proposing_is_not_offered(
 ) -> None:
     run_loop(workspace, dataset_id)
     grant = make_grant(workspace, dataset_id)
-    card = review.next_cards(workspace, grant, "likely").cards[0]
+    card = next_cards(workspace, grant, QueueQuery(strategy="likely")).cards[0]
     training.train(workspace, dataset_id)
     decided = []
 
@@ -150,7 +151,7 @@ def test_what_is_decided_while_proposing_is_not_offered(
 
     proposing.propose(workspace, dataset_id, decide_meanwhile)
     assert decided
-    offered = review.next_cards(workspace, grant, "likely", limit=100).cards
+    offered = next_cards(workspace, grant, QueueQuery(strategy="likely", limit=100)).cards
     assert (card.image_id, card.category_id) not in {(c.image_id, c.category_id) for c in offered}
 
 

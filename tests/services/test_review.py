@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 from app.services import review
 from app.services.access import Grant
 from app.services.review import Answer, Card
+from app.services.review_queue import QueueQuery, next_cards
 from app.services.workspace import Workspace
 from clsl_core.errors import FormatError, InputError, NotFoundError
 from clsl_core.types import LabelSource, LabelState
@@ -47,7 +48,7 @@ def answer(card: Card, verdict: str = "present", client_id: str | None = None) -
 
 
 def cards(workspace: Workspace, grant: Grant, **options) -> list[Card]:
-    return review.next_cards(workspace, grant, "likely", **options).cards
+    return next_cards(workspace, grant, QueueQuery(strategy="likely", **options)).cards
 
 
 def label_of(workspace: Workspace, card: Card) -> Label | None:
@@ -58,7 +59,7 @@ def label_of(workspace: Workspace, card: Card) -> Label | None:
 def test_the_queue_is_sorted_and_holds_unknown_pairs_only(
     workspace: Workspace, grant: Grant
 ) -> None:
-    page = review.next_cards(workspace, grant, "likely", limit=100)
+    page = next_cards(workspace, grant, QueueQuery(strategy="likely", limit=100))
     assert page.remaining == len(page.cards) == 4 * 3 - 4
     scores = [card.score for card in page.cards]
     assert scores == sorted(scores, reverse=True)
@@ -233,13 +234,13 @@ def test_enough_decisions_start_one_retraining(workspace: Workspace, grant: Gran
 def test_without_a_model_nothing_is_proposed(workspace: Workspace, grant: Grant) -> None:
     with workspace.database.write() as session:
         session.execute(update(ModelRun).values(serving=False))
-    page = review.next_cards(workspace, grant, "likely")
+    page = next_cards(workspace, grant, QueueQuery(strategy="likely"))
     assert (page.cards, page.remaining, page.model_run_id) == ([], 0, None)
 
 
 def test_an_unknown_queue_is_named(workspace: Workspace, grant: Grant) -> None:
     with pytest.raises(InputError, match="likely"):
-        review.next_cards(workspace, grant, "newest")
+        next_cards(workspace, grant, QueueQuery(strategy="newest"))
 
 
 class TestVerdictsFromAFile:

@@ -1,0 +1,239 @@
+"""The next cards for a person: which, in which order, and for nobody else meanwhile."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, or_
+from sqlalchemy.orm import Session
+
+from app.services.access import Grant
+from app.services.cards import Card, Other, make_cards, others_of
+from app.services.neighbours import nearest_images
+from app.services.workspace import Workspace
+from clsl_core.errors import InputError
+from clsl_core.types import JsonObject, LabelState
+from db.models import Category, Image, ModelRun, Proposal, ProposalStatus
+from db.queries import decisions, leases, proposals, queue, runs
+from db.types import now
+
+LEASE = timedelta(minutes=5)
+MAX_CARDS = 100
+MAX_RENEWED = 500
+WITH_OTHERS = ("likely", "mixed", "uncertain", "flagged")
+"""Queues whose cards bring the image's other proposals along. The others must stay pure."""
+
+Rows = Sequence[tuple[Proposal, Image, Category]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueQuery:
+    """Which cards somebody wants.
+
+    Attributes:
+        strategy: A name in ``db.queries.queue.ORDERS``.
+        state: ``present`` or ``absent``; None for the strategy's own.
+        lowest, highest: Bounds of the probability (of the score where there is none).
+        split: Images of this split only.
+        text: Part of the file name, in any case.
+        anchor: For ``similar``: the image whose neighbours are wanted; None for the one in which
+            the annotator last found something.
+        after: Cursor of the page before; None for the first page.
+        siblings: Whether cards bring the image's other proposals along.
+    """
+
+    strategy: str = "likely"
+    category_id: int | None = None
+    state: str | None = None
+    lowest: float | None = None
+    highest: float | None = None
+    split: str | None = None
+    text: str | None = None
+    anchor: int | None = None
+    limit: int = 20
+    after: str | None = None
+    siblings: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """How many proposals wait: in this queue, of this category, in all."""
+
+    queue: int
+    category: int | None
+    all: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePage:
+    """The next cards. ``cursor`` is None at the end, ``left`` is counted on the first page only."""
+
+    cards: list[Card]
+    cursor: str | None
+    model_run_id: int | None
+    left: Left | None
+
+    def to_json(self) -> JsonObject:
+        """As the route sends it."""
+        return asdict(self)
+
+
+def next_cards(workspace: Workspace, grant: Grant, query: QueueQuery) -> QueuePage:
+    """The next cards for one window of an annotator, leased for five minutes.
+
+    Raises:
+        InputError: There is no such strategy, or the cursor is not one of its.
+    """
+    _check(query)
+    after = None if query.after is None else _place(query.after, query.strategy)
+    limit = max(1, min(query.limit, MAX_CARDS))
+    moment = now()
+    hidden = or_(
+        leases.held_by_others(grant.annotator_id, grant.client, moment),
+        queue.skipped_by(grant.annotator_id),
+    )
+    with workspace.database.write() as session:
+        run = runs.serving_run(session, grant.dataset_id)
+        if run is None:
+            return QueuePage([], None, None, Left(0, None, 0))
+        wanted = _filter(workspace, session, grant, run, query)
+        rows = queue.page(session, wanted, hidden, after=after, limit=limit)
+        last = rows[-1][0] if rows else None
+        more = last is not None and len(rows) == limit and query.strategy != "similar"
+        cursor = _cursor(query.strategy, last) if more and last is not None else None
+        rows, others = _grouped(session, run.id, _sorted(rows, wanted), query, hidden)
+        _lease(session, grant, rows, others)
+        left = _left(session, wanted) if after is None else None
+        return QueuePage(make_cards(session, rows, others), cursor, run.id, left)
+
+
+def _check(query: QueueQuery) -> None:
+    if query.strategy not in queue.ORDERS:
+        known = ", ".join(queue.ORDERS)
+        raise InputError(f"there is no queue {query.strategy!r}; there are: {known}")
+    if query.state not in (None, "present", "absent"):
+        raise InputError(f"the state is {query.state!r}, expected present or absent")
+    for bound in (query.lowest, query.highest):
+        if bound is not None and not 0.0 <= bound <= 1.0:
+            raise InputError(f"a probability bound is {bound}, expected a number from 0 to 1")
+
+
+def _filter(
+    workspace: Workspace, session: Session, grant: Grant, run: ModelRun, query: QueueQuery
+) -> queue.Filter:
+    images = None
+    if query.strategy == "similar":
+        anchor = query.anchor
+        if anchor is None:
+            anchor = decisions.last_present_image(session, grant.dataset_id, grant.annotator_id)
+        images = [] if anchor is None else nearest_images(workspace, run, anchor)
+    return queue.Filter(
+        run_id=run.id,
+        strategy=query.strategy,
+        category_id=query.category_id,
+        state=None if query.state is None else LabelState.from_word(query.state),
+        lowest=query.lowest,
+        highest=query.highest,
+        split=query.split,
+        text=query.text,
+        images=images,
+    )
+
+
+def _sorted(rows: Rows, wanted: queue.Filter) -> Rows:
+    """Neighbours of an image by nearness; every other queue as it is."""
+    if wanted.images is None:
+        return rows
+    nearness = {image_id: place for place, image_id in enumerate(wanted.images)}
+    return sorted(rows, key=lambda row: nearness[row[1].id])
+
+
+def _grouped(
+    session: Session, run_id: int, rows: Rows, query: QueueQuery, hidden: ColumnElement[bool]
+) -> tuple[Rows, dict[int, list[Other]]]:
+    """One card for each image with its other proposals, where the query asks for that."""
+    if not query.siblings or query.strategy not in WITH_OTHERS or query.category_id is not None:
+        return rows, {}
+    others = others_of(session, run_id, rows, hidden)
+    along = {other.proposal_id for several in others.values() for other in several}
+    return [row for row in rows if row[0].id not in along], others
+
+
+def _lease(session: Session, grant: Grant, rows: Rows, others: dict[int, list[Other]]) -> None:
+    pairs = {(image.id, category.id) for _, image, category in rows}
+    for proposal, image, _ in rows:
+        pairs |= {(image.id, other.category_id) for other in others.get(proposal.id, [])}
+    moment = now()
+    leases.take(session, grant.annotator_id, grant.client, pairs, moment, moment + LEASE)
+
+
+def _left(session: Session, wanted: queue.Filter) -> Left:
+    everything = queue.count_open(session, wanted.run_id)
+    category = wanted.category_id
+    of_category = None if category is None else queue.count_open(session, wanted.run_id, category)
+    return Left(queue.count(session, wanted), of_category, everything)
+
+
+def renew_leases(workspace: Workspace, grant: Grant, proposal_ids: Collection[int]) -> list[int]:
+    """Keep the cards of a window leased for five more minutes.
+
+    Returns:
+        Proposals that are lost: somebody else shows them, or they do not wait any more.
+
+    Raises:
+        InputError: More than MAX_RENEWED at once.
+    """
+    if len(proposal_ids) > MAX_RENEWED:
+        raise InputError(f"{len(proposal_ids)} proposals in one request: at most {MAX_RENEWED}")
+    moment = now()
+    held = leases.held_by_others(grant.annotator_id, grant.client, moment)
+    with workspace.database.write() as session:
+        kept = queue.still_open(session, grant.dataset_id, proposal_ids, held)
+        leases.take(
+            session, grant.annotator_id, grant.client, kept.values(), moment, moment + LEASE
+        )
+    return [id_ for id_ in proposal_ids if id_ not in kept]
+
+
+def release_leases(workspace: Workspace, grant: Grant) -> None:
+    """A window was closed: what it showed is free for everybody."""
+    with workspace.database.write() as session:
+        leases.release_all(session, grant.annotator_id, grant.client)
+
+
+def card_of(session: Session, proposal_id: int) -> Card | None:
+    """The card of a proposal that waits for an answer in the serving run, else None."""
+    row = proposals.card(session, proposal_id)
+    if row is None or row[0].status is ProposalStatus.DECIDED:
+        return None
+    serving = session.get_one(ModelRun, row[0].model_run_id).serving
+    return make_cards(session, [row])[0] if serving else None
+
+
+def _cursor(strategy: str, proposal: Proposal) -> str:
+    place = json.dumps([strategy, *queue.ORDERS[strategy].place(proposal)])
+    return base64.urlsafe_b64encode(place.encode()).decode()
+
+
+def _place(cursor: str, strategy: str) -> queue.Place:
+    """Read a cursor.
+
+    Raises:
+        InputError: It is damaged, or of another queue.
+    """
+    try:
+        found, *place = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))
+    except (ValueError, TypeError, binascii.Error, RecursionError) as error:
+        raise InputError("the cursor is damaged: begin the queue again") from error
+    numbers = [v for v in place if isinstance(v, int | float) and not isinstance(v, bool)]
+    fitting = len(numbers) == len(place) == len(queue.ORDERS[strategy].columns)
+    bounded = all(math.isfinite(value) and abs(value) < 2**53 for value in numbers)
+    if found != strategy or not fitting or not bounded:
+        raise InputError("the cursor belongs to another queue: begin the queue again")
+    return tuple(numbers)

@@ -1,0 +1,60 @@
+"""Leases: which window of whom shows a pair at the moment, so that nobody else is shown it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, and_, delete, exists, insert, or_, tuple_
+from sqlalchemy.orm import Session
+
+from db.models import Lease, Proposal
+
+
+def held_by_others(annotator_id: int, client: str, moment: datetime) -> ColumnElement[bool]:
+    """The condition that another person, or another window of this one, shows a proposal's pair."""
+    return exists().where(
+        Lease.image_id == Proposal.image_id,
+        Lease.category_id == Proposal.category_id,
+        or_(Lease.annotator_id != annotator_id, Lease.client != client),
+        Lease.expires_at > moment,
+    )
+
+
+def take(
+    session: Session,
+    annotator_id: int,
+    client: str,
+    pairs: Collection[tuple[int, int]],
+    moment: datetime,
+    expires_at: datetime,
+) -> None:
+    """Lease pairs to a window; expired leases of anybody are cleared away.
+
+    The caller has made sure, in the same transaction, that nobody else holds them.
+    """
+    mine = tuple_(Lease.image_id, Lease.category_id).in_(list(pairs))
+    session.execute(delete(Lease).where(or_(Lease.expires_at <= moment, mine)))
+    rows = [
+        {
+            "image_id": image_id,
+            "category_id": category_id,
+            "annotator_id": annotator_id,
+            "client": client,
+            "expires_at": expires_at,
+        }
+        for image_id, category_id in pairs
+    ]
+    if rows:
+        session.execute(insert(Lease), rows)
+
+
+def release(session: Session, pair: tuple[int, int]) -> None:
+    """Give one pair back."""
+    session.execute(delete(Lease).where(Lease.image_id == pair[0], Lease.category_id == pair[1]))
+
+
+def release_all(session: Session, annotator_id: int, client: str) -> None:
+    """Give everything back that one window holds."""
+    mine = and_(Lease.annotator_id == annotator_id, Lease.client == client)
+    session.execute(delete(Lease).where(mine))

@@ -1,0 +1,202 @@
+"""The review queue: a keyset-paged read of open proposals, in the order a strategy asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, exists, false, func, select, tuple_
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
+
+from clsl_core.types import LabelState
+from db.models import (
+    Category,
+    Decision,
+    Flag,
+    Image,
+    ModelRun,
+    Proposal,
+    ProposalStatus,
+    Verdict,
+)
+
+Row = tuple[Proposal, Image, Category]
+Place = tuple[float | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Columns that together are unique, all rising or all falling, so that an index gives them."""
+
+    columns: tuple[InstrumentedAttribute[Any], ...]
+    falling: bool
+
+    def after(self, place: Place) -> ColumnElement[bool]:
+        """The condition of what comes after a place."""
+        row = tuple_(*self.columns)
+        return row < place if self.falling else row > place
+
+    @property
+    def clauses(self) -> list[ColumnElement[Any]]:
+        """For ORDER BY."""
+        return [c.desc() if self.falling else c.asc() for c in self.columns]
+
+    def place(self, proposal: Proposal) -> Place:
+        """Where a proposal stands in this order."""
+        return tuple(getattr(proposal, column.key) for column in self.columns)
+
+
+_LIKELY = Order((Proposal.chance, Proposal.score, Proposal.id), falling=True)
+
+ORDERS: dict[str, Order] = {
+    "likely": _LIKELY,
+    "uncertain": Order((Proposal.margin, Proposal.id), falling=False),
+    "mixed": Order((Proposal.turn, Proposal.id), falling=False),
+    "absent": _LIKELY,
+    "random": Order((Proposal.lot, Proposal.id), falling=False),
+    "disagreements": _LIKELY,
+    "flagged": _LIKELY,
+    "similar": _LIKELY,
+}
+"""Strategy to order. ``similar`` is sorted by nearness afterwards: it is never long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What belongs to a queue.
+
+    Attributes:
+        images: Only these images (the neighbours of one); None for all.
+    """
+
+    run_id: int
+    strategy: str
+    category_id: int | None = None
+    state: LabelState | None = None
+    lowest: float | None = None
+    highest: float | None = None
+    split: str | None = None
+    text: str | None = None
+    images: Sequence[int] | None = None
+
+
+def conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+    """The conditions that select a queue."""
+    disputed = wanted.strategy == "disagreements"
+    status = ProposalStatus.DISPUTED if disputed else ProposalStatus.OPEN
+    found: list[ColumnElement[bool]] = [
+        Proposal.model_run_id == wanted.run_id,
+        Proposal.status == status,
+    ]
+    state = wanted.state or _usual_state(wanted.strategy)
+    if state is not None:
+        found.append(Proposal.state == state)
+    if wanted.strategy == "random":
+        found.append(Proposal.control.is_(True))
+    if wanted.category_id is not None:
+        found.append(Proposal.category_id == wanted.category_id)
+    if wanted.lowest is not None:
+        found.append(Proposal.chance >= wanted.lowest)
+    if wanted.highest is not None:
+        found.append(Proposal.chance <= wanted.highest)
+    return [*found, *_of_images(wanted)]
+
+
+def _usual_state(strategy: str) -> LabelState | None:
+    if strategy in ("likely", "mixed", "similar"):
+        return LabelState.PRESENT
+    return LabelState.ABSENT if strategy == "absent" else None
+
+
+def _of_images(wanted: Filter) -> list[ColumnElement[bool]]:
+    """Conditions on the image, as sets of ids."""
+    found: list[ColumnElement[bool]] = []
+    if wanted.images is not None:
+        found.append(Proposal.image_id.in_(wanted.images) if wanted.images else false())
+    if wanted.strategy == "flagged":
+        flagged = select(Flag.image_id).where(Flag.resolved_at.is_(None))
+        found.append(Proposal.image_id.in_(flagged))
+    if wanted.split is not None or wanted.text is not None:
+        images = select(Image.id)
+        if wanted.split is not None:
+            images = images.where(Image.split == wanted.split)
+        if wanted.text is not None:
+            images = images.where(Image.file_name.icontains(wanted.text, autoescape=True))
+        found.append(Proposal.image_id.in_(images))
+    return found
+
+
+def skipped_by(annotator_id: int) -> ColumnElement[bool]:
+    """The condition that an annotator has skipped a proposal."""
+    skip = aliased(Decision)
+    return exists().where(
+        skip.proposal_id == Proposal.id,
+        skip.annotator_id == annotator_id,
+        skip.verdict == Verdict.SKIP,
+        skip.undone_by_id.is_(None),
+    )
+
+
+def page(
+    session: Session,
+    wanted: Filter,
+    hidden: ColumnElement[bool],
+    *,
+    after: Place | None,
+    limit: int,
+) -> Sequence[Row]:
+    """The next proposals of a queue.
+
+    Args:
+        session: Reads.
+        wanted: Which queue.
+        hidden: Condition of what is left out.
+        after: Place of the last proposal that was given out; None for the first page.
+        limit: Most rows.
+    """
+    order = ORDERS[wanted.strategy]
+    query = (
+        select(Proposal, Image, Category)
+        .join(Image, Image.id == Proposal.image_id)
+        .join(Category, Category.id == Proposal.category_id)
+        .where(*conditions(wanted), ~hidden)
+        .order_by(*order.clauses)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(order.after(after))
+    return [(row[0], row[1], row[2]) for row in session.execute(query)]
+
+
+def count(session: Session, wanted: Filter) -> int:
+    """How many proposals a queue holds for everybody together."""
+    query = select(func.count()).select_from(Proposal).where(*conditions(wanted))
+    return session.scalar(query) or 0
+
+
+def count_open(session: Session, run_id: int, category_id: int | None = None) -> int:
+    """How many proposals of a run wait for an answer, in all or of one category."""
+    query = select(func.count()).select_from(Proposal)
+    query = query.where(Proposal.model_run_id == run_id, Proposal.status == ProposalStatus.OPEN)
+    if category_id is not None:
+        query = query.where(Proposal.category_id == category_id)
+    return session.scalar(query) or 0
+
+
+def still_open(
+    session: Session, dataset_id: int, proposal_ids: Collection[int], held: ColumnElement[bool]
+) -> dict[int, tuple[int, int]]:
+    """Which of some proposals wait for an answer and are not held: id to image and category."""
+    query = (
+        select(Proposal.id, Proposal.image_id, Proposal.category_id)
+        .join(ModelRun, ModelRun.id == Proposal.model_run_id)
+        .where(
+            Proposal.id.in_(proposal_ids),
+            Proposal.status != ProposalStatus.DECIDED,
+            ModelRun.serving,
+            ModelRun.dataset_id == dataset_id,
+            ~held,
+        )
+    )
+    return {row[0]: (row[1], row[2]) for row in session.execute(query)}
