@@ -4,9 +4,10 @@ import streamlit as st
 
 from app.components.plain_card import plain_card
 from app.components.progress import live_jobs
-from app.components.review import ReviewData, Strategy, review
+from app.components.review import Filters, Mode, ReviewData, Strategy, review
 from app.context import ANNOTATOR_KEY, annotator, current_dataset, error_boundary, plain, workspace
-from app.services import views
+from app.services import picture_facts, preferences, views
+from app.services.access import Grant
 from app.services.annotators import enter
 from app.services.review_queue import QueueQuery
 from app.services.views import DatasetView
@@ -16,24 +17,59 @@ NAME_FIELD = "review-name"
 QUEUES: dict[str, Strategy] = {
     "Most likely first": "likely",
     "Most uncertain first": "uncertain",
+    "Mixed, categories in turn": "mixed",
     "Probably absent": "absent",
     "Random sample": "random",
+    "Labels the model doubts": "disagreements",
+    "Flagged pictures": "flagged",
+    "Like the last one found": "similar",
 }
+MODES: dict[str, Mode] = {"Cards": "card", "Grid": "grid"}
+STATES = {"Any": None, "Probably present": "present", "Probably absent": "absent"}
+NEXT_STEPS = [
+    "Choose another queue or another category in the sidebar.",
+    "Train again (Models): your verdicts make the next proposals better.",
+    "Export when enough is known: every label goes back with its source.",
+]
 
 
-def choices(dataset: DatasetView) -> tuple[Strategy, int | None]:
-    """Which queue, which category: in the sidebar, out of the way."""
-    with st.sidebar:
-        queue = st.selectbox("Queue", list(QUEUES), key="review-queue")
-        counts = views.category_counts(workspace(), dataset.name)
-        names = {row.category_id: row.name for row in counts}
-        category = st.selectbox(
-            "Category",
-            [None, *names],
-            format_func=lambda id_: "All categories" if id_ is None else names[id_],
-            key=f"review-category-{dataset.id}",
-        )
-    return QUEUES[queue], category
+def choose_mode() -> Mode:
+    """One picture at a time, or many of one category."""
+    label = st.radio("View", list(MODES), key="review-mode", horizontal=True)
+    return MODES[label]
+
+
+def choose_category(dataset: DatasetView, grant: Grant, mode: Mode) -> int | None:
+    """A category, or all of them; a grid is of one, first of the one with most to do."""
+    names = {row.id: row.name for row in picture_facts.categories(workspace(), grant)}
+    everything: list[int | None] = [None]
+    options = list(names) if mode == "grid" else everything + list(names)
+    key = f"review-category-{mode}-{dataset.id}"
+    if mode == "grid" and key not in st.session_state:
+        st.session_state[key] = views.busiest_category(workspace(), dataset.id) or options[0]
+    return st.selectbox(
+        "Category",
+        options,
+        format_func=lambda id_: "All categories" if id_ is None else names[id_],
+        key=key,
+    )
+
+
+def choose_filters(dataset: DatasetView) -> Filters:
+    """What the queue is narrowed to; closed while nothing is."""
+    with st.expander("Filters"):
+        text = st.text_input("File name contains", key="review-text", max_chars=200)
+        low, high = st.slider("Probability or score", 0.0, 1.0, (0.0, 1.0), key="review-range")
+        state = st.selectbox("The model holds", list(STATES), key="review-state")
+        splits = views.splits(workspace(), dataset.name)
+        split = st.selectbox("Split", ["All", *splits], key="review-split") if splits else "All"
+    return Filters(
+        state=STATES[state],
+        min=low or None,
+        max=None if high == 1.0 else high,
+        split=None if split == "All" else split,
+        text=text.strip() or None,
+    )
 
 
 def ask_name() -> None:
@@ -51,7 +87,7 @@ def take_name() -> None:
 
 
 def draw(dataset: DatasetView) -> None:
-    """The card, or what is missing before there can be one."""
+    """The cards or the grid, or what is missing before there can be any."""
     if not annotator():
         ask_name()
         return
@@ -60,26 +96,46 @@ def draw(dataset: DatasetView) -> None:
         live_jobs(dataset.id, key="review")
         st.page_link("screens/datasets.py", label="See where it stands")
         return
-    strategy, category_id = choices(dataset)
     grant = enter(workspace(), dataset.name, annotator())
     with st.sidebar:
+        mode = choose_mode()
+        strategy = QUEUES[st.selectbox("Queue", list(QUEUES), key="review-queue")]
+        category_id = choose_category(dataset, grant, mode)
+        filters = choose_filters(dataset)
         simple = st.toggle(
             "Plain card",
             key="review-plain",
             help="Without scripts in the page: slower, but works in every browser.",
         )
     if simple:
-        plain_card(grant, QueueQuery(strategy=strategy, category_id=category_id))
+        plain_card(grant, plain_query(strategy, category_id, filters))
         return
     review(
         ReviewData(
             token=workspace().access.issue(grant),
             dataset_id=dataset.id,
             annotator=annotator(),
+            mode=mode,
             strategy=strategy,
             category_id=category_id,
+            filters=filters,
+            keys=preferences.keys_of(workspace(), grant),
+            next_steps=NEXT_STEPS,
         ),
         key="review-card",
+    )
+
+
+def plain_query(strategy: Strategy, category_id: int | None, filters: Filters) -> QueueQuery:
+    """The same queue, asked for by Streamlit itself."""
+    return QueueQuery(
+        strategy=strategy,
+        category_id=category_id,
+        state=filters.state,
+        lowest=filters.min,
+        highest=filters.max,
+        split=filters.split,
+        text=filters.text,
     )
 
 

@@ -164,6 +164,19 @@ def category_counts(workspace: Workspace, name: str) -> list[CategoryCounts]:
         return datasets.category_counts(session, find_dataset(session, name).id)
 
 
+def splits(workspace: Workspace, name: str) -> list[str]:
+    """The parts of the collection that its images name, in alphabetical order."""
+    with workspace.database.read() as session:
+        return datasets.splits(session, find_dataset(session, name).id)
+
+
+def busiest_category(workspace: Workspace, dataset_id: int) -> int | None:
+    """The category of which most proposals wait; None while none waits."""
+    with workspace.database.read() as session:
+        serving = runs.serving_run(session, dataset_id)
+        return queue.busiest_category(session, serving.id) if serving else None
+
+
 def model_runs(workspace: Workspace, name: str) -> list[ModelRunView]:
     """Every training of a dataset, newest first."""
     with workspace.database.read() as session:

@@ -66,6 +66,12 @@ class CategoryCounts:
         return self.imported_present + self.human_present
 
 
+def splits(session: Session, dataset_id: int) -> list[str]:
+    """The different splits of a dataset's images."""
+    query = select(Image.split).where(Image.dataset_id == dataset_id, Image.split.is_not(None))
+    return [split for split in session.scalars(query.distinct().order_by(Image.split)) if split]
+
+
 def category_counts(session: Session, dataset_id: int) -> list[CategoryCounts]:
     """Known labels for each category, in source order."""
 

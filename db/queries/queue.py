@@ -184,6 +184,18 @@ def count_open(session: Session, run_id: int, category_id: int | None = None) ->
     return session.scalar(query) or 0
 
 
+def busiest_category(session: Session, run_id: int) -> int | None:
+    """The category with most open proposals of a run."""
+    query = (
+        select(Proposal.category_id)
+        .where(Proposal.model_run_id == run_id, Proposal.status == ProposalStatus.OPEN)
+        .group_by(Proposal.category_id)
+        .order_by(func.count().desc(), Proposal.category_id)
+        .limit(1)
+    )
+    return session.scalar(query)
+
+
 def still_open(
     session: Session, dataset_id: int, proposal_ids: Collection[int], held: ColumnElement[bool]
 ) -> dict[int, tuple[int, int]]:

@@ -1,25 +1,65 @@
-"""The review component: one card at a time, moving on by itself, delivering behind the scenes.
+"""The review component: cards or a grid, moving on by itself, delivering behind the scenes.
 
-Start reading at ``review.js``, the controller. ``delivery.js`` holds what must never lose a
-verdict, ``queue.js`` the cards held ready, ``view.js`` everything that touches the page.
+Start reading at ``review.js``, the shell. ``delivery.js`` holds what must never lose a verdict,
+``session.js`` what outlives a page, ``queue.js`` the cards held ready; ``card.js`` and ``grid.js``
+are the two modes, the files named after them draw them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 import streamlit as st
 
-__all__ = ["ReviewData", "ReviewResult", "Strategy", "review"]
+from app.services.preferences import KEYS
 
-Strategy = Literal["likely", "uncertain", "absent", "random", "mixed"]
+__all__ = ["Filters", "Mode", "ReviewData", "ReviewResult", "Strategy", "review"]
+
+Strategy = Literal[
+    "likely", "uncertain", "mixed", "absent", "random", "disagreements", "flagged", "similar"
+]
+Mode = Literal["card", "grid"]
 
 _FOLDER: Final = Path(__file__).parent
-_SCRIPTS: Final = ("delivery.js", "queue.js", "view.js", "review.js")
-"""In this order they make up one ES module: each file uses only what stands before it."""
+_SCRIPTS: Final = (
+    "delivery.js",
+    "session.js",
+    "queue.js",
+    "keys.js",
+    "picker.js",
+    "view.js",
+    "lens.js",
+    "card_view.js",
+    "card.js",
+    "grid_cells.js",
+    "grid_view.js",
+    "grid.js",
+    "review.js",
+)
+"""In this order they make up one ES module."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """What a queue is narrowed to; None for no limit. The names are the route's.
+
+    Attributes:
+        state: ``present`` or ``absent``: what the model holds.
+        min, max: Bounds of the probability.
+        split: Images of this split.
+        text: Part of the file name.
+        anchor: For the queue ``similar``: id of the image whose neighbours are wanted.
+    """
+
+    state: str | None = None
+    min: float | None = None
+    max: float | None = None
+    split: str | None = None
+    text: str | None = None
+    anchor: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +71,12 @@ class ReviewData:
             with any rerun and is used from then on.
         dataset_id: Keeps the verdicts waiting in the browser apart from other datasets'.
         annotator: Name of the person; keeps their waiting verdicts apart from other people's.
+        mode: One picture with its proposals, or one category in many pictures.
         strategy: Which queue to show.
-        category_id: Show this category only; None for all.
+        category_id: Show this category only; None for all. A grid needs one.
+        filters: What the queue is narrowed to.
+        keys: Action to key, complete (``app.services.preferences``).
+        next_steps: Sentences that the end of the queue shows.
         api_base: What stands before ``/api``: empty, or the base path of the server.
         prefetch: How many pictures after the current one are loaded and decoded ahead.
         score_word: Whether ``probability`` (where calibrated) or ``score`` is shown first.
@@ -41,8 +85,12 @@ class ReviewData:
     token: str
     dataset_id: int
     annotator: str
+    mode: Mode = "card"
     strategy: Strategy = "likely"
     category_id: int | None = None
+    filters: Filters = Filters()
+    keys: Mapping[str, str] = field(default_factory=lambda: dict(KEYS))
+    next_steps: Sequence[str] = field(default_factory=list)
     api_base: str = ""
     prefetch: int = 6
     score_word: Literal["score", "probability"] = "probability"
@@ -69,8 +117,8 @@ def _read(*names: str) -> str:
 
 _component = st.components.v2.component(
     "clsl_review",
-    html=_read("review.html"),
-    css=_read("review.css"),
+    html=_read("review.html", "grid.html"),
+    css=_read("review.css", "card.css", "grid.css"),
     js=_read(*_SCRIPTS),
 )
 
@@ -86,10 +134,10 @@ def review(
     on_token_expired: Callable[[], None] | None = None,
     on_finished: Callable[[], None] | None = None,
 ) -> ReviewResult:
-    """Draw the review card.
+    """Draw the review.
 
-    Reruns with the same ``key`` keep the person's place; another ``strategy``, ``category_id``,
-    ``dataset_id`` or ``annotator`` opens another queue.
+    Reruns with the same ``key`` keep the person's place; another ``mode``, ``strategy``,
+    ``category_id``, ``filters``, ``dataset_id`` or ``annotator`` opens another queue.
 
     Args:
         data: Whose review it is, of what.

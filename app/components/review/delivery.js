@@ -34,6 +34,43 @@ class Backoff {
   }
 }
 
+// The id of this tab: the same over reloads, another one in a duplicated tab. What one tab shows,
+// another one of the same person is not given.
+class Tab {
+  static #key = "clsl-review-tab";
+  static id = "";
+  static ready = Tab.#claim();
+
+  static async #claim() {
+    let id = newId();
+    try {
+      id = sessionStorage.getItem(Tab.#key) ?? id;
+    } catch {
+      // Storage is forbidden: an id for this page alone.
+    }
+    if (navigator.locks && !(await Tab.#hold(id))) {
+      id = newId();
+      await Tab.#hold(id);
+    }
+    try {
+      sessionStorage.setItem(Tab.#key, id);
+    } catch {
+      // As above.
+    }
+    Tab.id = id;
+  }
+
+  // Kept until the page is gone; false when another tab has it.
+  static #hold(id) {
+    return new Promise((resolve) => {
+      navigator.locks.request(`clsl-review-tab:${id}`, { ifAvailable: true }, (lock) => {
+        resolve(Boolean(lock));
+        return lock ? new Promise(() => {}) : null;
+      });
+    });
+  }
+}
+
 // kind: "expired" (token), "refused" (will never work), "busy" (server), "unreachable" (network).
 class CallError extends Error {
   constructor(kind, message) {
@@ -74,6 +111,12 @@ class Api {
     return this.#json(path, { method: "POST", headers, body: JSON.stringify(body), keepalive: true });
   }
 
+  // Said while the page goes away; nobody waits for the answer.
+  farewell(path, body) {
+    const headers = { "Content-Type": "application/json", "X-CLSL-Token": this.#token, "X-CLSL-Client": Tab.id };
+    fetch(this.#base + path, { method: "POST", headers, body: JSON.stringify(body), keepalive: true }).catch(() => {});
+  }
+
   // Why an <img> failed: resolves when the picture is there after all, else throws a CallError.
   async probe(path) {
     const response = await this.#fetch(path, {});
@@ -90,12 +133,13 @@ class Api {
   }
 
   async #fetch(path, { headers = {}, ...options }) {
+    await Tab.ready;
     const token = this.#token;
     let response;
     try {
       response = await fetch(this.#base + path, {
         ...options,
-        headers: { ...headers, "X-CLSL-Token": token },
+        headers: { ...headers, "X-CLSL-Token": token, "X-CLSL-Client": Tab.id },
         signal: AbortSignal.timeout(CALL_LIMIT),
         cache: "no-store",
       });
@@ -204,9 +248,20 @@ class Shelf {
   }
 }
 
-// Decisions and undos in the order they were made (with `label`, their category's name, for
-// messages). One request at a time; what piles up meanwhile
-// goes with the next. An operation leaves after its own answer, never earlier.
+// Where each kind of operation goes. The server knows every one by its client_id.
+const OUTBOX_ROUTES = {
+  decide: "/api/decisions",
+  batch: "/api/decisions",
+  absent: "/api/absent",
+  undo: "/api/undo",
+  redo: "/api/redo",
+  flag: "/api/flags",
+  unflag: "/api/unflag",
+};
+
+// Verdicts, batches, undos … in the order they were made, each with its kind and, for messages,
+// `label`. One request at a time; decisions that pile up meanwhile go together with the next.
+// An operation leaves after its own answer, never earlier.
 class Outbox {
   #api;
   #shelf;
@@ -218,6 +273,7 @@ class Outbox {
   #batch = BATCH;
   #trouble = null; // the CallError being waited out
   #retryAt = 0;
+  onAdd = () => {};
   onChange = () => {};
   onAdopted = () => {};
 
@@ -236,6 +292,7 @@ class Outbox {
   }
 
   add(operation) {
+    this.onAdd(operation);
     this.#operations.push(operation);
     this.#changed();
     this.#send();
@@ -249,7 +306,8 @@ class Outbox {
 
   // Proposals whose verdicts the server has not confirmed yet.
   get proposals() {
-    return new Set(this.#operations.map((operation) => operation.proposal_id).filter(Boolean));
+    const decisions = this.#operations.flatMap((operation) => operation.decisions ?? [operation]);
+    return new Set(decisions.map((decision) => decision.proposal_id).filter(Boolean));
   }
 
   // What the indicator shows: how many are kept here, and what they wait for.
@@ -265,7 +323,9 @@ class Outbox {
   async #adopt() {
     const found = await this.#shelf.adopt();
     if (!found.length) return;
-    this.#operations.unshift(...found);
+    // Pages of earlier versions wrote down no kind.
+    const named = found.map((operation) => ({ kind: operation.undoes ? "undo" : "decide", ...operation }));
+    this.#operations.unshift(...named);
     this.#changed();
     this.onAdopted();
     this.#send();
@@ -292,21 +352,38 @@ class Outbox {
     this.onChange();
   }
 
-  // The longest run of decisions at the front, or one undo.
+  // The longest run of single decisions at the front, or one of anything else.
   #nextBatch() {
-    if (this.#operations[0].undoes) return this.#operations.slice(0, 1);
-    const undo = this.#operations.findIndex((operation) => operation.undoes);
-    return this.#operations.slice(0, Math.min(this.#batch, undo < 0 ? Infinity : undo));
+    if (this.#operations[0].kind !== "decide") return this.#operations.slice(0, 1);
+    const end = this.#operations.findIndex((operation) => operation.kind !== "decide");
+    return this.#operations.slice(0, Math.min(this.#batch, end < 0 ? Infinity : end));
   }
 
   async #post(batch) {
     const [first] = batch;
-    if (first.undoes) {
-      const { client_id, undoes } = first;
-      return [await this.#api.post("/api/undo", { client_id, undoes })];
+    const route = OUTBOX_ROUTES[first.kind];
+    const [body] = batch.map(({ kind, label, shows, accepted, ...content }) => content);
+    if (first.kind === "decide") {
+      const decisions = batch.map(({ kind, label, accepted, ...decision }) => decision);
+      return (await this.#api.post(route, { decisions })).results ?? [];
     }
-    const decisions = batch.map(({ label, ...decision }) => decision);
-    return (await this.#api.post("/api/decisions", { decisions })).results ?? [];
+    if (first.kind !== "batch") return [await this.#api.post(route, body)];
+    const { decisions, client_id: batch_id } = body;
+    return [this.#asOne(first, (await this.#api.post(route, { decisions, batch_id })).results ?? [])];
+  }
+
+  // One answer for a batch: as good as its best member, saying how many were not stored.
+  #asOne({ client_id, decisions }, results) {
+    if (results.length < decisions.length) return { client_id };
+    const lost = results.filter(({ status }) => status === "stale" || status === "refused");
+    const status = lost.length < results.length ? "saved" : lost[0].status;
+    const stale = lost.filter((result) => result.status === "stale").length;
+    const parts = [
+      [stale, "decided by somebody else meanwhile"],
+      [lost.length - stale, `refused (${lost.find((one) => one.status === "refused")?.message})`],
+    ];
+    const told = parts.filter(([count]) => count).map(([count, what]) => `${count} ${what}`).join(", ");
+    return { client_id, status, message: told ? `of ${results.length}, ${told}` : null, results };
   }
 
   #settle(batch, results) {
@@ -324,7 +401,7 @@ class Outbox {
     const gone = answer.status === "stale" || answer.status === "refused";
     this.#operations = this.#operations.filter(
       // An undo of what was never stored has nothing to undo.
-      (other) => other !== operation && !(gone && other.undoes === operation.client_id),
+      (other) => other !== operation && !(gone && [other.undoes, other.redoes].includes(operation.client_id)),
     );
     this.#changed();
     this.#onAnswer(operation, answer);

@@ -14,8 +14,7 @@ class GridMode {
   #at = 0; // the current one
   #range = null; // { anchor, marks }: where a range began, and the marks before it
   #cleared = null; // the marks that Escape took away
-  #pages = []; // applied pages, oldest first
-  #undone = []; // pages that redo applies again
+  #pages = []; // applied ones, oldest first
   #shownAt = 0;
 
   constructor(shell) {
@@ -24,7 +23,6 @@ class GridMode {
     this.#feed.onChange = () => this.#draw();
     this.#feed.onSettled = (cell) => this.#settled(cell);
     this.#view = new GridView(shell.mount, shell.template("gridTemplate"), shell.api, {
-      apply: () => this.#apply(),
       rest: (state) => this.#setRest(state),
       mark: (cell, event) => this.#clicked(cell, event),
       leave: (cell) => this.#toggle(cell, "skip"),
@@ -40,23 +38,39 @@ class GridMode {
 
   open(query, data) {
     this.#view.scoreWord = data.score_word;
-    if (query === this.#query) return;
-    this.#query = query;
-    this.#rest = null;
-    this.#pages = [];
-    this.#undone = [];
-    this.#show([]);
-    this.#feed.open(query);
-  }
-
-  renewed() {
-    if (this.#feed.problem) this.#feed.retry();
+    if (query !== this.#query) {
+      this.#query = query;
+      this.#rest = null;
+      freeKeyboard();
+      this.#restart();
+    }
+    this.#draw();
   }
 
   close() {
+    this.#forget();
     this.#feed.close();
     this.#view.close();
-    for (const { cells } of this.#pages) cells.forEach((cell) => cell.drop());
+  }
+
+  renewed() {
+    this.#feed.fill();
+  }
+
+  // Verdicts of a closed tab have turned up: their pictures need no second answer.
+  adopted(proposals) {
+    this.#feed.remove(proposals);
+    this.#draw();
+  }
+
+  again() {
+    if (this.#feed.problem) this.#feed.retry();
+    else this.#restart();
+    this.#draw();
+  }
+
+  get left() {
+    return this.#feed.left;
   }
 
   act(action, event) {
@@ -73,12 +87,35 @@ class GridMode {
       undo: () => this.#undo(),
       redo: () => this.#redo(),
     };
-    if (!actions[action]) return false;
-    actions[action]();
-    return true;
+    const needsPage = !["undo", "redo"].includes(action);
+    if (!actions[action] || (needsPage && !this.#shown.length)) return false;
+    return actions[action]() !== false;
   }
 
-  answered() {}
+  // What the server says of an undo or redo; of a batch the shell tells enough.
+  answered({ kind, client_id: id, undoes, redoes }, { status }) {
+    if (!undoes && !redoes) return;
+    const { undone } = this.#shell.session;
+    const pages = [...this.#pages, ...undone.map((entry) => ({ ...entry.page, id: entry.id }))];
+    const page = pages.find((one) => one.cells && [id, undoes].includes(one.id));
+    const gone = status === "stale" || status === "refused";
+    if (page && gone && kind === "undo") this.adopted(new Set(page.cells.map((cell) => cell.id)));
+    else if (!page && !gone && !this.#marks().some(Boolean)) this.#restart(); // the queue has changed
+  }
+
+  // The queue from its front; earlier pages belong to what was shown before.
+  #restart() {
+    this.#forget();
+    this.#feed.open(this.#query);
+  }
+
+  #forget() {
+    const { session } = this.#shell;
+    for (const { cells } of this.#pages) cells.forEach((cell) => cell.drop());
+    this.#pages = [];
+    session.history = session.history.filter((entry) => entry.page?.stored !== false);
+    session.undone = session.undone.filter((entry) => entry.page?.stored !== false);
+  }
 
   get #current() {
     return this.#shown[this.#at] ?? null;
@@ -111,6 +148,7 @@ class GridMode {
     this.#view.page(page);
     this.#view.current(this.#current, !grown && this.#view.isFocusFree);
     this.#summarize();
+    this.#shell.drawFigures();
   }
 
   // Another page: what belonged to the earlier one is over.
@@ -149,37 +187,43 @@ class GridMode {
 
   // What a click on the button does with each picture of the page.
   #count() {
-    const groups = { rest: [], exception: [], skip: [], broken: [], loading: [], unseen: [] };
+    const groups = { rest: [], exception: [], skip: [], broken: [], gone: [], loading: [], unseen: [] };
     for (const cell of this.#shown) groups[this.#group(cell)].push(cell);
     return groups;
   }
 
   #group(cell) {
-    if (cell.gone || cell.broken) return "broken";
+    if (cell.gone) return "gone";
+    if (cell.broken) return "broken";
     if (cell.mark === "skip") return "skip";
     if (cell.seen) return cell.mark || "rest";
     return cell.picture.state === "ready" ? "unseen" : "loading";
   }
 
   #summarize() {
-    const { rest, exception, skip, broken, loading, unseen } = this.#count();
-    const settled = rest.length + exception.length + skip.length + broken.length;
-    const sign = GRID_STATES[opposite(this.#rest ?? "present")];
-    const some = exception.length ? ` · ${exception.length} marked ${sign}` : "";
-    const which = exception.length + skip.length + broken.length + loading.length + unseen.length ? "the rest" : "all";
-    const stores = rest.length + exception.length > 0;
-    const notes = [
-      [loading.length, "not loaded yet stay undecided"],
-      [unseen.length, "not seen yet come on the next page"],
-      [skip.length, "left undecided"],
-      [broken.length, "cannot be shown"],
-    ];
+    const groups = this.#count();
+    const count = Object.fromEntries(Object.entries(groups).map(([name, cells]) => [name, cells.length]));
+    const settled = this.#shown.length - count.loading - count.unseen;
+    const some = count.exception ? ` · ${count.exception} marked ${GRID_STATES[opposite(this.#rest ?? "present")]}` : "";
+    const which = count.rest === this.#shown.length ? "all" : "the rest";
     this.#view.summary({
-      button: stores || !settled ? `Accept ${which} (${rest.length})${some}` : "Next page, nothing to store",
-      note: notes.filter(([count]) => count).map(([count, what]) => `${count} ${what}`).join(" · "),
+      button: count.rest || count.exception || !settled ? `Accept ${which} (${count.rest})${some}` : "Next page, nothing to store",
+      note: this.#note(count),
       left: this.#feed.left,
       enabled: settled > 0,
     });
+  }
+
+  #note({ loading, unseen, skip, broken, gone }) {
+    const stays = (count) => (count === 1 ? "stays" : "stay");
+    const notes = [
+      [loading, `not loaded yet ${stays(loading)} undecided`],
+      [unseen, `not seen yet ${unseen === 1 ? "comes" : "come"} on the next page`],
+      [skip, "left undecided"],
+      [broken, "cannot be shown"],
+      [gone, "taken by somebody else"],
+    ];
+    return notes.filter(([count]) => count).map(([count, what]) => `${count} ${what}`).join(" · ");
   }
 
   // Marks
@@ -300,24 +344,22 @@ class GridMode {
   // Applying
 
   #apply() {
-    const { rest, exception, skip, broken } = this.#count();
-    const settled = [...rest, ...exception, ...skip, ...broken];
+    const { rest, exception, skip, broken, gone } = this.#count();
+    const settled = [...rest, ...exception, ...skip, ...broken, ...gone];
     if (!settled.length || performance.now() - this.#shownAt < GRID_LEAST_LOOK) return;
     const decided = this.#shown.filter((cell) => rest.includes(cell) || exception.includes(cell));
-    const page = { id: newId(), stored: decided.length > 0, settled, ...this.#snapshot() };
-    this.#undone = [];
-    if (page.stored) this.#shell.outbox.add(this.#operation(page.id, decided));
-    this.#turn(page);
-    this.#view.speak(`${rest.length} ${this.#rest}, ${exception.length} ${opposite(this.#rest)}.`);
+    const page = { cells: this.#shown, marks: this.#marks(), rest: this.#rest, at: this.#at, scroll: this.#view.scroll };
+    const operation = this.#operation(decided);
+    const { client_id: id, label } = operation;
+    const entry = { id, label, verdict: this.#rest, count: decided.length, page: { ...page, settled, stored: decided.length > 0 } };
+    this.#shell.session.gave(entry);
+    this.#turn(entry);
+    if (decided.length) this.#send(operation);
+    this.#view.speak(`Stored ${rest.length} ${page.rest}, ${exception.length} ${opposite(page.rest)}.`);
   }
 
-  #snapshot() {
-    const { scroll } = this.#view;
-    return { cells: this.#shown, marks: this.#marks(), rest: this.#rest, at: this.#at, scroll };
-  }
-
-  #operation(id, cells) {
-    const seconds = (performance.now() - this.#shownAt) / 1000 / cells.length;
+  #operation(cells) {
+    const seconds = (performance.now() - this.#shownAt) / 1000 / Math.max(1, cells.length);
     const decisions = cells.map(({ card, mark }) => ({
       client_id: newId(),
       proposal_id: card.proposal_id,
@@ -326,24 +368,34 @@ class GridMode {
       verdict: mark === "exception" ? opposite(this.#rest) : this.#rest,
       seconds: Math.round(seconds * 1000) / 1000,
     }));
-    return { client_id: id, kind: "batch", decisions, label: cells[0].card.category };
+    const accepted = cells.filter(({ card }, at) => decisions[at].verdict === card.state).length;
+    return { kind: "batch", client_id: newId(), decisions, label: this.#shown[0].card.category, accepted };
+  }
+
+  // Delivery follows after the page has changed.
+  #send(operation) {
+    queueMicrotask(() => this.#shell.outbox.add(operation));
   }
 
   // The page goes, the next one is here.
-  #turn(page) {
-    this.#pages.push(page);
+  #turn({ id, page }) {
+    this.#pages.push({ ...page, id });
     this.#pages.at(-1 - GRID_KEEP)?.settled.forEach((cell) => cell.drop());
     const size = Math.min(GRID_LIMIT, Math.max(GRID_PAGE, this.#view.capacity));
     this.#feed.settle(page.settled, size);
     this.#draw();
   }
 
+  // Only what was applied in this queue comes back to the screen; the shell knows the others.
   #undo() {
-    const page = this.#pages.pop();
-    if (!page) return;
-    this.#undone.push(page);
-    if (page.stored) this.#shell.outbox.add({ client_id: newId(), kind: "undo", undoes: page.id });
-    this.#restore(page);
+    const { session } = this.#shell;
+    const entry = session.history.at(-1);
+    if (!entry || this.#pages.at(-1)?.id !== entry.id) return false;
+    this.#pages.pop();
+    session.undone.push(session.history.pop());
+    this.#restore(entry.page);
+    if (entry.page.stored) this.#send({ kind: "undo", client_id: newId(), undoes: entry.id, label: entry.label });
+    return true;
   }
 
   #restore({ cells, marks, rest, at, scroll }) {
@@ -358,10 +410,15 @@ class GridMode {
   }
 
   #redo() {
-    const page = this.#undone.pop();
-    if (!page) return;
-    const id = newId();
-    if (page.stored) this.#shell.outbox.add({ client_id: id, kind: "redo", redoes: page.id });
-    this.#turn({ ...page, id });
+    const { session } = this.#shell;
+    const entry = session.undone.at(-1);
+    if (!entry?.page || entry.page.cells.some((cell, at) => cell !== this.#shown[at])) return false;
+    session.undone.pop();
+    const redoes = entry.id;
+    entry.id = newId();
+    session.history.push(entry);
+    this.#turn(entry);
+    if (entry.page.stored) this.#send({ kind: "redo", client_id: entry.id, redoes, label: entry.label });
+    return true;
   }
 }

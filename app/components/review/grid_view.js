@@ -1,12 +1,14 @@
 // Grid view: the cells on the page, the words above them, the large view. Text is never markup.
 
 const TILE_KEY = "clsl-grid-size";
-const TILE = 112; // pixels, the least width of a cell until somebody moves the slider
-const GRID_LEAST_ROOM = 240; // pixels; below that the page scrolls
-const GRID_MARGIN = 12;
+const TILE = 104; // pixels, the least width of a cell until somebody moves the slider
+const GRID_GAP = 8; // pixels between cells
 const PEEK_AFTER = 300; // milliseconds of rest on a picture
 const HOLD_AFTER = 500; // of a finger on a picture
-const PEEK_GAP = 12; // pixels between a picture and its large view
+const PEEK_GAP = 12; // pixels between a picture and its large view, and inside it
+const PEEK_WIDEST = 560;
+const PEEK_LEAST = 240;
+const PEEK_WORDS = 200; // pixels kept for what stands below
 const GRID_STATES = { present: "✓", absent: "✗" };
 
 function percent(value) {
@@ -63,19 +65,24 @@ class LargeView {
     this.open = true;
     this.#fill(cell, words, neighbours);
     this.root.removeAttribute("style");
+    this.#parts.gridLargePicture.removeAttribute("style");
   }
 
-  peek(cell, words, place) {
+  // Beside the picture, where there is more room; as large as that leaves.
+  peek(cell, words, { left, right, top, bottom }) {
     if (this.open) return;
     this.#fill(cell, words, []);
-    const { left, right, top, bottom } = place;
+    const { root } = this;
+    const { gridLargePicture: frame } = this.#parts;
+    const { naturalWidth: width, naturalHeight: height } = cell.picture.element ?? {};
     const toRight = window.innerWidth - right > left;
-    const wide = Math.min(560, (toRight ? window.innerWidth - right : left) - 2 * PEEK_GAP);
-    const high = Math.min(window.innerHeight - 2 * PEEK_GAP, wide * 0.75 + 96);
-    const middle = (top + bottom) / 2 - high / 2;
-    const y = Math.max(PEEK_GAP, Math.min(middle, window.innerHeight - high - PEEK_GAP));
-    const x = toRight ? right + PEEK_GAP : left - PEEK_GAP - wide;
-    Object.assign(this.root.style, { left: `${x}px`, top: `${y}px`, width: `${wide}px`, height: `${high}px` });
+    const room = Math.min(PEEK_WIDEST, (toRight ? window.innerWidth - right : left) - 4 * PEEK_GAP);
+    const scale = Math.min(room / (width || 4), (window.innerHeight - PEEK_WORDS) / (height || 3));
+    frame.style.height = `${scale * (height || 3)}px`;
+    root.style.width = `${Math.max(PEEK_LEAST, scale * (width || 4)) + 2 * PEEK_GAP}px`;
+    const y = Math.min((top + bottom - root.offsetHeight) / 2, window.innerHeight - root.offsetHeight - PEEK_GAP);
+    root.style.top = `${Math.max(PEEK_GAP, y)}px`;
+    root.style.left = `${toRight ? right + PEEK_GAP : left - PEEK_GAP - root.offsetWidth}px`;
   }
 
   #fill(cell, words, neighbours) {
@@ -208,12 +215,11 @@ class GridView {
   #category = "";
   #watcher;
   #observer;
-  #measure = () => this.fit();
   #pointer;
   onSeen = () => {}; // a cell came on the screen, or left it
   onResize = () => {};
 
-  // on: apply(), rest(state), mark(cell, event), leave(cell), move(step), close(), peek(cell), unpeek(), open(cell)
+  // on: rest(state), mark(cell, event), leave(cell), move(step), close(), peek(cell), unpeek(), open(cell)
   constructor(mount, template, api, on) {
     const root = template.content.firstElementChild.cloneNode(true);
     mount.append(root);
@@ -221,10 +227,8 @@ class GridView {
     this.#listen(root, on);
     this.large = new LargeView(this.#parts, api);
     this.#watcher = new IntersectionObserver((entries) => this.#watched(entries), { threshold: 0.5 });
-    this.#observer = new ResizeObserver(this.#measure);
-    this.#observer.observe(root);
+    this.#observer = new ResizeObserver(() => this.#fit());
     this.#observer.observe(this.#parts.gridCells);
-    window.addEventListener("resize", this.#measure);
     this.#tile(tileSize.get());
   }
 
@@ -247,7 +251,6 @@ class GridView {
   close() {
     this.#watcher.disconnect();
     this.#observer.disconnect();
-    window.removeEventListener("resize", this.#measure);
     this.#pointer.stop();
     this.large.close();
     this.root.remove();
@@ -255,7 +258,6 @@ class GridView {
 
   #listen(root, on) {
     const actions = {
-      apply: () => on.apply(),
       present: () => on.rest("present"),
       absent: () => on.rest("absent"),
       previous: () => on.move(-1),
@@ -287,18 +289,11 @@ class GridView {
   #tile(pixels) {
     this.#parts.gridSize.value = String(pixels);
     this.root.style.setProperty("--tile", `${pixels}px`);
-    this.fit();
+    this.#fit();
   }
 
-  // The pictures take the height that is left in the window.
-  fit() {
-    const { gridRoom, gridCells } = this.#parts;
-    const scroller = this.root.getRootNode().host?.closest("[data-testid=stMain]");
-    const top = gridRoom.getBoundingClientRect().top + (scroller?.scrollTop ?? 0);
-    const below = this.root.getBoundingClientRect().bottom - gridRoom.getBoundingClientRect().bottom;
-    const room = Math.max(GRID_LEAST_ROOM, Math.floor(window.innerHeight - top - below - GRID_MARGIN));
-    this.root.style.setProperty("--grid-room", `${room}px`);
-    const columns = getComputedStyle(gridCells).gridTemplateColumns.split(" ").length;
+  #fit() {
+    const columns = getComputedStyle(this.#parts.gridCells).gridTemplateColumns.split(" ").length;
     if (columns !== this.#columns) {
       this.#columns = columns;
       this.#row();
@@ -311,7 +306,7 @@ class GridView {
     const { gridCells } = this.#parts;
     const [first] = this.#order;
     const high = first ? first.element.offsetHeight : 0;
-    return high ? this.#columns * Math.floor((gridCells.clientHeight + 8) / (high + 8)) : 0;
+    return high ? this.#columns * Math.floor((gridCells.clientHeight + GRID_GAP) / (high + GRID_GAP)) : 0;
   }
 
   // The size of thumbnail that a cell shows without blur.
@@ -394,7 +389,7 @@ class GridView {
     const { state, element } = cell.picture;
     cell.element.dataset.state = cell.gone ? "gone" : state;
     if (state === "ready" && frame.firstChild !== element) frame.replaceChildren(element);
-    note.textContent = cell.gone || (state === "failed" ? "Cannot be shown; stays undecided" : "");
+    note.textContent = cell.gone ? "Decided or held by somebody else" : state === "failed" ? "Cannot be shown, stays undecided" : "";
   }
 
   mark(cell) {
@@ -427,8 +422,8 @@ class GridView {
     const part = this.#parts;
     part.gridApply.textContent = button;
     part.gridNote.textContent = note;
-    part.gridLeft.textContent = COUNT.format(left);
-    this.#buttons.apply.disabled = !enabled;
+    part.gridLeft.textContent = left ? COUNT.format(left.queue) : "–";
+    part.gridButton.disabled = !enabled;
   }
 
   words(cell) {

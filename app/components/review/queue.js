@@ -3,7 +3,7 @@
 const FETCH = 32; // cards asked for at once
 const LOW = 8; // held cards below which more are fetched
 const LOADING_AT_ONCE = 4; // leaves connections free for verdicts (browsers open six)
-const EXCLUDE_AT_MOST = 300; // keeps the address short; the rest is filtered on arrival
+const RENEW_EVERY = 120_000; // milliseconds; the server leases cards for five minutes
 
 // A picture loaded and decoded ahead of time, ready to be drawn in the same frame.
 class Picture {
@@ -56,6 +56,13 @@ class Picture {
   }
 }
 
+// One question about a card's picture: the proposal it was fetched for, or another of the image.
+// `verdict` is what was answered here, "" before; `decision` the id of that answer.
+function makeChip(api, raw) {
+  const heatmap = raw.heatmap_url ? new Picture(api, raw.heatmap_url) : null;
+  return { ...raw, heatmap, verdict: "", decision: null };
+}
+
 // Cards in the order they will be shown; the first is the current one.
 class CardQueue {
   #api;
@@ -66,27 +73,29 @@ class CardQueue {
   #timer = 0;
   #backoff = new Backoff();
   #done = new Set(); // proposals decided here since the queue was opened
+  #cursor = null; // where the next page begins; null at the queue's front
+  #again = false; // the front was asked for once more, for what was passed by or came back
   #run = null;
-  #remaining = 0;
-  #renewed = () => this.fill();
+  #left = null; // { queue, category, all }
+  #renewal = 0;
   cards = [];
   prefetch = 6;
   heat = false;
   exhausted = false;
   problem = null; // why the last fetch failed
-  newRun = false;
   onChange = () => {};
+  onLost = () => {}; // a card is shown by somebody else now
 
   constructor(api, outbox) {
     this.#api = api;
     this.#outbox = outbox;
-    api.onRenewed.add(this.#renewed);
+    this.#renewal = setInterval(() => this.#renew(), RENEW_EVERY);
   }
 
   close() {
     this.#round += 1;
     clearTimeout(this.#timer);
-    this.#api.onRenewed.delete(this.#renewed);
+    clearInterval(this.#renewal);
     this.cards.forEach((card) => this.#drop(card));
   }
 
@@ -103,8 +112,10 @@ class CardQueue {
     this.#fetching = false;
     this.cards.forEach((card) => this.#drop(card));
     this.cards = [];
+    this.#cursor = null;
+    this.#again = false;
     this.#run = null;
-    this.#remaining = 0;
+    this.#left = null;
     this.#done.clear();
     this.retry();
   }
@@ -120,50 +131,67 @@ class CardQueue {
     return this.cards[0] ?? null;
   }
 
+  // How many wait in this queue, of its category, in all; null while that is not known.
   get left() {
-    return this.exhausted ? this.cards.length : Math.max(this.#remaining, this.cards.length);
+    if (!this.#left) return null;
+    const held = this.cards.length;
+    const queue = this.exhausted ? held : Math.max(this.#left.queue, held);
+    return { ...this.#left, queue };
   }
 
-  // The current card is decided: move on. fill() is for the caller, once the verdict is pending.
+  // A question was answered, or its answer taken back.
+  answered(chip, answered) {
+    if (this.#done.has(chip.proposal_id) === answered) return;
+    if (answered) this.#done.add(chip.proposal_id);
+    else this.#done.delete(chip.proposal_id);
+    for (const which of Object.keys(this.#left ?? {})) {
+      if (this.#left[which] !== null) this.#left[which] = Math.max(0, this.#left[which] + (answered ? -1 : 1));
+    }
+  }
+
+  // Leave the current card. fill() is for the caller, once the verdict is pending.
   take() {
-    const card = this.cards.shift();
-    this.#done.add(card.proposal_id);
-    this.#remaining -= 1;
-    return card;
+    return this.cards.shift();
   }
 
-  // An undone card is shown again at once.
+  // An earlier card is shown again at once.
   putBack(card) {
-    this.#done.delete(card.proposal_id);
-    this.#remaining += 1;
-    this.cards.unshift(this.#watch(card));
+    this.cards = [card, ...this.cards.filter((other) => other !== card)];
+    this.#watch(card);
     this.load();
   }
 
-  // The server's newer description of a card that is held.
-  replace(proposalId, raw) {
-    const at = this.cards.findIndex((card) => card.proposal_id === proposalId);
-    if (at >= 0) Object.assign(this.cards[at], raw);
+  // A card as the server describes it.
+  hold(raw) {
+    const { others = [], ...own } = raw;
+    const chips = [own, ...others].map((chip) => makeChip(this.#api, chip));
+    return this.#watch({ ...own, chips, added: [], picture: new Picture(this.#api, raw.image_url) });
   }
 
-  remove(proposalId) {
-    const at = this.cards.findIndex((card) => card.proposal_id === proposalId);
-    if (at < 0) return;
-    this.#done.add(proposalId);
-    this.#drop(...this.cards.splice(at, 1));
-    this.fill();
+  has(proposalId) {
+    return this.cards.some((card) => card.chips.some((chip) => chip.proposal_id === proposalId));
   }
 
-  // Verdicts of a closed tab have turned up: their cards need no second one.
-  setAside(proposals) {
-    this.cards.filter((card) => proposals.has(card.proposal_id)).forEach((card) => this.#drop(card));
-    this.cards = this.cards.filter((card) => !proposals.has(card.proposal_id));
+  // Decided elsewhere, or shown by somebody else: these questions need no answer here.
+  remove(proposals) {
+    for (const id of proposals) this.#done.add(id);
+    for (const card of this.cards) {
+      const rest = card.chips.filter((chip) => chip.verdict || !proposals.has(chip.proposal_id));
+      if (rest.length < card.chips.length) card.chips = rest;
+    }
+    const gone = this.cards.filter((card) => !card.chips.some((chip) => !chip.verdict));
+    gone.forEach((card) => this.#drop(card));
+    this.cards = this.cards.filter((card) => !gone.includes(card));
     this.fill();
   }
 
   #drop(card) {
     card.picture.drop();
-    card.heatmap?.drop();
+    card.chips.forEach((chip) => chip.heatmap?.drop());
+  }
+
+  drop(card) {
+    this.#drop(card);
   }
 
   // Start the next pictures, a few at a time and in order.
@@ -178,8 +206,10 @@ class CardQueue {
     }
   }
 
+  // With heat maps on also those of the questions that will be asked first.
   #pictures(card) {
-    return this.heat && card.heatmap ? [card.picture, card.heatmap] : [card.picture];
+    const asked = card.chips.filter((chip) => !chip.verdict && chip.heatmap).slice(0, 2);
+    return this.heat ? [card.picture, ...asked.map((chip) => chip.heatmap)] : [card.picture];
   }
 
   async fill() {
@@ -202,42 +232,68 @@ class CardQueue {
   }
 
   #address() {
-    const held = this.cards.map((card) => card.proposal_id);
-    const exclude = [...new Set([...held, ...this.#outbox.proposals])];
     const parameters = new URLSearchParams(this.#query);
     parameters.set("limit", FETCH);
-    parameters.set("exclude", exclude.slice(0, EXCLUDE_AT_MOST).join(","));
+    if (this.#cursor) parameters.set("after", this.#cursor);
     return `/api/queue?${parameters}`;
   }
 
-  #receive({ cards, remaining, model_run_id: run }) {
+  #receive({ cards, cursor, left, model_run_id: run }) {
     this.#backoff.reset();
     this.problem = null;
-    this.#changeRun(run);
-    const known = this.#outbox.proposals;
-    for (const card of this.cards) known.add(card.proposal_id);
-    const fresh = cards.filter(({ proposal_id: id }) => !known.has(id) && !this.#done.has(id));
-    this.cards.push(...fresh.map((card) => this.#hold(card)));
-    this.exhausted = !fresh.length && !this.newRun;
-    this.#remaining = Math.max(0, remaining - this.#outbox.proposals.size);
+    if (this.#changeRun(run)) return;
+    const pending = this.#outbox.proposals;
+    const isKnown = ({ proposal_id: id }) => pending.has(id) || this.#done.has(id) || this.has(id);
+    const fresh = cards.filter((card) => !isKnown(card));
+    for (const raw of fresh) {
+      this.cards.push(this.hold({ ...raw, others: (raw.others ?? []).filter((other) => !isKnown(other)) }));
+    }
+    if (left) this.#left = { ...left, queue: Math.max(0, left.queue - pending.size) };
+    this.#turnPage(cursor, fresh.length > 0);
     this.load();
   }
 
-  // Proposals of an older model run are put aside, all but the one being looked at.
-  #changeRun(run) {
-    this.newRun = this.#run !== null && run !== null && run !== this.#run;
-    if (this.newRun) this.cards.splice(1).forEach((card) => this.#drop(card));
-    this.#run = run ?? this.#run;
+  // At the end the front is asked for once more: cards that were passed by, leases that ran out.
+  #turnPage(cursor, fresh) {
+    const atFront = this.#cursor === null;
+    this.#cursor = cursor;
+    if (fresh) this.#again = false;
+    if (cursor !== null) return;
+    this.exhausted = !fresh && (atFront || this.#again);
+    this.#again = true;
   }
 
-  #hold(raw) {
-    const picture = new Picture(this.#api, raw.image_url);
-    const heatmap = raw.heatmap_url ? new Picture(this.#api, raw.heatmap_url) : null;
-    return this.#watch({ ...raw, picture, heatmap });
+  async #renew() {
+    const proposals = this.cards.flatMap((card) => card.chips.filter((chip) => !chip.verdict)).map((chip) => chip.proposal_id);
+    if (!proposals.length) return;
+    try {
+      const { lost } = await this.#api.post("/api/leases", { proposals });
+      if (!lost.length) return;
+      const taken = new Set(lost);
+      const current = this.current;
+      this.remove(taken);
+      if (current && current !== this.current) this.onLost(current);
+      this.onChange();
+    } catch {
+      // The next round tries again; the server tells when a card was decided meanwhile.
+    }
+  }
+
+  // Proposals of an older model run are put aside, all but the card being looked at, and the new
+  // queue begins at its front. Tells whether the answer is to be asked for again.
+  #changeRun(run) {
+    const changed = this.#run !== null && run !== null && run !== this.#run;
+    this.#run = run ?? this.#run;
+    if (!changed) return false;
+    this.cards.splice(1).forEach((card) => this.#drop(card));
+    const midway = this.#cursor !== null;
+    this.#cursor = null;
+    this.#again = false;
+    return midway;
   }
 
   #watch(card) {
-    for (const part of [card.picture, card.heatmap].filter(Boolean)) {
+    for (const part of [card.picture, ...card.chips.map((chip) => chip.heatmap)].filter(Boolean)) {
       part.onSettled = () => {
         this.load();
         if (card === this.current) this.onChange();

@@ -1,10 +1,9 @@
-// View: everything that touches the page. Names from files reach it as text, never as markup.
+// View: what both modes share of the page. Names from files reach it as text, never as markup.
 
-const LEAST_STAGE = 260; // pixels; below that the page scrolls
+const LEAST_ROOM = 260; // pixels; below that the page scrolls
 const PAGE_MARGIN = 12;
 const NOTICE_TIME = 4_000;
 const SPEAK_AFTER = 1_000; // screen readers hear the state once it has settled
-const LARGEST_ZOOM = 3;
 
 const COUNT = new Intl.NumberFormat();
 
@@ -19,152 +18,87 @@ function make(tag, text, className = "") {
   return element;
 }
 
+// A time in words, as exact as it can be known.
+function about(minutes) {
+  if (minutes < 1) return "under a minute";
+  if (minutes < 90) return `about ${Math.round(minutes)} min`;
+  return `about ${COUNT.format(Math.round(minutes / 60))} h`;
+}
+
 class View {
-  scoreWord = "score";
   #parts = {};
   #buttons = {};
-  #stage = { width: 0, height: 0 };
-  #shown = null; // the card on the stage
   #notice = 0;
   #speech = 0;
   #speaking = "";
-  #measure;
+  #fit = () => this.fit();
   #observer;
+  #capture = null; // the action whose new key is waited for
+  onKey = () => {}; // (action, key): somebody wants another key
 
   constructor(host, act) {
     for (const part of host.querySelectorAll("[data-part]")) this.#parts[part.dataset.part] = part;
-    for (const button of host.querySelectorAll("[data-action]")) {
-      this.#buttons[button.dataset.action] ??= button;
-      button.addEventListener("click", (event) => {
-        // After a click the space bar must skip, not press the same button again.
-        if (event.detail > 0) button.blur();
-        act(button.dataset.action);
-      });
-    }
-    this.#measure = () => this.#fit();
-    this.#observer = new ResizeObserver(this.#measure);
+    // Buttons of the modes are added and removed: one listener hears all of them.
+    this.root.addEventListener("click", (event) => {
+      const button = event.target.closest("[data-action]");
+      if (!button || button.disabled) return;
+      // After a click the space bar must skip, not press the same button again.
+      if (event.detail > 0) button.blur();
+      act(button.dataset.action);
+    });
+    for (const button of this.root.querySelectorAll(".foot [data-action]")) this.#buttons[button.dataset.action] = button;
+    this.#parts.help.addEventListener("keydown", (event) => this.#captured(event), true);
+    this.#parts.help.addEventListener("close", () => this.#wait(null));
+    this.picker = new Picker(this.#parts);
+    this.#observer = new ResizeObserver(this.#fit);
     this.#observer.observe(this.root);
-    this.#observer.observe(this.#parts.stage);
-    window.addEventListener("resize", this.#measure);
-    this.#fit();
+    window.addEventListener("resize", this.#fit);
+    this.fit();
   }
 
   get root() {
     return this.#parts.review;
   }
 
+  get mount() {
+    return this.#parts.mount;
+  }
+
+  template(name) {
+    return this.#parts[name];
+  }
+
   close() {
     this.#observer.disconnect();
-    window.removeEventListener("resize", this.#measure);
+    window.removeEventListener("resize", this.#fit);
     clearTimeout(this.#notice);
     clearTimeout(this.#speech);
   }
 
-  // The stage takes the height that is left below it in the window.
-  #fit() {
-    const { stage, file } = this.#parts;
+  // The pictures take the height that is left in the window above the foot.
+  fit() {
+    const { area, foot } = this.#parts;
     const scroller = this.root.getRootNode().host?.closest("[data-testid=stMain]");
-    const top = stage.getBoundingClientRect().top + (scroller?.scrollTop ?? 0);
-    const rest = window.innerHeight - top - file.offsetHeight - PAGE_MARGIN;
-    this.root.style.setProperty("--room", `${Math.max(LEAST_STAGE, Math.floor(rest))}px`);
-    this.#stage = { width: stage.clientWidth, height: stage.clientHeight };
-    if (this.#shown) this.#frame(this.#shown);
+    const top = area.getBoundingClientRect().top + (scroller?.scrollTop ?? 0);
+    const rest = window.innerHeight - top - foot.offsetHeight - PAGE_MARGIN;
+    this.root.style.setProperty("--room", `${Math.max(LEAST_ROOM, Math.floor(rest))}px`);
   }
 
-  card(card, heat) {
-    this.#state("card");
-    if (this.#shown !== card) this.#describe(card);
-    this.#shown = card;
-    const { frame, over } = this.#parts;
-    const ready = card.picture.state === "ready";
-    const layers = ready ? [card.picture.element] : [];
-    if (ready && heat && card.heatmap?.state === "ready") {
-      card.heatmap.element.className = "heat";
-      layers.push(card.heatmap.element);
-    }
-    this.#frame(card);
-    frame.replaceChildren(...layers);
-    const failed = card.picture.state === "failed";
-    over.hidden = ready;
-    over.textContent = failed
-      ? `This picture cannot be shown. ${card.picture.problem} You can skip it.`
-      : "Loading the picture …";
-    this.#enable(["accept", "reject"], ready);
-    this.#enable(["skip"], true);
-    this.#enable(["heat"], Boolean(card.heatmap));
-  }
-
-  // The card's words have changed: write them again at the next drawing.
-  forget() {
-    this.#shown = null;
-  }
-
-  #describe(card) {
-    const part = this.#parts;
-    const name = make("strong", card.category);
-    const present = card.state === "present";
-    if (present) part.question.replaceChildren("Is there any ", name, " in this picture?");
-    else part.question.replaceChildren("Probably no ", name, ": right?");
-    part.group.textContent = card.supercategory ?? "";
-    part.acceptMeans.textContent = present ? "it is there" : "not there";
-    part.rejectMeans.textContent = present ? "not there" : "it is there";
-    this.#score(card);
-    this.#known(card.known ?? []);
-    const size = card.width && card.height ? ` · ${card.width} × ${card.height}` : "";
-    const run = card.model_run_id ? ` · model run ${card.model_run_id}` : "";
-    part.file.textContent = `${card.file_name}${size}${run}`;
-    part.file.title = card.file_name;
-  }
-
-  #score({ score, probability }) {
-    const part = this.#parts;
-    const calibrated = this.scoreWord === "probability" && probability !== null;
-    const value = calibrated ? probability : score;
-    const percent = `${Math.round(100 * value)} %`;
-    part.scoreWord.textContent = calibrated ? "Probability" : "Score";
-    part.score.textContent = calibrated ? percent : value.toFixed(2);
-    part.bar.style.width = `${Math.round(100 * value)}%`;
-    part.scoreExtra.textContent = calibrated ? `score ${score.toFixed(2)}` : "";
-  }
-
-  #known(known) {
-    const part = this.#parts;
-    part.knownWord.textContent = known.length ? "Already known:" : "Nothing else known yet";
-    part.known.replaceChildren(
-      ...known.flatMap(({ category, state, source }) => {
-        const present = state === "present";
-        const chip = make("span", `${present ? "" : "✗ "}${category}`, `chip ${present ? "" : "no"}`);
-        chip.title = `${present ? "present" : "absent"} (${source})`;
-        return [chip, " "];
-      }),
-    );
-  }
-
-  // The picture's box in pixels, so that the heat map lies exactly over it.
-  #frame({ picture, width, height }) {
-    const natural = picture.element?.naturalWidth ? picture.element : null;
-    const wide = natural?.naturalWidth || width || 4;
-    const high = natural?.naturalHeight || height || 3;
-    const most = LARGEST_ZOOM / (window.devicePixelRatio || 1);
-    const zoom = Math.min(this.#stage.width / wide, this.#stage.height / high, most);
-    this.#parts.frame.style.width = `${Math.floor(wide * zoom)}px`;
-    this.#parts.frame.style.height = `${Math.floor(high * zoom)}px`;
+  mode(mode) {
+    this.root.dataset.mode = mode;
   }
 
   #state(state) {
     this.root.dataset.state = state;
-    const covered = state !== "card";
-    this.#parts.cover.hidden = !covered;
-    this.#parts.frame.hidden = covered;
-    this.#parts.card.hidden = covered;
-    this.#parts.file.style.visibility = covered ? "hidden" : "";
-    if (!covered) return;
-    this.#parts.over.hidden = true;
-    this.#shown = null;
-    this.#enable(["accept", "reject", "skip", "heat"], false);
+    this.#parts.cover.hidden = state === "card";
+    this.#parts.mount.inert = state !== "card";
   }
 
-  // Instead of a card: waiting, an error, or the end of the queue.
+  show() {
+    this.#state("card");
+  }
+
+  // Instead of pictures: waiting, an error, or the end of the queue.
   cover(state, title, text, lines = [], button = "") {
     this.#state(state);
     const part = this.#parts;
@@ -175,22 +109,25 @@ class View {
     part.coverButton.hidden = !button;
   }
 
-  #enable(actions, enabled) {
-    for (const action of actions) this.#buttons[action].disabled = !enabled;
-  }
-
-  figures({ left, verdicts, rate, last, canUndo }) {
+  figures({ left, verdicts, rate, acceptance, last, canUndo, canRedo }) {
     const part = this.#parts;
-    part.left.textContent = left === null ? "–" : COUNT.format(left);
+    part.left.textContent = left ? COUNT.format(left.queue) : "–";
+    part.leftMore.textContent = this.#more(left);
     part.verdicts.textContent = COUNT.format(verdicts);
-    part.rate.textContent = rate === null ? "–" : COUNT.format(rate);
+    const pace = rate ? [`${COUNT.format(rate)} / min`] : [];
+    if (acceptance !== null) pace.push(`${Math.round(100 * acceptance)} % accepted`);
+    if (rate && left?.queue) pace.push(`${about(left.queue / rate)} to go`);
+    part.pace.textContent = pace.join(" · ");
     part.last.textContent = last;
     part.last.title = last;
-    this.#enable(["undo"], canUndo);
+    this.#buttons.undo.disabled = !canUndo;
+    this.#buttons.redo.disabled = !canRedo;
   }
 
-  heat(on) {
-    this.#buttons.heat.setAttribute("aria-pressed", String(on));
+  #more(left) {
+    if (!left || left.all === left.queue) return "";
+    const category = left.category === null || left.category === left.queue ? "" : `, ${COUNT.format(left.category)} of this category`;
+    return ` here${category}, ${COUNT.format(left.all)} in all`;
   }
 
   status({ kind, count, seconds }) {
@@ -235,13 +172,76 @@ class View {
     this.#parts.refusedList.replaceChildren(...lines.map((line) => make("li", line)));
   }
 
+  // Keys: the hints on the buttons, and the help where they are changed.
+
+  keys(mode, keys) {
+    for (const hint of this.root.querySelectorAll("[data-key]")) {
+      hint.textContent = keyName(keys[hint.dataset.key]);
+      hint.closest("button")?.setAttribute("aria-keyshortcuts", keys[hint.dataset.key] === " " ? "Space" : keys[hint.dataset.key]);
+    }
+    const { helpKeys, helpFixed } = this.#parts;
+    helpKeys.replaceChildren(...Object.entries(ACTIONS[mode]).map(([action, what]) => this.#keyLine(action, what, keys[action])));
+    helpFixed.textContent = FIXED[mode];
+  }
+
+  #keyLine(action, what, key) {
+    const line = make("li", "");
+    const change = make("button", "Change", "link");
+    change.type = "button";
+    change.dataset.change = action;
+    change.ariaLabel = `Change the key: ${what}`;
+    change.addEventListener("click", () => this.#wait(action));
+    line.append(make("kbd", keyName(key)), make("span", what), change);
+    return line;
+  }
+
+  #wait(action) {
+    this.#capture = action;
+    for (const button of this.#parts.helpKeys.querySelectorAll("[data-change]")) {
+      button.textContent = button.dataset.change === action ? "Press a key …" : "Change";
+    }
+  }
+
+  // The next key belongs to the action that waits for one; Escape leaves it as it was.
+  #captured(event) {
+    const action = this.#capture;
+    if (!action || ["Shift", "Control", "Alt", "Meta", "Tab"].includes(event.key)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.#wait(null);
+    if (event.key !== "Escape") this.onKey(action, letterOf(event));
+  }
+
+  keyProblem(text) {
+    this.#parts.helpProblem.textContent = text;
+  }
+
+  onDefaults(listener) {
+    this.#parts.helpDefaults.addEventListener("click", listener);
+  }
+
   get helpOpen() {
     return this.#parts.help.open;
   }
 
   // A native dialog: it keeps the focus inside, and Escape closes it.
   toggleHelp() {
+    this.keyProblem("");
     if (this.helpOpen) this.#parts.help.close();
     else this.#parts.help.showModal();
+  }
+
+  askFlag(onComment) {
+    const { flag, flagForm, flagComment, flagCancel } = this.#parts;
+    flagComment.value = "";
+    flagCancel.onclick = () => flag.close();
+    flagComment.onkeydown = (event) => {
+      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      flagForm.requestSubmit();
+    };
+    flagForm.onsubmit = () => onComment(flagComment.value.trim());
+    flag.showModal();
+    flagComment.focus();
   }
 }

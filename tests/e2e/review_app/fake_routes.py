@@ -39,6 +39,7 @@ class Settings:
     stale: list[int] = field(default_factory=list)  # proposals decided by someone else
     refused: list[int] = field(default_factory=list)
     broken: list[int] = field(default_factory=list)  # images whose file is damaged
+    lost: list[int] = field(default_factory=list)  # proposals whose lease somebody else has
     category: str = ""  # name of every category, when set
     file_name: str = ""
 
@@ -96,22 +97,34 @@ class FakeServer:
             "height": height,
             "image_url": f"/api/images/{1000 + number}?size=960",
             "heatmap_url": f"/api/heatmaps/{number}",
+            "disputes": False,
+            "others": [],
+            "flag": None,
             "known": [
-                {"category": s.category or "person", "state": "present", "source": "import"},
-                {"category": "horse", "state": "absent", "source": "human"},
+                {
+                    "category_id": 90,
+                    "category": s.category or "person",
+                    "state": "present",
+                    "source": "import",
+                },
+                {"category_id": 91, "category": "horse", "state": "absent", "source": "human"},
             ][: number % 3],
         }
 
-    def queue(self, strategy: str, category: int | None, exclude: set[int], limit: int) -> Json:
+    def queue(self, strategy: str, category: int | None, after: int, limit: int) -> Json:
         decided = self.standing()
         cards = [self.card(n) for n in range(1, self.settings.cards + 1) if n not in decided]
         if strategy == "absent":
             cards = [card for card in cards if card["state"] == "absent"]
         if category is not None:
             cards = [card for card in cards if card["category_id"] == category]
-        free = [card for card in cards if card["proposal_id"] not in exclude]
-        run = self.settings.run
-        return {"cards": free[:limit], "remaining": len(cards), "model_run_id": run}
+        page = [card for card in cards if card["proposal_id"] > after][:limit]
+        return {
+            "cards": page,
+            "cursor": str(page[-1]["proposal_id"]) if len(page) == limit else None,
+            "left": None if after else {"queue": len(cards), "category": None, "all": len(cards)},
+            "model_run_id": self.settings.run,
+        }
 
     def decide(self, decision: Json) -> Json:
         client_id, proposal = decision["client_id"], decision["proposal_id"]
@@ -125,15 +138,36 @@ class FakeServer:
         self.store(decision)
         return answer
 
+    def members(self, name: str) -> list[Json]:
+        """The standing decisions of one id, or of one batch."""
+        found = self.standing().values()
+        return [e for e in found if name in (e["client_id"], e.get("batch_id"))]
+
     def undo(self, undo: Json) -> Json:
         answer: Json = {"client_id": undo["client_id"], "status": "saved", "message": None}
         if self.seen(undo["client_id"]):
             return answer | {"status": "duplicate", "card": None}
-        found = [e for e in self.standing().values() if e["client_id"] == undo["undoes"]]
+        found = self.members(undo["undoes"])
         if not found:
             return answer | {"status": "refused", "message": "no such decision", "card": None}
-        self.store(undo)
-        return answer | {"card": self.card(found[0]["proposal_id"])}
+        for number, event in enumerate(found):
+            own_id = undo["client_id"] if not number else f"{undo['client_id']}-{number}"
+            self.store({"client_id": own_id, "undoes": event["client_id"]})
+        card = None if "batch_id" in found[0] else self.card(found[0]["proposal_id"])
+        return answer | {"card": card, "count": len(found)}
+
+    def redo(self, redo: Json) -> Json:
+        answer: Json = {"client_id": redo["client_id"], "status": "saved", "message": None}
+        if self.seen(redo["client_id"]):
+            return answer | {"status": "duplicate"}
+        names = (redo["redoes"],)
+        events = [e for e in self.events if "verdict" in e]
+        again = [e for e in events if e["client_id"] in names or e.get("batch_id") in names]
+        for number, event in enumerate(again):
+            own_id = redo["client_id"] if not number else f"{redo['client_id']}-{number}"
+            batch = {"batch_id": redo["client_id"]} if "batch_id" in event else {}
+            self.store({**event, "client_id": own_id, **batch})
+        return answer | {"count": len(again)}
 
 
 SERVER = FakeServer(Path(os.environ["CLSL_FAKE_JOURNAL"]))
@@ -160,24 +194,41 @@ async def get_queue(request: Request) -> Response:
         return JSONResponse({"error": "no queue today"}, settings.fail_queue)
     query = request.query_params
     category = int(query["category"]) if "category" in query else None
-    exclude = {int(number) for number in query.get("exclude", "").split(",") if number}
-    return JSONResponse(SERVER.queue(query["strategy"], category, exclude, int(query["limit"])))
+    after, limit = int(query.get("after", 0)), int(query["limit"])
+    return JSONResponse(SERVER.queue(query["strategy"], category, after, limit))
 
 
 async def post_decisions(request: Request) -> Response:
     if failure := problem(request):
         return failure
-    decisions = (await request.json())["decisions"]
+    body = await request.json()
+    batch = {"batch_id": body["batch_id"]} if "batch_id" in body else {}
     SERVER.posts += 1
-    results = [SERVER.decide(decision) for decision in decisions]
+    results = [SERVER.decide({**decision, **batch}) for decision in body["decisions"]]
     await asyncio.sleep(SERVER.settings.delay)
-    return JSONResponse({"results": results, "remaining": 0})
+    return JSONResponse({"results": results})
 
 
 async def post_undo(request: Request) -> Response:
     if failure := problem(request):
         return failure
     return JSONResponse(SERVER.undo(await request.json()))
+
+
+async def post_redo(request: Request) -> Response:
+    if failure := problem(request):
+        return failure
+    return JSONResponse(SERVER.redo(await request.json()))
+
+
+async def post_leases(request: Request) -> Response:
+    if failure := problem(request):
+        return failure
+    return JSONResponse({"lost": SERVER.settings.lost})
+
+
+async def get_history(request: Request) -> Response:
+    return problem(request) or JSONResponse({"entries": [], "cursor": None})
 
 
 def draw(number: int, width: int, height: int) -> Image.Image:
@@ -232,6 +283,9 @@ ROUTES = [
     Route("/api/queue", get_queue),
     Route("/api/decisions", post_decisions, methods=["POST"]),
     Route("/api/undo", post_undo, methods=["POST"]),
+    Route("/api/redo", post_redo, methods=["POST"]),
+    Route("/api/leases", post_leases, methods=["POST"]),
+    Route("/api/history", get_history),
     Route("/api/images/{id}", get_image),
     Route("/api/heatmaps/{id}", get_heatmap),
     Route("/api/test", test_state),
