@@ -114,8 +114,11 @@ def make_run(session: Session, dataset_id: int, *, serving: bool = True) -> Mode
     return run
 
 
-def make_proposals(workspace: Workspace, dataset_id: int) -> ModelRun:
-    """A serving run that proposes every unknown pair, in falling score order."""
+def make_proposals(workspace: Workspace, dataset_id: int, **values: Any) -> ModelRun:
+    """A serving run that proposes every unknown pair, in falling score order.
+
+    ``values`` are column values of all proposals, or functions of a proposal's place.
+    """
     with workspace.database.write() as session:
         run = make_run(session, dataset_id)
         images = session.query(Image).filter_by(dataset_id=dataset_id).all()
@@ -136,6 +139,7 @@ def make_proposals(workspace: Workspace, dataset_id: int) -> ModelRun:
                 "category_id": category_id,
                 "state": LabelState.PRESENT,
                 "score": 1.0 - i / (len(pairs) + 1),
+                **{name: v(i) if callable(v) else v for name, v in values.items()},
             }
             for i, (image_id, category_id) in enumerate(pairs)
         ]

@@ -40,7 +40,7 @@ GRID_KEYS: Final = {
 KEYS: Final = CARD_KEYS | GRID_KEYS
 """Action to key, as in the browser's ``KeyboardEvent.key``, letters in lower case."""
 
-NAMED: Final = {"Enter", "Backspace", "Delete", "Insert", "Tab", "PageUp", "PageDown"} | {
+NAMED: Final = {"Enter", "Backspace", "Delete", "Insert", "PageUp", "PageDown"} | {
     f"F{number}" for number in range(2, 11)
 }
 FIXED: Final = set("0123456789?+-") | {"Escape", "Home", "End"}

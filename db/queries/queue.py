@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, false, func, select, tuple_
+from sqlalchemy import ColumnElement, exists, false, func, literal_column, select, tuple_
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from clsl_core.types import LabelState
@@ -93,7 +93,8 @@ def conditions(wanted: Filter) -> list[ColumnElement[bool]]:
     if state is not None:
         found.append(Proposal.state == state)
     if wanted.strategy == "random":
-        found.append(Proposal.control.is_(True))
+        # As in the index's own condition: SQLite knows it by its form.
+        found.append(literal_column("proposal.control"))
     if wanted.category_id is not None:
         found.append(Proposal.category_id == wanted.category_id)
     if wanted.lowest is not None:

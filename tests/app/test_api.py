@@ -50,6 +50,16 @@ def test_health_needs_no_key(client: TestClient) -> None:
         ("GET", "/api/queue"),
         ("POST", "/api/decisions"),
         ("POST", "/api/undo"),
+        ("POST", "/api/redo"),
+        ("POST", "/api/absent"),
+        ("POST", "/api/leases"),
+        ("POST", "/api/flags"),
+        ("POST", "/api/unflag"),
+        ("GET", "/api/preferences"),
+        ("POST", "/api/preferences"),
+        ("GET", "/api/history"),
+        ("GET", "/api/categories"),
+        ("GET", "/api/boxes/1"),
         ("GET", "/api/images/1"),
         ("GET", "/api/heatmaps/1"),
     ],
@@ -94,6 +104,89 @@ def test_queue_decide_undo(client: TestClient) -> None:
     assert undone["card"] == page["cards"][0]
 
 
+def post(client: TestClient, path: str, **body: object) -> dict:
+    response = client.post(f"/api/{path}", json=body)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def test_a_batch_its_undo_its_redo_and_the_history(client: TestClient) -> None:
+    cards = queue(client, limit=2)["cards"]
+    results = post(
+        client, "decisions", decisions=[verdict(card) for card in cards], batch_id="batch-id-1"
+    )["results"]
+    assert [result["status"] for result in results] == ["saved", "saved"]
+    undone = post(client, "undo", client_id="undo-id-1", undoes="batch-id-1")
+    assert (undone["status"], undone["count"]) == ("saved", 2)
+    redone = post(client, "redo", client_id="redo-id-1", redoes="batch-id-1")
+    assert (redone["status"], redone["count"]) == ("saved", 2)
+    first = client.get("/api/history?limit=1").json()
+    assert [entry["id"] for entry in first["entries"]] == ["redo-id-1"]
+    second = client.get(f"/api/history?before={first['cursor']}").json()
+    assert [(entry["id"], entry["undone"]) for entry in second["entries"]] == [("batch-id-1", True)]
+    assert second["cursor"] is None
+
+
+def test_others_absent_flags_leases_and_facts(client: TestClient) -> None:
+    card = queue(client, limit=1)["cards"][0]
+    image_id = card["image_id"]
+    flag = {"client_id": "flag-id-1", "image_id": image_id, "comment": "<b>odd</b>"}
+    assert post(client, "flags", **flag)["status"] == "saved"
+    assert post(client, "flags", **flag)["status"] == "duplicate"
+    assert queue(client, limit=1)["cards"][0]["flag"]["comment"] == "<b>odd</b>"
+    assert post(client, "flags", **{**flag, "client_id": "f"})["status"] == "refused"
+    long = {**flag, "client_id": "flag-id-2", "comment": "x" * 1001}
+    assert post(client, "flags", **long)["status"] == "refused"
+    assert post(client, "unflag", client_id="unflag-1", image_id=image_id)["status"] == "saved"
+    assert post(client, "leases", proposals=[card["proposal_id"]]) == {"lost": []}
+    assert post(client, "leases", release=True) == {"lost": []}
+    absent = post(client, "absent", client_id="absent-1", image_id=image_id, seconds=1)
+    assert (absent["status"], absent["count"]) == ("saved", 2)
+    assert post(client, "leases", proposals=[card["proposal_id"]])["lost"] == [card["proposal_id"]]
+    names = [row["name"] for row in client.get("/api/categories").json()["categories"]]
+    assert names == ["red", "green", "blue"]
+    boxes = client.get(f"/api/boxes/{image_id}").json()
+    assert (boxes["width"], boxes["height"]) == (64, 48)
+    assert [box["bbox"] for box in boxes["boxes"]] == [[1.0, 2.0, 10.0, 12.5]]
+    assert client.get("/api/boxes/999").status_code == 404
+
+
+def test_keys_are_kept_and_conflicts_refused(client: TestClient) -> None:
+    assert client.get("/api/preferences").json()["keys"]["accept"] == "a"
+    assert post(client, "preferences", keys={"accept": "j"})["keys"]["accept"] == "j"
+    assert client.get("/api/preferences").json()["keys"]["accept"] == "j"
+    refused = client.post("/api/preferences", json={"keys": {"accept": "x"}})
+    assert refused.status_code == 400
+    assert "already" in refused.json()["error"]
+
+
+@pytest.mark.parametrize("name", ["short", "x" * 65, "has space", "ümläut-ü"])
+def test_a_window_that_names_itself_oddly_is_refused(client: TestClient, name: str) -> None:
+    headers = {"X-CLSL-Client": name.encode()}
+    assert client.get("/api/queue", headers=headers).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("absent", {}),
+        ("absent", {"client_id": "abcdefgh", "image_id": "1.5"}),
+        ("absent", {"client_id": "abcdefgh", "image_id": 1, "seconds": "long"}),
+        ("undo", {"client_id": "abcdefgh"}),
+        ("redo", {"client_id": "abcdefgh", "redoes": 3}),
+        ("leases", {"proposals": "1"}),
+        ("leases", {"proposals": ["b"]}),
+        ("flags", {"client_id": "abcdefgh", "image_id": 1, "comment": 3}),
+        ("preferences", {"keys": []}),
+        ("decisions", {"decisions": [], "batch_id": 3}),
+    ],
+)
+def test_bad_fields_are_refused(client: TestClient, path: str, body: dict) -> None:
+    response = client.post(f"/api/{path}", json=body)
+    assert response.status_code == 400
+    assert response.json()["error"]
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -120,7 +213,19 @@ def test_bad_bodies_are_refused(client: TestClient, body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["strategy=x", "limit=many", "category=1.5", "exclude=1,b", "category=99999999999"]
+    "query",
+    [
+        "strategy=x",
+        "limit=many",
+        "category=1.5",
+        "category=99999999999",
+        "min=low",
+        "max=nan",
+        "min=2",
+        "after=!",
+        "state=perhaps",
+        "text=%00",
+    ],
 )
 def test_bad_queries_are_refused(client: TestClient, query: str) -> None:
     assert client.get(f"/api/queue?{query}").status_code == 400

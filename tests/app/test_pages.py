@@ -1,5 +1,6 @@
 """Every page draws in every state that a person can meet, without an exception."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,13 +10,16 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import context
-from app.services import views
+from app.services import annotators, review, views
+from app.services.history import history
 from app.services.jobs import JobKind
+from app.services.review import Answer
+from app.services.review_queue import QueueQuery, next_cards
 from app.services.workspace import Workspace
 from tests.builders import coco_document, make_dataset, make_proposals
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["datasets", "import_", "review", "models", "export", "jobs"]
+PAGES = ["datasets", "import_", "review", "history", "models", "export", "jobs"]
 
 
 @pytest.fixture(autouse=True)
@@ -111,3 +115,48 @@ def test_the_web_process_starts_without_torch() -> None:
         "assert not {'torch', 'faiss', 'open_clip', 'sklearn'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_history_undoes_and_redoes_a_batch(workspace: Workspace) -> None:
+    dataset_id = make_dataset(workspace).dataset_id
+    make_proposals(workspace, dataset_id)
+    grant = annotators.enter(workspace, "set", "ada")
+    cards = next_cards(workspace, grant, QueueQuery(limit=3)).cards
+    answers = [
+        Answer(f"client-id-{card.proposal_id}", card.image_id, card.category_id, "absent")
+        for card in cards
+    ]
+    review.decide(workspace, grant, answers, "batch-id-1")
+    assert views.dataset(workspace, "set").absent_labels == 3
+    app = draw("history", annotator="ada")
+    app.button(key="history-batch-id-1").click().run()
+    assert not app.exception
+    assert views.dataset(workspace, "set").absent_labels == 0
+    assert "undone" in texts(app)
+    app.button(key="history-batch-id-1").click().run()
+    assert views.dataset(workspace, "set").absent_labels == 3
+    assert len(history(workspace, grant).entries) == 2
+
+
+def test_a_grid_begins_with_the_category_that_has_most_to_do(workspace: Workspace) -> None:
+    document = coco_document(images=6, categories=3)
+    for annotation in document["annotations"]:
+        annotation["category_id"] = 1 if annotation["id"] < 4 else 3
+    make_proposals(workspace, make_dataset(workspace, document=document).dataset_id)
+    app = draw("review", annotator="ada")
+    app.radio(key="review-mode").set_value("Grid").run()
+    assert not app.exception
+    assert app.selectbox(key="review-category-grid-1").value == 2
+    (element,) = app.get("bidi_component")
+    data = json.loads(element.proto.mixed.json or element.proto.json)
+    assert (data["mode"], data["category_id"]) == ("grid", 2)
+
+
+def test_filters_narrow_the_plain_card(workspace: Workspace) -> None:
+    make_proposals(workspace, make_dataset(workspace).dataset_id)
+    app = draw("review", annotator="ada")
+    app.text_input(key="review-text").set_value("003").run()
+    app.toggle(key="review-plain").set_value(True).run()
+    assert not app.exception
+    assert "3 left" not in texts(app)
+    assert "2 left" in texts(app)

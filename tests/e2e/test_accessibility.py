@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
-PAGES = ["", "import", "review", "models", "export", "jobs"]
+PAGES = ["", "import", "review", "review-grid", "history", "models", "export", "jobs"]
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +46,15 @@ def themed(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
 @pytest.mark.parametrize("name", PAGES)
 def test_nothing_serious(server: StreamlitServer, themed: Page, name: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    themed.goto(f"{server.url}/{name}?annotator=Ada")
+    path, _, mode = name.partition("-")
+    themed.goto(f"{server.url}/{path}?annotator=Ada")
     themed.locator("[data-testid=stSidebar]").get_by_role("textbox", name="Your name").wait_for()
     themed.locator("[data-testid=stStatusWidget]").wait_for(state="hidden")
-    if name == "review":
+    if path == "review":
         themed.locator("[data-part=review][data-state=card]").wait_for()
+    if mode == "grid":
+        themed.get_by_text("Grid", exact=True).click()
+        themed.locator("[data-part=gridCells] [role=gridcell]").first.wait_for()
     found = axe.Axe().run(themed).response["violations"]
     assert [line for violation in found for line in lines(violation)] == []
 

@@ -2,7 +2,6 @@
 
 import uuid
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
@@ -12,17 +11,14 @@ from app.services.access import Grant
 from app.services.review import Answer, Card
 from app.services.review_queue import QueueQuery, next_cards
 from app.services.workspace import Workspace
-from clsl_core.errors import FormatError, InputError, NotFoundError
 from clsl_core.types import LabelSource, LabelState
 from db.models import (
     Dataset,
     Decision,
-    Image,
     Job,
     JobKind,
     Label,
     Lease,
-    ModelRun,
 )
 from db.types import now
 from tests.builders import make_dataset, make_grant, make_proposals
@@ -54,24 +50,6 @@ def cards(workspace: Workspace, grant: Grant, **options) -> list[Card]:
 def label_of(workspace: Workspace, card: Card) -> Label | None:
     with workspace.database.read() as session:
         return session.get(Label, (card.image_id, card.category_id))
-
-
-def test_the_queue_is_sorted_and_holds_unknown_pairs_only(
-    workspace: Workspace, grant: Grant
-) -> None:
-    page = next_cards(workspace, grant, QueueQuery(strategy="likely", limit=100))
-    assert page.remaining == len(page.cards) == 4 * 3 - 4
-    scores = [card.score for card in page.cards]
-    assert scores == sorted(scores, reverse=True)
-    assert all(label_of(workspace, card) is None for card in page.cards)
-    assert all(len(card.known) == 1 for card in page.cards)
-
-
-def test_held_cards_are_not_sent_again(workspace: Workspace, grant: Grant) -> None:
-    first = cards(workspace, grant, limit=3)
-    then = cards(workspace, grant, limit=100, exclude=[card.proposal_id for card in first])
-    assert len(then) == 5
-    assert not {c.proposal_id for c in first} & {c.proposal_id for c in then}
 
 
 def test_a_verdict_becomes_a_label_once(workspace: Workspace, grant: Grant) -> None:
@@ -229,67 +207,3 @@ def test_enough_decisions_start_one_retraining(workspace: Workspace, grant: Gran
     assert job.kind is JobKind.TRAIN
     assert job.payload == {"trigger": "decisions", "then": ["propose"]}
     assert workspace.jobs.queue.rung == [job.id]
-
-
-def test_without_a_model_nothing_is_proposed(workspace: Workspace, grant: Grant) -> None:
-    with workspace.database.write() as session:
-        session.execute(update(ModelRun).values(serving=False))
-    page = next_cards(workspace, grant, QueueQuery(strategy="likely"))
-    assert (page.cards, page.remaining, page.model_run_id) == ([], 0, None)
-
-
-def test_an_unknown_queue_is_named(workspace: Workspace, grant: Grant) -> None:
-    with pytest.raises(InputError, match="likely"):
-        next_cards(workspace, grant, QueueQuery(strategy="newest"))
-
-
-class TestVerdictsFromAFile:
-    def write(self, folder: Path, *rows: str) -> Path:
-        file = folder / "verdicts.csv"
-        file.write_text("\n".join(["file_name,category,verdict", *rows]) + "\n")
-        return file
-
-    def test_twice_is_the_same_as_once(
-        self, workspace: Workspace, grant: Grant, tmp_path: Path
-    ) -> None:
-        file = self.write(tmp_path, "000.jpg,green,absent", "001.jpg,blue,present")
-        first = review.decide_file(workspace, "set", file, "csv")
-        again = review.decide_file(workspace, "set", file, "csv")
-        assert (first.saved, first.unchanged) == (2, 0)
-        assert (again.saved, again.unchanged) == (0, 2)
-
-    def test_all_bad_rows_are_reported_and_none_is_stored(
-        self, workspace: Workspace, grant: Grant, tmp_path: Path
-    ) -> None:
-        file = self.write(
-            tmp_path, "000.jpg,green,absent", "nope.jpg,green,absent", "000.jpg,green,perhaps"
-        )
-        with pytest.raises(FormatError, match="nothing was stored") as caught:
-            review.decide_file(workspace, "set", file, "csv")
-        assert caught.value.report is not None
-        assert [p.where for p in caught.value.report.problems] == ["line 3", "line 4"]
-        with workspace.database.read() as session:
-            assert session.scalars(select(Decision)).all() == []
-
-    def test_a_name_that_means_two_images_is_refused(
-        self, workspace: Workspace, grant: Grant, tmp_path: Path
-    ) -> None:
-        with workspace.database.write() as session:
-            session.execute(update(Image).values(file_name="same.jpg"))
-        with pytest.raises(FormatError, match="4 different image"):
-            review.decide_file(workspace, "set", self.write(tmp_path, "same.jpg,red,absent"), "csv")
-
-    @pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"\xff\xfe\x00", b'"open\n'])
-    def test_files_that_are_no_verdicts(
-        self, workspace: Workspace, grant: Grant, tmp_path: Path, content: bytes
-    ) -> None:
-        file = tmp_path / "verdicts.csv"
-        file.write_bytes(content)
-        with pytest.raises(FormatError):
-            review.decide_file(workspace, "set", file, "csv")
-
-    def test_a_file_that_is_not_there(
-        self, workspace: Workspace, grant: Grant, tmp_path: Path
-    ) -> None:
-        with pytest.raises(NotFoundError):
-            review.decide_file(workspace, "set", tmp_path / "none.csv", "csv")

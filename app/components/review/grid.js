@@ -2,7 +2,6 @@
 
 const GRID_LEAST_LOOK = 400; // milliseconds; a page shown for less was not looked at
 const GRID_KEEP = 3; // pages behind the current one whose pictures stay loaded, for a quick undo
-const GRID_STEPS = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: "up", ArrowDown: "down", Home: "first", End: "last" };
 
 class GridMode {
   #shell;
@@ -12,9 +11,9 @@ class GridMode {
   #rest = "present"; // the page's default verdict
   #shown = []; // cells of the page
   #at = 0; // the current one
-  #range = null; // { anchor, marks }: where a range began, and the marks before it
-  #cleared = null; // the marks that Escape took away
-  #pages = []; // applied ones, oldest first
+  #marks = new GridMarks();
+  #applied = []; // the session's entries whose pages can be shown again, oldest first
+  #own = new Set(); // undos and redos of these
   #shownAt = 0;
 
   constructor(shell) {
@@ -27,24 +26,23 @@ class GridMode {
       mark: (cell, event) => this.#clicked(cell, event),
       leave: (cell) => this.#toggle(cell, "skip"),
       move: (step) => this.#move(this.#at + step, false),
-      close: () => this.#closeLarge(),
+      close: () => this.#closeLarge(true),
       peek: (cell) => this.#view.large.peek(cell, this.#view.words(cell), this.#view.place(cell)),
       unpeek: () => this.#unpeek(),
       open: (cell) => this.#openLarge(cell),
     });
+    this.#marks.onMark = (cell) => this.#drawMark(cell);
     this.#view.onSeen = () => this.#see();
     this.#view.onResize = () => this.#resized();
   }
 
   open(query, data) {
     this.#view.scoreWord = data.score_word;
-    if (query !== this.#query) {
-      this.#query = query;
-      this.#rest = null;
-      freeKeyboard();
-      this.#restart();
-    }
-    this.#draw();
+    if (query === this.#query) return this.#draw();
+    this.#query = query;
+    this.#rest = null;
+    freeKeyboard();
+    this.#restart();
   }
 
   close() {
@@ -64,8 +62,8 @@ class GridMode {
   }
 
   again() {
-    if (this.#feed.problem) this.#feed.retry();
-    else this.#restart();
+    if (!this.#feed.problem) return this.#restart();
+    this.#feed.retry();
     this.#draw();
   }
 
@@ -92,29 +90,32 @@ class GridMode {
     return actions[action]() !== false;
   }
 
-  // What the server says of an undo or redo; of a batch the shell tells enough.
-  answered({ kind, client_id: id, undoes, redoes }, { status }) {
-    if (!undoes && !redoes) return;
-    const { undone } = this.#shell.session;
-    const pages = [...this.#pages, ...undone.map((entry) => ({ ...entry.page, id: entry.id }))];
-    const page = pages.find((one) => one.cells && [id, undoes].includes(one.id));
+  // What the server says of an operation; of a batch's single pictures the shell tells enough.
+  answered({ kind, client_id: id, undoes }, { status }) {
     const gone = status === "stale" || status === "refused";
-    if (page && gone && kind === "undo") this.adopted(new Set(page.cells.map((cell) => cell.id)));
-    else if (!page && !gone && !this.#marks().some(Boolean)) this.#restart(); // the queue has changed
+    if (kind === "batch" && gone) this.#applied = this.#applied.filter((entry) => entry.id !== id);
+    if (kind !== "undo" && kind !== "redo") return;
+    const entry = this.#shell.session.undone.find((one) => one.id === undoes && one.page);
+    if (gone && entry) this.adopted(new Set(entry.page.cells.map((cell) => cell.id)));
+    // Something else came back or went: what is shown is out of date, unless somebody works on it.
+    else if (!gone && !this.#own.has(id) && !this.#marks.any) this.#restart();
   }
 
   // The queue from its front; earlier pages belong to what was shown before.
   #restart() {
     this.#forget();
     this.#feed.open(this.#query);
+    this.#draw();
   }
 
   #forget() {
     const { session } = this.#shell;
-    for (const { cells } of this.#pages) cells.forEach((cell) => cell.drop());
-    this.#pages = [];
-    session.history = session.history.filter((entry) => entry.page?.stored !== false);
-    session.undone = session.undone.filter((entry) => entry.page?.stored !== false);
+    const isReal = (entry) => entry.page?.stored !== false;
+    for (const { page } of this.#applied) page.cells.forEach((cell) => cell.drop());
+    this.#applied = [];
+    session.history = session.history.filter(isReal);
+    session.undone = session.undone.filter(isReal);
+    for (const entry of [...session.history, ...session.undone]) delete entry.page;
   }
 
   get #current() {
@@ -132,7 +133,7 @@ class GridMode {
 
   #cover() {
     const { problem, exhausted } = this.#feed;
-    if (problem) this.#shell.problem(problem);
+    if (problem && problem.kind !== "expired") this.#shell.problem(problem);
     else if (exhausted) this.#shell.end();
     else this.#shell.loading();
   }
@@ -140,23 +141,26 @@ class GridMode {
   #show(page) {
     const grown = this.#shown.length > 0 && this.#shown.every((cell, at) => cell === page[at]);
     this.#shown = page;
-    if (!grown) this.#turned();
+    if (grown) this.#marks.grow(page);
+    else this.#turned();
     if (page.length) {
       this.#rest ??= this.#usual(page);
       this.#view.question(page[0].card.category, this.#rest);
     }
     this.#view.page(page);
-    this.#view.current(this.#current, !grown && this.#view.isFocusFree);
+    this.#view.current(this.#current);
+    if (!grown && this.#current && this.#view.isFocusFree) this.#view.focus(this.#current, true);
     this.#summarize();
     this.#shell.drawFigures();
+    if (!grown) this.#resized();
   }
 
   // Another page: what belonged to the earlier one is over.
   #turned() {
     this.#at = 0;
-    this.#range = this.#cleared = null;
+    this.#marks.open(this.#shown);
     this.#shownAt = performance.now();
-    this.#closeLarge();
+    this.#closeLarge(false);
     this.#view.scroll = 0;
   }
 
@@ -166,11 +170,15 @@ class GridMode {
     return 2 * present >= page.length ? "present" : "absent";
   }
 
+  // Larger pictures are loaded in more detail; where more fit, the page grows.
   #resized() {
-    const { thumb } = this.#view;
-    if (thumb === this.#feed.thumb) return;
+    const { thumb, capacity } = this.#view;
+    const size = Math.min(GRID_LIMIT, capacity);
+    if (thumb === this.#feed.thumb && size <= this.#feed.size) return;
     this.#feed.thumb = thumb;
-    this.#feed.load();
+    this.#feed.size = Math.max(size, this.#feed.size);
+    this.#feed.fill();
+    this.#draw();
   }
 
   #settled(cell) {
@@ -228,59 +236,38 @@ class GridMode {
 
   // Marks
 
-  #mark(cell, mark) {
-    if (cell.mark === mark) return;
-    cell.mark = mark;
+  #drawMark(cell) {
     this.#view.mark(cell);
     if (this.#view.large.cell === cell) this.#view.large.words(this.#view.words(cell));
   }
 
-  #toggle(cell, mark) {
-    if (!cell) return;
-    this.#range = this.#cleared = null;
-    this.#mark(cell, cell.mark === mark ? "" : mark);
-    this.#goTo(this.#shown.indexOf(cell), true);
+  #toggle(cell, mark, scroll = true) {
+    this.#marks.toggle(cell, mark);
+    this.#goTo(this.#shown.indexOf(cell), scroll);
     this.#summarize();
   }
 
   #clicked(cell, { shiftKey }) {
-    const at = this.#shown.indexOf(cell);
     this.#unpeek();
-    if (shiftKey) this.#extend(at);
-    else this.#toggle(cell, cell.mark || "exception");
+    if (shiftKey) this.#extend(this.#shown.indexOf(cell), false);
+    else this.#toggle(cell, cell.mark || "exception", false);
+  }
+
+  #extend(at, scroll) {
+    this.#marks.extend(this.#at, at);
+    this.#goTo(at, scroll);
+    this.#summarize();
   }
 
   #markAll() {
-    this.#range = this.#cleared = null;
-    for (const cell of this.#shown) this.#mark(cell, "exception");
+    this.#marks.all();
     this.#summarize();
-  }
-
-  // From where the range began to here all are exceptions; what it left again is as before.
-  #extend(at) {
-    this.#range ??= { anchor: this.#at, marks: this.#marks() };
-    const { anchor, marks } = this.#range;
-    const [from, to] = [Math.min(anchor, at), Math.max(anchor, at)];
-    this.#shown.forEach((cell, here) => this.#mark(cell, here >= from && here <= to ? "exception" : (marks[here] ?? "")));
-    this.#cleared = null;
-    this.#goTo(at, true);
-    this.#summarize();
-  }
-
-  #marks() {
-    return this.#shown.map((cell) => cell.mark);
   }
 
   // Escape closes the large view; else it clears the marks, and brings them back.
   #escape() {
-    if (this.#view.large.open) return this.#closeLarge();
-    const marks = this.#marks();
-    const count = marks.filter(Boolean).length;
-    if (!count && !this.#cleared) return;
-    const back = count ? [] : this.#cleared;
-    this.#cleared = count ? marks : null;
-    this.#range = null;
-    this.#shown.forEach((cell, at) => this.#mark(cell, back[at] ?? ""));
+    if (this.#view.large.open) return this.#closeLarge(true);
+    const count = this.#marks.clear();
     if (count) this.#shell.notice(`${plural(count, "mark")} cleared. Escape brings ${count === 1 ? "it" : "them"} back.`);
     this.#summarize();
   }
@@ -288,9 +275,7 @@ class GridMode {
   #setRest(state) {
     this.#rest = state;
     this.#view.question(this.#shown[0]?.card.category ?? "", state);
-    for (const cell of this.#shown) this.#view.mark(cell);
-    const { large } = this.#view;
-    if (large.cell) large.words(this.#view.words(large.cell));
+    for (const cell of this.#shown) this.#drawMark(cell);
     this.#view.speak(`The rest are ${state}.`);
     this.#summarize();
   }
@@ -298,37 +283,45 @@ class GridMode {
   // Moving
 
   #step({ key, shiftKey }) {
-    const step = GRID_STEPS[key];
-    const last = this.#shown.length - 1;
     const { columns } = this.#view;
-    const to = { up: this.#at - columns, down: this.#at + columns, first: 0, last }[step] ?? this.#at + step;
-    if (step === "down" && to > last) this.#move(Math.floor(last / columns) > Math.floor(this.#at / columns) ? last : this.#at, shiftKey);
-    else this.#move(to, shiftKey);
+    const last = this.#shown.length - 1;
+    const below = Math.floor(last / columns) > Math.floor(this.#at / columns);
+    const to = {
+      ArrowLeft: this.#at - 1,
+      ArrowRight: this.#at + 1,
+      ArrowUp: this.#at - columns,
+      ArrowDown: below ? Math.min(last, this.#at + columns) : this.#at,
+      Home: 0,
+      End: last,
+    }[key];
+    this.#move(to, shiftKey);
   }
 
   #move(to, range) {
     if (to < 0 || to >= this.#shown.length) return;
-    if (range) return this.#extend(to);
-    this.#range = null;
+    if (range) return this.#extend(to, true);
+    this.#marks.settle();
     this.#goTo(to, true);
   }
 
-  #goTo(at, focus) {
+  #goTo(at, scroll) {
     this.#at = at;
-    this.#view.current(this.#current, focus);
+    this.#view.current(this.#current);
+    this.#view.focus(this.#current, scroll);
     if (this.#view.large.open) this.#openLarge(this.#current);
   }
 
   // Large view
 
   #toggleLarge() {
-    if (this.#view.large.open) this.#closeLarge();
-    else if (this.#current) this.#openLarge(this.#current);
+    if (this.#view.large.open) this.#closeLarge(true);
+    else this.#openLarge(this.#current);
   }
 
   #openLarge(cell) {
     this.#at = this.#shown.indexOf(cell);
-    this.#view.current(cell, true);
+    this.#view.current(cell);
+    this.#view.focus(cell, true);
     const neighbours = [this.#shown[this.#at + 1], this.#shown[this.#at - 1]].filter(Boolean);
     this.#view.large.show(cell, this.#view.words(cell), neighbours);
   }
@@ -337,8 +330,9 @@ class GridMode {
     if (!this.#view.large.open) this.#view.large.close();
   }
 
-  #closeLarge() {
+  #closeLarge(focus) {
     this.#view.large.close();
+    if (focus) this.#view.focus(this.#current, true);
   }
 
   // Applying
@@ -348,14 +342,22 @@ class GridMode {
     const settled = [...rest, ...exception, ...skip, ...broken, ...gone];
     if (!settled.length || performance.now() - this.#shownAt < GRID_LEAST_LOOK) return;
     const decided = this.#shown.filter((cell) => rest.includes(cell) || exception.includes(cell));
-    const page = { cells: this.#shown, marks: this.#marks(), rest: this.#rest, at: this.#at, scroll: this.#view.scroll };
     const operation = this.#operation(decided);
-    const { client_id: id, label } = operation;
-    const entry = { id, label, verdict: this.#rest, count: decided.length, page: { ...page, settled, stored: decided.length > 0 } };
+    const entry = {
+      id: operation.client_id,
+      label: decided.length ? `${operation.label}, ${plural(decided.length, "picture")}` : "a page passed by",
+      verdict: decided.length ? this.#rest : "undecided",
+      page: { ...this.#snapshot(), settled, stored: decided.length > 0 },
+    };
     this.#shell.session.gave(entry);
     this.#turn(entry);
     if (decided.length) this.#send(operation);
-    this.#view.speak(`Stored ${rest.length} ${page.rest}, ${exception.length} ${opposite(page.rest)}.`);
+    this.#view.speak(`Stored ${rest.length} ${entry.page.rest}, ${exception.length} ${opposite(entry.page.rest)}.`);
+  }
+
+  #snapshot() {
+    const marks = this.#marks.list;
+    return { cells: this.#shown, marks, rest: this.#rest, at: this.#at, scroll: this.#view.scroll };
   }
 
   #operation(cells) {
@@ -374,15 +376,16 @@ class GridMode {
 
   // Delivery follows after the page has changed.
   #send(operation) {
+    if (operation.kind !== "batch") this.#own.add(operation.client_id);
     queueMicrotask(() => this.#shell.outbox.add(operation));
   }
 
   // The page goes, the next one is here.
-  #turn({ id, page }) {
-    this.#pages.push({ ...page, id });
-    this.#pages.at(-1 - GRID_KEEP)?.settled.forEach((cell) => cell.drop());
+  #turn(entry) {
+    this.#applied.push(entry);
+    this.#applied.at(-1 - GRID_KEEP)?.page.settled.forEach((cell) => cell.drop());
     const size = Math.min(GRID_LIMIT, Math.max(GRID_PAGE, this.#view.capacity));
-    this.#feed.settle(page.settled, size);
+    this.#feed.settle(entry.page.settled, size);
     this.#draw();
   }
 
@@ -390,11 +393,12 @@ class GridMode {
   #undo() {
     const { session } = this.#shell;
     const entry = session.history.at(-1);
-    if (!entry || this.#pages.at(-1)?.id !== entry.id) return false;
-    this.#pages.pop();
+    if (!entry || this.#applied.at(-1) !== entry) return false;
+    this.#applied.pop();
     session.undone.push(session.history.pop());
     this.#restore(entry.page);
-    if (entry.page.stored) this.#send({ kind: "undo", client_id: newId(), undoes: entry.id, label: entry.label });
+    const { id: undoes, label } = entry;
+    if (entry.page.stored) this.#send({ kind: "undo", client_id: newId(), undoes, label });
     return true;
   }
 
@@ -405,7 +409,9 @@ class GridMode {
     this.#feed.restore(cells);
     this.#rest = rest;
     this.#draw();
-    this.#goTo(at, this.#view.isFocusFree);
+    this.#at = at;
+    this.#view.current(this.#current);
+    if (this.#view.isFocusFree) this.#view.focus(this.#current, false);
     this.#view.scroll = scroll;
   }
 
@@ -413,12 +419,11 @@ class GridMode {
     const { session } = this.#shell;
     const entry = session.undone.at(-1);
     if (!entry?.page || entry.page.cells.some((cell, at) => cell !== this.#shown[at])) return false;
-    session.undone.pop();
-    const redoes = entry.id;
+    session.history.push(session.undone.pop());
+    const { id: redoes, label } = entry;
     entry.id = newId();
-    session.history.push(entry);
     this.#turn(entry);
-    if (entry.page.stored) this.#send({ kind: "redo", client_id: entry.id, redoes, label: entry.label });
+    if (entry.page.stored) this.#send({ kind: "redo", client_id: entry.id, redoes, label });
     return true;
   }
 }

@@ -64,6 +64,7 @@ class GridCell {
     this.picture.drop();
     this.#sharper?.drop();
     this.#sharper = null;
+    this.element = null;
   }
 
   #hold(size) {

@@ -3,13 +3,6 @@
 const TILE_KEY = "clsl-grid-size";
 const TILE = 104; // pixels, the least width of a cell until somebody moves the slider
 const GRID_GAP = 8; // pixels between cells
-const PEEK_AFTER = 300; // milliseconds of rest on a picture
-const HOLD_AFTER = 500; // of a finger on a picture
-const PEEK_GAP = 12; // pixels between a picture and its large view, and inside it
-const PEEK_WIDEST = 560;
-const PEEK_LEAST = 240;
-const PEEK_WORDS = 200; // pixels kept for what stands below
-const GRID_STATES = { present: "✓", absent: "✗" };
 
 function percent(value) {
   return `${Math.round(100 * value)} %`;
@@ -43,167 +36,6 @@ const tileSize = {
   },
 };
 
-// The picture under the pointer or the focus, large: beside it, or over the whole page.
-class LargeView {
-  #parts;
-  #api;
-  #pictures = new Map(); // cell -> its large picture: the one shown and its neighbours
-  cell = null;
-  open = false; // over the page, until it is closed; else only while the pointer rests
-
-  constructor(parts, api) {
-    this.#parts = parts;
-    this.#api = api;
-  }
-
-  get root() {
-    return this.#parts.gridLarge;
-  }
-
-  // `words`: what the view says of the cell.
-  show(cell, words, neighbours) {
-    this.open = true;
-    this.#fill(cell, words, neighbours);
-    this.root.removeAttribute("style");
-    this.#parts.gridLargePicture.removeAttribute("style");
-  }
-
-  // Beside the picture, where there is more room; as large as that leaves.
-  peek(cell, words, { left, right, top, bottom }) {
-    if (this.open) return;
-    this.#fill(cell, words, []);
-    const { root } = this;
-    const { gridLargePicture: frame } = this.#parts;
-    const { naturalWidth: width, naturalHeight: height } = cell.picture.element ?? {};
-    const toRight = window.innerWidth - right > left;
-    const room = Math.min(PEEK_WIDEST, (toRight ? window.innerWidth - right : left) - 4 * PEEK_GAP);
-    const scale = Math.min(room / (width || 4), (window.innerHeight - PEEK_WORDS) / (height || 3));
-    frame.style.height = `${scale * (height || 3)}px`;
-    root.style.width = `${Math.max(PEEK_LEAST, scale * (width || 4)) + 2 * PEEK_GAP}px`;
-    const y = Math.min((top + bottom - root.offsetHeight) / 2, window.innerHeight - root.offsetHeight - PEEK_GAP);
-    root.style.top = `${Math.max(PEEK_GAP, y)}px`;
-    root.style.left = `${toRight ? right + PEEK_GAP : left - PEEK_GAP - root.offsetWidth}px`;
-  }
-
-  #fill(cell, words, neighbours) {
-    const { root } = this;
-    this.cell = cell;
-    root.dataset.kind = this.open ? "open" : "peek";
-    if (!root.matches(":popover-open")) root.showPopover();
-    this.#load([cell, ...neighbours]);
-    this.words(words);
-    this.#draw();
-  }
-
-  words({ name, facts, known, mark, verdict, undecided }) {
-    const part = this.#parts;
-    this.root.dataset.mark = mark;
-    this.root.dataset.verdict = verdict;
-    part.gridLargeName.textContent = name;
-    part.gridLargeFacts.textContent = facts;
-    part.gridLargeKnown.replaceChildren(...known.flatMap((chip) => [chip, " "]));
-    const sign = `${GRID_STATES[verdict]} ${verdict}`;
-    part.gridLargeMark.textContent = mark === "exception" ? `Unmark ${sign}` : `Mark ${sign}`;
-    part.gridLargeLeave.setAttribute("aria-pressed", String(undecided));
-  }
-
-  close() {
-    this.open = false;
-    this.cell = null;
-    if (this.root.matches(":popover-open")) this.root.hidePopover();
-    this.#load([]);
-    this.#parts.gridLargePicture.replaceChildren();
-  }
-
-  #load(cells) {
-    for (const [cell, picture] of this.#pictures) {
-      if (cells.includes(cell)) continue;
-      picture.drop();
-      this.#pictures.delete(cell);
-    }
-    for (const cell of cells.filter((other) => !this.#pictures.has(other))) {
-      const picture = new Picture(this.#api, sized(cell.card.image_url, GRID_SIZES.at(-1)));
-      picture.onSettled = () => {
-        if (this.cell === cell) this.#draw();
-      };
-      this.#pictures.set(cell, picture);
-      picture.start();
-    }
-  }
-
-  // The thumbnail stands in until the large picture is there.
-  #draw() {
-    const picture = this.#pictures.get(this.cell);
-    const { gridLargePicture: frame } = this.#parts;
-    if (picture.state === "ready") frame.replaceChildren(picture.element);
-    else if (picture.state === "failed") frame.replaceChildren(make("p", `This picture cannot be shown. ${picture.problem}`));
-    else if (this.cell.picture.state === "ready") frame.replaceChildren(this.cell.picture.element.cloneNode());
-    else frame.replaceChildren(make("p", "Loading the picture …"));
-  }
-}
-
-// Mouse, pen and finger over the cells.
-class GridPointer {
-  #cells;
-  #on;
-  #rest = 0;
-  #hold = 0;
-  #held = false; // the finger opened the large view: its lifting is no tap
-
-  // on: click(element, event), rest(element), leave(), hold(element)
-  constructor(cells, on) {
-    this.#cells = cells;
-    this.#on = on;
-    const listen = (type, act) => cells.addEventListener(type, (event) => act(event, this.#cell(event)));
-    listen("click", (event, cell) => this.#clicked(event, cell));
-    listen("pointerover", (event, cell) => this.#over(event, cell));
-    listen("pointerdown", (event, cell) => this.#down(event, cell));
-    for (const type of ["pointerup", "pointercancel", "pointerleave"]) listen(type, () => this.#lifted(type));
-    listen("contextmenu", (event) => {
-      if (this.#held) event.preventDefault();
-    });
-    cells.addEventListener("scroll", () => this.stop());
-  }
-
-  stop() {
-    clearTimeout(this.#rest);
-    clearTimeout(this.#hold);
-    this.#on.leave();
-  }
-
-  #cell({ target }) {
-    return target.closest("[role=gridcell]");
-  }
-
-  #clicked(event, cell) {
-    const held = this.#held;
-    this.#held = false;
-    clearTimeout(this.#rest);
-    if (cell && !held) this.#on.click(cell, event);
-  }
-
-  #over({ pointerType }, cell) {
-    if (pointerType === "touch" || !window.matchMedia("(hover: hover)").matches) return;
-    this.stop();
-    if (cell) this.#rest = setTimeout(() => this.#on.rest(cell), PEEK_AFTER);
-  }
-
-  #down({ pointerType }, cell) {
-    this.#held = false;
-    clearTimeout(this.#rest);
-    if (!cell || pointerType === "mouse") return;
-    this.#hold = setTimeout(() => {
-      this.#held = true;
-      this.#on.hold(cell);
-    }, HOLD_AFTER);
-  }
-
-  #lifted(type) {
-    clearTimeout(this.#hold);
-    if (type === "pointerleave") this.stop();
-  }
-}
-
 class GridView {
   scoreWord = "probability";
   #parts = {};
@@ -212,7 +44,6 @@ class GridView {
   #order = []; // cells of the page
   #columns = 1;
   #rest = "present"; // the page's default verdict
-  #category = "";
   #watcher;
   #observer;
   #pointer;
@@ -277,7 +108,13 @@ class GridView {
     gridSize.addEventListener("input", () => this.#tile(gridSize.valueAsNumber));
     gridSize.addEventListener("change", () => tileSize.set(gridSize.valueAsNumber));
     gridSize.addEventListener("pointerup", () => gridSize.blur());
-    gridLargePicture.addEventListener("click", () => on.close());
+    // The finger that opened the large view lifts over it: that is no click on it.
+    let pressed = false;
+    gridLargePicture.addEventListener("pointerdown", () => (pressed = true));
+    gridLargePicture.addEventListener("click", () => {
+      if (pressed) on.close();
+      pressed = false;
+    });
     this.#pointer = new GridPointer(gridCells, {
       click: (element, event) => on.mark(this.#cells.get(element), event),
       rest: (element) => on.peek(this.#cells.get(element)),
@@ -301,7 +138,7 @@ class GridView {
     this.onResize();
   }
 
-  // How many pictures the screen holds.
+  // How many pictures are on the screen at once.
   get capacity() {
     const { gridCells } = this.#parts;
     const [first] = this.#order;
@@ -319,11 +156,10 @@ class GridView {
   question(category, rest) {
     const part = this.#parts;
     this.#rest = rest;
-    this.#category = category;
     part.gridQuestion.replaceChildren("Which of these show a ", make("strong", category), "?");
     part.gridHint.textContent =
       rest === "present" ? "Mark the ones that do not." : "Mark the ones that do.";
-    part.gridCells.setAttribute("aria-label", `Pictures, perhaps of ${category}`);
+    part.gridCells.setAttribute("aria-label", `Pictures to check for ${category}`);
     part.grid.dataset.rest = rest;
     this.#buttons.present.setAttribute("aria-pressed", String(rest === "present"));
     this.#buttons.absent.setAttribute("aria-pressed", String(rest === "absent"));
@@ -405,11 +241,14 @@ class GridView {
   }
 
   // The one cell that the tab key reaches.
-  current(cell, focus) {
+  current(cell) {
     for (const other of this.#order) other.element.tabIndex = other === cell ? 0 : -1;
-    if (!cell || !focus) return;
+  }
+
+  // Whoever clicks sees the picture: only keys scroll, lest it slip away from under the pointer.
+  focus(cell, scroll) {
     cell.element.focus({ preventScroll: true });
-    cell.element.scrollIntoView({ block: "nearest" });
+    if (scroll) cell.element.scrollIntoView({ block: "nearest" });
   }
 
   // Whether the keyboard is here, or nowhere.
