@@ -64,9 +64,9 @@ def set_keys(workspace: Workspace, grant: Grant, changed: Mapping[str, object]) 
         InputError: An unknown action, a key that cannot be used, or two actions on one key.
     """
     wanted = {action: _key(action, key) for action, key in changed.items()}
-    complete = KEYS | wanted
+    complete, before = KEYS | wanted, keys_of(workspace, grant)
     for actions in (CARD_KEYS, GRID_KEYS):
-        _check_conflicts({action: complete[action] for action in actions})
+        _check_conflicts({action: complete[action] for action in actions}, before)
     with workspace.database.write() as session:
         annotator = session.get_one(Annotator, grant.annotator_id)
         annotator.keys = {a: key for a, key in wanted.items() if key != KEYS[a]}
@@ -84,9 +84,10 @@ def _key(action: str, key: object) -> str:
     return key
 
 
-def _check_conflicts(keys: Mapping[str, str]) -> None:
+def _check_conflicts(keys: Mapping[str, str], before: Mapping[str, str]) -> None:
     taken: dict[str, str] = {}
     for action, key in keys.items():
         if key in taken:
-            raise InputError(f"{key!r} is the key of {taken[key]!r} already; change that one first")
+            holder = action if before[action] == key else taken[key]
+            raise InputError(f"{key!r} is the key of {holder!r} already; change that one first")
         taken[key] = action

@@ -405,10 +405,8 @@ class CardMode {
     this.#draw();
   }
 
-  #undone({ shows }, gone, card) {
+  #undone({ shows, brings }, gone, card) {
     if (gone && shows) this.#queue.remove(new Set([shows]));
-    else if (card && !this.#queue.has(card.proposal_id) && shows !== card.proposal_id) {
-      this.#show(this.#queue.hold(card));
-    }
+    else if (card && brings && !this.#queue.has(card.proposal_id)) this.#show(this.#queue.hold(card));
   }
 }

@@ -362,7 +362,7 @@ class Outbox {
   async #post(batch) {
     const [first] = batch;
     const route = OUTBOX_ROUTES[first.kind];
-    const [body] = batch.map(({ kind, label, shows, accepted, ...content }) => content);
+    const [body] = batch.map(({ kind, label, shows, brings, accepted, ...content }) => content);
     if (first.kind === "decide") {
       const decisions = batch.map(({ kind, label, accepted, ...decision }) => decision);
       return (await this.#api.post(route, { decisions })).results ?? [];

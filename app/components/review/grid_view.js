@@ -156,7 +156,8 @@ class GridView {
   question(category, rest) {
     const part = this.#parts;
     this.#rest = rest;
-    part.gridQuestion.replaceChildren("Which of these show a ", make("strong", category), "?");
+    const article = /^[aeiou]/i.test(category) ? "an" : "a";
+    part.gridQuestion.replaceChildren(`Which of these show ${article} `, make("strong", category), "?");
     part.gridHint.textContent =
       rest === "present" ? "Mark the ones that do not." : "Mark the ones that do.";
     part.gridCells.setAttribute("aria-label", `Pictures to check for ${category}`);
@@ -169,6 +170,7 @@ class GridView {
   page(cells) {
     if (cells.length === this.#order.length && cells.every((cell, at) => cell === this.#order[at])) return;
     this.#watcher.disconnect();
+    this.#pointer.stop();
     this.#order = cells;
     this.#cells.clear();
     for (const cell of cells) {

@@ -5,7 +5,8 @@ const TYPING = `${TEXT_INPUTS},textarea,select,[role=textbox],[role=combobox],[r
 const PRESSED = "button,summary,a[href],input:not([type=radio]:checked),[role=button],[role=checkbox],[role=switch],[role=tab],[role=option]";
 const MOVED_BY_ARROWS = "input[type=range],input[type=radio],[role=slider],[role=radio],[role=tab]";
 const CHOOSING = "[role=combobox],[role=radio],input[type=radio],select";
-// A closed dialog keeps the focus until the next frame; only an open one takes the keys.
+// A closed dialog keeps the focus until the next frame; only an open one takes the keys, and what
+// is inside a closed one counts for nothing.
 const DIALOG = "dialog[open],[role=dialog]:not(dialog),[role=alertdialog]:not(dialog)";
 
 // What the actions of each mode are called in the help; in the order they are listed.
@@ -103,7 +104,8 @@ class Keys {
   }
 
   #isOurs(event, action) {
-    const path = event.composedPath().filter((node) => node instanceof Element);
+    const nodes = event.composedPath().filter((node) => node instanceof Element);
+    const path = nodes.slice(nodes.findLastIndex((node) => node.matches("dialog:not([open])")) + 1);
     if (path.some((node) => node.isContentEditable || node.matches(TYPING))) return false;
     if ([" ", "Enter"].includes(event.key) && path.some((node) => node.matches(PRESSED))) return false;
     if (action === "move" && path.some((node) => node.matches(MOVED_BY_ARROWS))) return false;

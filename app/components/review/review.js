@@ -170,12 +170,12 @@ class Review {
     return false;
   }
 
-  // What was said before this page, or in the other mode, is undone without being shown.
+  // What was said before this page, or in the other mode: the answer brings the question back.
   #undo() {
     const entry = this.session.history.pop();
     if (!entry) return this.notice("There is nothing to undo.");
     this.session.undone.push(entry);
-    this.outbox.add({ kind: "undo", client_id: newId(), undoes: entry.id, label: entry.label });
+    this.outbox.add({ kind: "undo", client_id: newId(), undoes: entry.id, label: entry.label, brings: true });
     this.notice(`Undone: ${entry.label} – ${entry.verdict}`);
     this.drawFigures();
   }
