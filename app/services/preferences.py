@@ -33,7 +33,6 @@ GRID_KEYS: Final = {
     "undo": "Backspace",
     "redo": "y",
     "default": "d",
-    "flag": "f",
     "zoom": "z",
     "help": "h",
 }

@@ -63,11 +63,15 @@ class QueueQuery:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """How many proposals wait: in this queue, of this category, in all."""
+    """How many proposals wait: in this queue, of this category, in all.
+
+    ``at_least``: there are more in the queue than were counted.
+    """
 
     queue: int
     category: int | None
     all: int
+    at_least: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,13 @@ def _filter(
         if anchor is None:
             anchor = decisions.last_present_image(session, grant.dataset_id, grant.annotator_id)
         images = [] if anchor is None else nearest_images(workspace, run, anchor)
+    elif query.strategy == "flagged":
+        images = queue.flagged_images(session, grant.dataset_id)
+    few = queue.few_images(session, grant.dataset_id, query.split, query.text)
+    if few is not None:
+        images = few if images is None else [id_ for id_ in images if id_ in set(few)]
     return queue.Filter(
+        dataset_id=grant.dataset_id,
         run_id=run.id,
         strategy=query.strategy,
         category_id=query.category_id,
@@ -148,7 +158,7 @@ def _filter(
 
 def _sorted(rows: Rows, wanted: queue.Filter) -> Rows:
     """Neighbours of an image by nearness; every other queue as it is."""
-    if wanted.images is None:
+    if wanted.strategy != "similar" or wanted.images is None:
         return rows
     nearness = {image_id: place for place, image_id in enumerate(wanted.images)}
     return sorted(rows, key=lambda row: nearness[row[1].id])
@@ -177,7 +187,8 @@ def _left(session: Session, wanted: queue.Filter) -> Left:
     everything = queue.count_open(session, wanted.run_id)
     category = wanted.category_id
     of_category = None if category is None else queue.count_open(session, wanted.run_id, category)
-    return Left(queue.count(session, wanted), of_category, everything)
+    counted, at_least = queue.count(session, wanted)
+    return Left(counted, of_category, everything, at_least)
 
 
 def renew_leases(workspace: Workspace, grant: Grant, proposal_ids: Collection[int]) -> list[int]:

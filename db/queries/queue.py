@@ -6,7 +6,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, false, func, literal_column, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    exists,
+    false,
+    func,
+    literal_column,
+    select,
+    tuple_,
+)
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from clsl_core.types import LabelState
@@ -20,6 +29,10 @@ from db.models import (
     ProposalStatus,
     Verdict,
 )
+
+FEW_IMAGES = 5_000
+COUNTED = 1_000
+EVERYTHING = 2**62  # a limit keeps the order in a subquery, and with it the order's index
 
 Row = tuple[Proposal, Image, Category]
 Place = tuple[float | int, ...]
@@ -67,9 +80,11 @@ class Filter:
     """What belongs to a queue.
 
     Attributes:
-        images: Only these images (the neighbours of one); None for all.
+        images: Only these images, not very many; the proposals are then found through them
+            instead of in the queue's order. None for all.
     """
 
+    dataset_id: int
     run_id: int
     strategy: str
     category_id: int | None = None
@@ -85,10 +100,7 @@ def conditions(wanted: Filter) -> list[ColumnElement[bool]]:
     """The conditions that select a queue."""
     disputed = wanted.strategy == "disagreements"
     status = ProposalStatus.DISPUTED if disputed else ProposalStatus.OPEN
-    found: list[ColumnElement[bool]] = [
-        Proposal.model_run_id == wanted.run_id,
-        Proposal.status == status,
-    ]
+    found: list[ColumnElement[bool]] = [_of_run(wanted), Proposal.status == status]
     state = wanted.state or _usual_state(wanted.strategy)
     if state is not None:
         found.append(Proposal.state == state)
@@ -110,22 +122,51 @@ def _usual_state(strategy: str) -> LabelState | None:
     return LabelState.ABSENT if strategy == "absent" else None
 
 
+def _of_run(wanted: Filter) -> ColumnElement[bool]:
+    """The run; of few images so that none of the indexes that begin with it can be taken."""
+    if wanted.images is None:
+        return Proposal.model_run_id == wanted.run_id
+    return (Proposal.model_run_id + 0) == wanted.run_id
+
+
 def _of_images(wanted: Filter) -> list[ColumnElement[bool]]:
     """Conditions on the image, as sets of ids."""
-    found: list[ColumnElement[bool]] = []
     if wanted.images is not None:
-        found.append(Proposal.image_id.in_(wanted.images) if wanted.images else false())
-    if wanted.strategy == "flagged":
-        flagged = select(Flag.image_id).where(Flag.resolved_at.is_(None))
-        found.append(Proposal.image_id.in_(flagged))
-    if wanted.split is not None or wanted.text is not None:
-        images = select(Image.id)
-        if wanted.split is not None:
-            images = images.where(Image.split == wanted.split)
-        if wanted.text is not None:
-            images = images.where(Image.file_name.icontains(wanted.text, autoescape=True))
-        found.append(Proposal.image_id.in_(images))
-    return found
+        return [Proposal.image_id.in_(wanted.images) if wanted.images else false()]
+    if wanted.split is None and wanted.text is None:
+        return []
+    return [Proposal.image_id.in_(_images(wanted.dataset_id, wanted.split, wanted.text))]
+
+
+def _images(dataset_id: int, split: str | None, text: str | None) -> Select[int]:
+    query = select(Image.id).where(Image.dataset_id == dataset_id)
+    if split is not None:
+        query = query.where(Image.split == split)
+    if text is not None:
+        query = query.where(Image.file_name.icontains(text, autoescape=True))
+    return query
+
+
+def few_images(
+    session: Session, dataset_id: int, split: str | None, text: str | None
+) -> list[int] | None:
+    """The images that a split and a part of the name leave; None when they are many."""
+    if split is None and text is None:
+        return None
+    found = session.scalars(_images(dataset_id, split, text).limit(FEW_IMAGES + 1)).all()
+    return list(found) if len(found) <= FEW_IMAGES else None
+
+
+def flagged_images(session: Session, dataset_id: int) -> list[int]:
+    """Images with an open flag, at most FEW_IMAGES, the latest flagged first."""
+    query = (
+        select(Flag.image_id)
+        .where(Flag.dataset_id == dataset_id, Flag.resolved_at.is_(None))
+        .group_by(Flag.image_id)
+        .order_by(func.max(Flag.id).desc())
+        .limit(FEW_IMAGES)
+    )
+    return list(session.scalars(query))
 
 
 def skipped_by(annotator_id: int) -> ColumnElement[bool]:
@@ -170,10 +211,24 @@ def page(
     return [(row[0], row[1], row[2]) for row in session.execute(query)]
 
 
-def count(session: Session, wanted: Filter) -> int:
-    """How many proposals a queue holds for everybody together."""
-    query = select(func.count()).select_from(Proposal).where(*conditions(wanted))
-    return session.scalar(query) or 0
+def count(session: Session, wanted: Filter) -> tuple[int, bool]:
+    """How many proposals a queue holds for everybody together.
+
+    Where many images are picked out by name, counting all would read everything: it stops at
+    COUNTED then.
+
+    Returns:
+        The number, and whether there may be more.
+    """
+    searched = wanted.images is None and not (wanted.split is None and wanted.text is None)
+    found = (
+        select(Proposal.id)
+        .where(*conditions(wanted))
+        .order_by(*ORDERS[wanted.strategy].clauses)
+        .limit(COUNTED if searched else EVERYTHING)
+    )
+    counted = session.scalar(select(func.count()).select_from(found.subquery())) or 0
+    return counted, searched and counted == COUNTED
 
 
 def count_open(session: Session, run_id: int, category_id: int | None = None) -> int:

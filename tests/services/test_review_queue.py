@@ -112,7 +112,7 @@ def test_every_order_comes_from_an_index(
 ) -> None:
     if category and strategy in ("mixed", "random"):
         pytest.skip("the order's index is read through, the category only filters")
-    wanted = queue.Filter(run_id=1, strategy=strategy, category_id=category)
+    wanted = queue.Filter(dataset_id=1, run_id=1, strategy=strategy, category_id=category)
     state = None if strategy != "disagreements" else LabelState.PRESENT
     wanted = replace(wanted, state=state)
     statements: list[str] = []
@@ -133,7 +133,11 @@ def test_every_order_comes_from_an_index(
     assert not [line for line in statements if "TEMP B-TREE" in line], statements
 
 
-def test_filters(workspace: Workspace, grant: Grant) -> None:
+@pytest.mark.parametrize("few", [queue.FEW_IMAGES, 3])
+def test_filters(
+    workspace: Workspace, grant: Grant, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(queue, "FEW_IMAGES", few)  # found through the images, or in their order
     everything = {p.id: p for p in proposals(workspace)}
 
     def found(**options) -> list[Proposal]:

@@ -5,6 +5,7 @@ const GRID_KEEP = 3; // pages behind the current one whose pictures stay loaded,
 
 class GridMode {
   #shell;
+  #session;
   #feed;
   #view;
   #query = null;
@@ -18,6 +19,7 @@ class GridMode {
 
   constructor(shell) {
     this.#shell = shell;
+    this.#session = shell.session; // the shell may have another one when this mode is closed
     this.#feed = new GridFeed(shell.api, shell.outbox);
     this.#feed.onChange = () => this.#draw();
     this.#feed.onSettled = (cell) => this.#settled(cell);
@@ -95,8 +97,8 @@ class GridMode {
     const gone = status === "stale" || status === "refused";
     if (kind === "batch" && gone) this.#applied = this.#applied.filter((entry) => entry.id !== id);
     if (kind !== "undo" && kind !== "redo") return;
-    const entry = this.#shell.session.undone.find((one) => one.id === undoes && one.page);
-    if (gone && entry) this.adopted(new Set(entry.page.cells.map((cell) => cell.id)));
+    const entry = this.#session.undone.find((one) => one.id === undoes && one.page);
+    if (gone && entry) this.adopted(new Set(entry.page.settled.map((cell) => cell.id)));
     // Something else came back or went: what is shown is out of date, unless somebody works on it.
     else if (!gone && !this.#own.has(id) && !this.#marks.any) this.#restart();
   }
@@ -109,13 +111,12 @@ class GridMode {
   }
 
   #forget() {
-    const { session } = this.#shell;
     const isReal = (entry) => entry.page?.stored !== false;
     for (const { page } of this.#applied) page.cells.forEach((cell) => cell.drop());
     this.#applied = [];
-    session.history = session.history.filter(isReal);
-    session.undone = session.undone.filter(isReal);
-    for (const entry of [...session.history, ...session.undone]) delete entry.page;
+    this.#session.history = this.#session.history.filter(isReal);
+    this.#session.undone = this.#session.undone.filter(isReal);
+    for (const entry of [...this.#session.history, ...this.#session.undone]) delete entry.page;
   }
 
   get #current() {
@@ -349,7 +350,7 @@ class GridMode {
       verdict: decided.length ? this.#rest : "undecided",
       page: { ...this.#snapshot(), settled, stored: decided.length > 0 },
     };
-    this.#shell.session.gave(entry);
+    this.#session.gave(entry);
     this.#turn(entry);
     if (decided.length) this.#send(operation);
     this.#view.speak(`Stored ${rest.length} ${entry.page.rest}, ${exception.length} ${opposite(entry.page.rest)}.`);
@@ -391,11 +392,10 @@ class GridMode {
 
   // Only what was applied in this queue comes back to the screen; the shell knows the others.
   #undo() {
-    const { session } = this.#shell;
-    const entry = session.history.at(-1);
+    const entry = this.#session.history.at(-1);
     if (!entry || this.#applied.at(-1) !== entry) return false;
     this.#applied.pop();
-    session.undone.push(session.history.pop());
+    this.#session.undone.push(this.#session.history.pop());
     this.#restore(entry.page);
     const { id: undoes, label } = entry;
     if (entry.page.stored) this.#send({ kind: "undo", client_id: newId(), undoes, label });
@@ -416,10 +416,9 @@ class GridMode {
   }
 
   #redo() {
-    const { session } = this.#shell;
-    const entry = session.undone.at(-1);
+    const entry = this.#session.undone.at(-1);
     if (!entry?.page || entry.page.cells.some((cell, at) => cell !== this.#shown[at])) return false;
-    session.history.push(session.undone.pop());
+    this.#session.history.push(this.#session.undone.pop());
     const { id: redoes, label } = entry;
     entry.id = newId();
     this.#turn(entry);

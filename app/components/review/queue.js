@@ -144,7 +144,7 @@ class CardQueue {
     if (this.#done.has(chip.proposal_id) === answered) return;
     if (answered) this.#done.add(chip.proposal_id);
     else this.#done.delete(chip.proposal_id);
-    for (const which of Object.keys(this.#left ?? {})) {
+    for (const which of this.#left ? ["queue", "category", "all"] : []) {
       if (this.#left[which] !== null) this.#left[which] = Math.max(0, this.#left[which] + (answered ? -1 : 1));
     }
   }

@@ -111,7 +111,7 @@ class View {
 
   figures({ left, verdicts, rate, acceptance, last, canUndo, canRedo }) {
     const part = this.#parts;
-    part.left.textContent = left ? COUNT.format(left.queue) : "–";
+    part.left.textContent = left ? `${COUNT.format(left.queue)}${left.at_least ? "+" : ""}` : "–";
     part.leftMore.textContent = this.#more(left);
     part.verdicts.textContent = COUNT.format(verdicts);
     const pace = rate ? [`${COUNT.format(rate)} / min`] : [];

@@ -4,6 +4,7 @@ import fake_routes
 import streamlit as st
 
 from app.components.review import ReviewData, review
+from app.services.preferences import KEYS
 
 st.set_page_config(page_title="Scratch review", layout="wide")
 state = st.session_state
@@ -36,5 +37,7 @@ if shown:
         annotator="Ada <b>Lovelace</b>",
         strategy=strategy,
         category_id=category,
+        keys=KEYS | fake_routes.SERVER.keys,
+        next_steps=["Choose another queue.", "Train again."],
     )
     review(data, key="review", on_token_expired=renewed, on_finished=finished)
