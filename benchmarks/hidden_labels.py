@@ -7,7 +7,7 @@ no picture: random, and categories by how often they are known.
     python -m benchmarks.hidden_labels --file instances.json --images DIR [--json OUT]
     python -m benchmarks.hidden_labels --tokens FILE.npz [--json OUT]
 
-A token file holds patch tokens made elsewhere: ``tokens`` (N, P, d), ``labels`` (N, C) in {0, 1}.
+A token file holds patch tokens made elsewhere; ``benchmarks.tokens`` describes it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.regimes import hide
+from benchmarks.tokens import load
 from clsl_core.backbone import choose_backbone
 from clsl_core.errors import ImageError
 from clsl_core.features import FeatureView
@@ -49,16 +51,6 @@ def embed(content: AnnotationSet, images: LocalImages, name: str) -> tuple[Featu
     return FeatureView.from_arrays(tokens, pooled, backbone.spec.grid), rows
 
 
-def read_tokens(file: Path) -> tuple[FeatureView, Labels]:
-    """Features and labels of a token file; the patches are taken to form a square."""
-    with np.load(file, allow_pickle=False) as arrays:
-        tokens, labels = arrays["tokens"].astype(np.float32), arrays["labels"].astype(np.int8)
-    tokens /= np.maximum(np.linalg.norm(tokens, axis=-1, keepdims=True), 1e-6)
-    side = round(tokens.shape[1] ** 0.5)
-    pooled = tokens.mean(1)
-    return FeatureView.from_arrays(tokens.astype(np.float16), pooled, (side, side)), labels
-
-
 def truth(content: AnnotationSet, rows: Sequence[int]) -> Labels:
     """(N, C) with 1 where the file knows a label to be present."""
     places = {content.images[row].source_id: i for i, row in enumerate(rows)}
@@ -68,15 +60,6 @@ def truth(content: AnnotationSet, rows: Sequence[int]) -> Labels:
         if label.state > 0 and label.image_id in places:
             labels[places[label.image_id], columns[label.category_id]] = 1
     return labels
-
-
-def hide(labels: Labels, share: float, rng: np.random.Generator) -> Labels:
-    """The labels with a share of the positive ones made UNKNOWN."""
-    known = labels.copy()
-    places = np.argwhere(labels > 0)
-    chosen = rng.permutation(len(places))[: round(share * len(places))]
-    known[tuple(places[chosen].T)] = 0
-    return known
 
 
 def random_order(known: Labels, rng: np.random.Generator) -> Order:
@@ -123,7 +106,7 @@ def measure(
         "proposals": proposed,
     }
     shares = {
-        name: float(labels[rows[:first], columns[:first]].mean())
+        name: float((labels[rows[:first], columns[:first]] > 0).mean())
         for name, (rows, columns) in orders.items()
     }
     return {**shares, "training seconds": seconds}
@@ -142,7 +125,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
     if options.tokens is not None:
-        features, labels = read_tokens(options.tokens)
+        collection = load(options.tokens)
+        features, labels = collection.features, collection.truth
     elif options.file is not None and options.images is not None:
         content, _ = get_format("coco").read(options.file)
         features, rows = embed(content, LocalImages(options.images), options.backbone)
@@ -153,7 +137,7 @@ def main() -> None:
         measure(features, labels, options.hide, options.first, seed)
         for seed in range(options.seeds)
     ]
-    positives = round(options.hide * int(labels.sum()))
+    positives = round(options.hide * int((labels > 0).sum()))
     print(f"{len(labels)} images × {labels.shape[1]} categories, {positives} positives hidden")
     figures = {
         name: {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.services import learning
@@ -69,7 +71,8 @@ def decide(
     if batch_id is not None:
         _check_id(batch_id)
     with workspace.database.write() as session:
-        receipts = [_decide(session, grant, answer, batch_id) for answer in answers]
+        facts = _Facts.read(session, grant, answers)
+        receipts = [_decide(session, grant, facts, answer, batch_id) for answer in answers]
         job_id = learning.due_retraining(session, grant.dataset_id)
     if job_id is not None:
         workspace.jobs.queue.ring(job_id)
@@ -100,7 +103,7 @@ def mark_others_absent(
                 pair = (image_id, category.id)
                 own_id = _member_id(client_id, category.id)
                 answer = Answer(own_id, *pair, "absent", proposed.get(category.id), seconds)
-                _store(session, grant, answer, client_id)
+                _store(session, grant, answer, client_id, None, proposed.values())
                 saved += 1
         job_id = learning.due_retraining(session, grant.dataset_id)
     if job_id is not None:
@@ -108,61 +111,117 @@ def mark_others_absent(
     return Receipt(client_id, "saved", count=saved)
 
 
-def _decide(session: Session, grant: Grant, answer: Answer, batch_id: str | None) -> Receipt:
-    if decisions.by_client_id(session, answer.client_id) is not None:
+Row = TypeVar("Row", Image, Category, Proposal)
+
+
+def _rows(session: Session, table: type[Row], ids: set[int]) -> dict[int, Row]:
+    return {row.id: row for row in session.scalars(select(table).where(table.id.in_(ids)))}
+
+
+@dataclass(slots=True)
+class _Facts:
+    """What is known of the pairs of a request: read once for all of its answers."""
+
+    seen: set[str]
+    images: dict[int, Image]
+    categories: dict[int, Category]
+    proposals: dict[int, Proposal]
+    labels: dict[tuple[int, int], Label]
+    standing: dict[int, Decision]
+
+    @classmethod
+    def read(cls, session: Session, grant: Grant, answers: Sequence[Answer]) -> _Facts:
+        proposal_ids = {a.proposal_id for a in answers if a.proposal_id is not None}
+        pairs = {(answer.image_id, answer.category_id) for answer in answers}
+        return cls(
+            seen=decisions.stored_ids(session, {answer.client_id for answer in answers}),
+            images=_rows(session, Image, {pair[0] for pair in pairs}),
+            categories=_rows(session, Category, {pair[1] for pair in pairs}),
+            proposals=_rows(session, Proposal, proposal_ids),
+            labels={
+                (label.image_id, label.category_id): label
+                for label in label_queries.of_pairs(session, pairs)
+            },
+            standing=decisions.standing(session, proposal_ids, grant.annotator_id),
+        )
+
+
+def _decide(
+    session: Session, grant: Grant, facts: _Facts, answer: Answer, batch_id: str | None
+) -> Receipt:
+    if answer.client_id in facts.seen:
         return Receipt(answer.client_id, "duplicate")
-    refusal = _refusal(session, grant, answer)
+    refusal = _refusal(facts, grant, answer)
     if refusal is not None:
         return Receipt(answer.client_id, "refused", refusal)
+    label = facts.labels.get((answer.image_id, answer.category_id))
     if answer.proposal_id is not None:
-        proposal = session.get(Proposal, answer.proposal_id)
-        earlier = decisions.standing(session, answer.proposal_id, grant.annotator_id)
+        earlier = facts.standing.get(answer.proposal_id)
         if earlier is not None and earlier.verdict is Verdict(answer.verdict):
             return Receipt(answer.client_id, "duplicate", "you have decided this already")
-        if earlier is None and _settled(session, grant, answer, proposal):
+        proposal = facts.proposals.get(answer.proposal_id)
+        if earlier is None and _settled(session, grant, answer, proposal, label):
             return Receipt(answer.client_id, "stale", "this pair has been decided meanwhile")
-    _store(session, grant, answer, batch_id)
+    decision, label = _store(session, grant, answer, batch_id, label, facts.proposals)
+    facts.seen.add(answer.client_id)
+    if answer.proposal_id is not None:
+        facts.standing[answer.proposal_id] = decision
+    if label is not None:
+        facts.labels[answer.image_id, answer.category_id] = label
     return Receipt(answer.client_id, "saved", count=1)
 
 
-def _settled(session: Session, grant: Grant, answer: Answer, proposal: Proposal | None) -> bool:
+def _settled(
+    session: Session,
+    grant: Grant,
+    answer: Answer,
+    proposal: Proposal | None,
+    label: Label | None,
+) -> bool:
     """Whether somebody else has answered the question meanwhile."""
     if answer.verdict == "skip":
         return False
     if proposal is not None and proposal.disputes:
         return proposal.status is ProposalStatus.DECIDED
-    label = session.get(Label, (answer.image_id, answer.category_id))
     if label is None:
         return False
     author = label.decision_id and session.get_one(Decision, label.decision_id).annotator_id
     return author != grant.annotator_id
 
 
-def _store(session: Session, grant: Grant, answer: Answer, batch_id: str | None) -> None:
-    known = answer.proposal_id and session.get(Proposal, answer.proposal_id)
+def _store(
+    session: Session,
+    grant: Grant,
+    answer: Answer,
+    batch_id: str | None,
+    label: Label | None,
+    known: Container[int],
+) -> tuple[Decision, Label | None]:
+    """Store an answer; ``known`` are the proposals that are still there to be named."""
     decision = Decision(
         client_id=answer.client_id,
         dataset_id=grant.dataset_id,
         image_id=answer.image_id,
         category_id=answer.category_id,
         annotator_id=grant.annotator_id,
-        proposal_id=answer.proposal_id if known else None,
+        proposal_id=answer.proposal_id if answer.proposal_id in known else None,
         verdict=Verdict(answer.verdict),
         seconds=answer.seconds,
         batch_id=batch_id,
     )
-    decisions.apply(session, decision)
+    label = decisions.apply(session, decision, label)
     leases.release(session, (answer.image_id, answer.category_id))
+    return decision, label
 
 
-def _refusal(session: Session, grant: Grant, answer: Answer) -> str | None:
+def _refusal(facts: _Facts, grant: Grant, answer: Answer) -> str | None:
     """Why an answer can never be stored; None when it can."""
     if answer.verdict not in ("present", "absent", "skip"):
         return f"the verdict {answer.verdict!r} is none of present, absent, skip"
     if len(answer.client_id) not in ID_LENGTH:
         return "the verdict's own id must have 8 to 64 characters"
-    image = session.get(Image, answer.image_id)
-    category = session.get(Category, answer.category_id)
+    image = facts.images.get(answer.image_id)
+    category = facts.categories.get(answer.category_id)
     if image is None or image.dataset_id != grant.dataset_id:
         return "this image is not in the dataset any more"
     if category is None or category.dataset_id != grant.dataset_id:
@@ -292,7 +351,10 @@ def redo(workspace: Workspace, grant: Grant, client_id: str, redoes: str) -> Rec
         again = [decision for decision in undone if _is_as_found(session, decision)]
         for decision in again:
             own_id = client_id if single else _member_id(client_id, decision.id)
-            _store(session, grant, _answer(decision, own_id), None if single else client_id)
+            batch_id = None if single else client_id
+            label = session.get(Label, (decision.image_id, decision.category_id))
+            known = [decision.proposal_id] if decision.proposal_id else []
+            _store(session, grant, _answer(decision, own_id), batch_id, label, known)
         job_id = learning.due_retraining(session, grant.dataset_id)
     if job_id is not None:
         workspace.jobs.queue.ring(job_id)

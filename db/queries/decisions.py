@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
@@ -42,15 +42,24 @@ def of_batch(session: Session, batch_id: str) -> Sequence[Decision]:
     return session.scalars(query).all()
 
 
-def standing(session: Session, proposal_id: int, annotator_id: int) -> Decision | None:
-    """The newest verdict of an annotator on a proposal that is not undone."""
+def standing(
+    session: Session, proposal_ids: Collection[int], annotator_id: int
+) -> dict[int, Decision]:
+    """The newest verdict of an annotator on each of some proposals that is not undone."""
     query = select(Decision).where(
-        Decision.proposal_id == proposal_id,
+        Decision.proposal_id.in_(proposal_ids),
         Decision.annotator_id == annotator_id,
         Decision.verdict != Verdict.UNDO,
         Decision.undone_by_id.is_(None),
     )
-    return session.scalar(query.order_by(Decision.id.desc()).limit(1))
+    found = session.scalars(query.order_by(Decision.id))
+    return {one.proposal_id: one for one in found if one.proposal_id is not None}
+
+
+def stored_ids(session: Session, client_ids: Collection[str]) -> set[str]:
+    """Which of some client ids are stored already."""
+    query = select(Decision.client_id).where(Decision.client_id.in_(client_ids))
+    return set(session.scalars(query))
 
 
 def newest_first(
@@ -113,15 +122,23 @@ def last_id(session: Session, dataset_id: int) -> int:
     return session.scalar(query) or 0
 
 
-def apply(session: Session, decision: Decision) -> None:
+def apply(session: Session, decision: Decision, label: Label | None) -> Label | None:
     """Store a new decision and, unless it is a skip, write its label and close its proposals.
 
-    The ``previous_*`` columns are filled in here, from the label as it is.
+    The ``previous_*`` columns are filled in here.
+
+    Args:
+        session: Writes.
+        decision: New.
+        label: The pair's label as it is.
+
+    Returns:
+        The label as it is now.
     """
     pair = (decision.image_id, decision.category_id)
-    label = _store(session, decision)
+    _store(session, decision, label)
     if decision.verdict is Verdict.SKIP:
-        return
+        return label
     if label is None:
         label = Label(image_id=pair[0], category_id=pair[1], provenance=None)
         session.add(label)
@@ -130,12 +147,14 @@ def apply(session: Session, decision: Decision) -> None:
     label.decision_id = decision.id
     _set_proposals(session, pair, ProposalStatus.DECIDED)
     session.flush()
+    return label
 
 
 def undo(session: Session, undo: Decision, undone: Decision) -> None:
     """Store an undo and put the label back exactly as the undone decision found it."""
     pair = (undone.image_id, undone.category_id)
-    label = _store(session, undo)
+    label = session.get(Label, pair)
+    _store(session, undo, label)
     undone.undone_by_id = undo.id
     if undone.verdict is Verdict.SKIP:
         session.flush()
@@ -163,15 +182,13 @@ def _dispute_again(session: Session, undone: Decision) -> None:
     session.execute(query.values(status=ProposalStatus.DISPUTED))
 
 
-def _store(session: Session, decision: Decision) -> Label | None:
-    """Store a decision with the label as it found it; returns that label."""
-    label = session.get(Label, (decision.image_id, decision.category_id))
+def _store(session: Session, decision: Decision, label: Label | None) -> None:
+    """Store a decision with the label as it found it."""
     decision.previous_state = label.state if label else LabelState.UNKNOWN
     decision.previous_source = label.source if label else None
     decision.previous_decision_id = label.decision_id if label else None
     session.add(decision)
     session.flush()
-    return label
 
 
 def _set_proposals(session: Session, pair: tuple[int, int], status: ProposalStatus) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import Session
 
 from clsl_core.types import LabelState
@@ -32,6 +32,12 @@ def counts_by_state(session: Session, dataset_id: int) -> dict[LabelState, int]:
         .group_by(Label.state)
     )
     return {state: count for state, count in session.execute(query)}
+
+
+def of_pairs(session: Session, pairs: Collection[tuple[int, int]]) -> Sequence[Label]:
+    """The labels of some ``(image id, category id)`` pairs, where there are any."""
+    query = select(Label).where(tuple_(Label.image_id, Label.category_id).in_(list(pairs)))
+    return session.scalars(query).all()
 
 
 def categories_of(session: Session, image_id: int) -> set[int]:

@@ -1,0 +1,70 @@
+"""What this program does, and the same without each of its parts: configurations, not copies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from benchmarks.baselines.method import Predicted, Question
+from clsl_core.predict import Recovery
+from clsl_core.train import TrainConfig, fit
+from clsl_core.types import no_progress
+
+__all__ = ["ABLATIONS", "Ours", "shorter"]
+
+Change = Callable[[TrainConfig], TrainConfig]
+
+_ONE_FOR_ALL = 1e9  # labels' worth of belief in the pooled threshold: no category has its own
+
+ABLATIONS: Mapping[str, Change] = {
+    "no-srfl": lambda c: replace(c, model=replace(c.model, srfl=False)),
+    "no-sgfe": lambda c: replace(c, model=replace(c.model, sgfe=False)),
+    "no-graph": lambda c: replace(c, model=replace(c.model, graph=False)),
+    "no-text-prior": lambda c: replace(c, model=replace(c.model, text_prior=False)),
+    "no-recovery": lambda c: replace(c, loss=replace(c.loss, recovered=0.0)),
+    "global-thresholds": lambda c: replace(
+        c, recovery=replace(c.recovery, gate_shrinkage=_ONE_FOR_ALL)
+    ),
+    "no-head": lambda c: replace(c, use_head=False),
+}
+"""Name of what is left out, and how the configuration changes."""
+
+
+def _same(config: TrainConfig) -> TrainConfig:
+    return config
+
+
+def shorter(config: TrainConfig) -> TrainConfig:
+    """A head that hardly learns, for tests of the measuring itself."""
+    return replace(config, epochs=1, min_epochs=1, max_steps=1)
+
+
+@dataclass
+class Ours:
+    """``clsl_core.fit`` with a configuration.
+
+    Attributes:
+        change: Makes the configuration from the default one.
+        warm: Start each training from the one before, as after a round of verdicts.
+        last: The newest model.
+    """
+
+    change: Change = _same
+    warm: bool = False
+    last: Recovery | None = field(default=None, repr=False)
+
+    def fit_predict(self, question: Question) -> Predicted:
+        """See Method."""
+        categories = question.categories
+        self.last = fit(
+            question.train,
+            question.labels,
+            category_vectors=categories.vectors,
+            text=categories.text,
+            config=self.change(TrainConfig(seed=question.seed)),
+            progress=no_progress,
+            warm_start=self.last if self.warm else None,
+        )
+        train = self.last.predict(question.train).values
+        test = self.last.predict(question.test).values if len(question.test) else train[:0]
+        return Predicted(train, test)
