@@ -25,9 +25,9 @@ really meets the target, given b_j and the wrong ones found, is checked before i
 *Many looks.* Sets are tested in the fixed order 1, 2, … and the first failure ends it, so no
 correction for their number is needed (fixed-sequence testing: Maurer, Hothorn and Lehmacher
 1995; for choosing a threshold with a guarantee: Angelopoulos et al., Learn then Test,
-arXiv 2110.01052). When a set fails, a *stage* with more checks and more
-allowed wrong ones begins from the first set on; stage s uses ε_s = (1 - confidence) /
-(s (s+1)), and these add up to 1 - confidence.
+arXiv 2110.01052). When a set fails, a *stage* with more checks and more allowed wrong ones begins
+from the first set on; stage s uses ε_s = (1 - confidence) / (s (s+1)), and these add up to
+1 - confidence.
 
 A set that qualifies may cease to while it is checked more densely for a later stage, as fewer of
 it are left; so accept what qualifies, or go on for more.

@@ -10,8 +10,9 @@ fifth too narrow (90 verdicts: coverage 87 to 91 % where 95 % was asked; 94 % wi
 
 The rule, in this order:
 
-1. Fewer held-out verdicts than ``GateConfig`` asks for: serve, and say that nothing was compared.
-2. The new run's scores are not all finite numbers: keep the serving run.
+1. The new run's scores are not all finite numbers: keep the serving run.
+2. No run serves yet, or there are fewer held-out verdicts than ``GateConfig`` asks for: serve, and
+   say that nothing was compared.
 3. The whole interval lies below 0, so the new run is worse with confidence: keep.
 4. The loss is at least ``large_loss`` and so likely real that ``large_loss_confidence`` of the
    replicates show a loss: keep. With many verdicts rule 3 sees such a loss before this one does;

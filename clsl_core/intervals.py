@@ -51,10 +51,8 @@ def hypergeometric_cdf(found: int, marked: Counts, drawn: Counts, population: Co
     """
     W, n, N = np.broadcast_arrays(marked, drawn, population)
     x = np.arange(found + 1).reshape(-1, *[1] * W.ndim)
-    possible = (x <= np.minimum(W, n)) & (n - x <= N - W)
-    inside = np.where(possible, x, np.maximum(0, n + W - N))  # any possible value
-    log = _log_choose(W, inside) + _log_choose(N - W, n - inside) - _log_choose(N, n)
-    total = np.where(possible, np.exp(log), 0.0).sum(0)
+    log = _log_choose(W, x) + _log_choose(N - W, n - x) - _log_choose(N, n)
+    total = np.exp(log).sum(0)
     return np.asarray(np.minimum(total, 1.0), np.float64)
 
 
@@ -72,4 +70,5 @@ def spend(error: float, look: int) -> float:
 
 
 def _log_choose(n: npt.NDArray[Any], k: npt.NDArray[Any]) -> Floats:
+    """Of n >= 0; -inf where k lies outside 0 .. n, as gammaln is inf at 0, -1, …."""
     return np.asarray(gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0), np.float64)

@@ -94,6 +94,16 @@ def test_a_picture_has_no_vote_about_itself() -> None:
     assert votes[7] < class_shares(lonely)[0] < votes.max()
 
 
+def test_unknown_neighbours_vote_against_where_asked() -> None:
+    question, _, _ = make_question(Regime.MIXED, 0.3)
+    known = NeighbourVote().fit_predict(question)
+    weak = NeighbourVote(unknown_as_negative=True).fit_predict(question)
+    assert weak.test.mean() < 0.6 * known.test.mean()
+    positives, _, _ = make_question(Regime.POSITIVES)
+    first, second = (NeighbourVote(w).fit_predict(positives) for w in (None, True))
+    assert np.array_equal(first.test, second.test)
+
+
 def test_zero_shot_needs_text_and_nothing_else() -> None:
     question, truth, test = make_question(Regime.MIXED, text=True)
     for name in ("zero-shot-global", "zero-shot-patch"):

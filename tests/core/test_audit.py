@@ -113,6 +113,21 @@ def test_perfect_proposals_complete_in_the_first_stage() -> None:
     assert "at least 9" in result.reason
 
 
+def test_the_bound_by_hand() -> None:
+    """What the test has shown, less the wrong ones that are known, over what is left."""
+    config = replace(CONFIG, allowed=(4,))
+    step = plan_sets(2000, config)[-1]
+    scores, lots, verdicts = -np.arange(2000.0), draw_lots(2000, 1), np.zeros(2000, np.int8)
+    while (result := qualify(scores, lots, verdicts, 60, config)).state == "ask":
+        verdicts[result.ask] = 1
+    drawn = np.argsort(lots)[: step.checks]
+    verdicts[drawn[:3]] = -1
+    result = qualify(scores, lots, verdicts, 60, config)
+    rest = 2000 - int(np.sum(verdicts != 0))
+    assert (len(result.accept), result.checked, result.wrong) == (rest, step.checks, 3)
+    assert result.precision_low == pytest.approx(1 - (step.at_most - 3) / rest)
+
+
 def test_each_set_is_checked_at_its_own_known_rate() -> None:
     """Inside a stratum between two sets everyone is as likely to be asked, and lower ones less."""
     times = np.zeros(3000)
