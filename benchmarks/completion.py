@@ -36,6 +36,7 @@ DEFAULT_METHODS = (
     "zero-shot-global",
     "zero-shot-patch",
     "knn",
+    "knn-weak",
     "logistic",
     "logistic-weak",
     "ours",

@@ -24,6 +24,7 @@ METHODS: Mapping[str, Callable[[], Method]] = {
     "zero-shot-global": partial(ZeroShot, patches=False),
     "zero-shot-patch": partial(ZeroShot, patches=True),
     "knn": NeighbourVote,
+    "knn-weak": partial(NeighbourVote, unknown_as_negative=True),
     "logistic": LogisticPerCategory,
     "logistic-known": partial(LogisticPerCategory, unknown_as_negative=False),
     "logistic-weak": partial(LogisticPerCategory, unknown_as_negative=True),

@@ -33,10 +33,12 @@ class CategoryFrequency:
         return Predicted(train, test)
 
 
-def class_shares(labels: Labels) -> Floats:
-    """(C,) share of positives among known entries; among all where too few negatives are known."""
+def class_shares(labels: Labels, unknown_as_negative: bool | None = None) -> Floats:
+    """(C,) share of positives among known entries, or among all with unknown as negative.
+
+    None counts unknown entries only where too few negatives are known.
+    """
+    weak = weak_negatives(labels) if unknown_as_negative is None else unknown_as_negative
     positive = (labels > 0).sum(0)
-    counted = (
-        np.full(labels.shape[1], len(labels)) if weak_negatives(labels) else (labels != 0).sum(0)
-    )
+    counted = np.full(labels.shape[1], len(labels)) if weak else (labels != 0).sum(0)
     return np.asarray((positive + 0.1) / (counted + 1.0), np.float32)

@@ -102,7 +102,9 @@ def _fit(
     x: Floats, labels: Labels, used: npt.NDArray[np.bool_], strength: float, wanted: Floats
 ) -> Floats:
     """Scores (n, C) of the ``wanted`` features; a category with one class gets its share."""
-    out = np.broadcast_to(class_shares(labels), (len(wanted), labels.shape[1])).copy()
+    out = np.broadcast_to(
+        class_shares(labels, bool(used.all())), (len(wanted), labels.shape[1])
+    ).copy()
     if not len(wanted):
         return out
     for c in range(labels.shape[1]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -20,25 +22,35 @@ _TEMPERATURES = (0.05, 0.2)
 _PRIOR = 1.0  # neighbours' worth of belief in the category's share
 
 
+@dataclass(frozen=True)
 class NeighbourVote:
     """Votes by faiss on centred pooled features, each picture left out of its own vote.
 
     How many neighbours vote, and how fast a vote fades with distance, is chosen by average
     precision on the known labels, which leave-one-out votes have not seen.
+
+    Attributes:
+        unknown_as_negative: Count unknown entries as negative votes. None does so only where too
+            few negatives are known.
     """
+
+    unknown_as_negative: bool | None = None
 
     def fit_predict(self, question: Question) -> Predicted:
         """See Method."""
         pooled, labels = question.train.pooled(), question.labels
+        weak = self.unknown_as_negative
+        if weak is None:
+            weak = weak_negatives(labels)
         centre = pooled.mean(0)
         own, others = normalised(pooled - centre), normalised(question.test.pooled() - centre)
         index = NeighbourIndex(own)
         near, rows = _without_itself(*index.search(own, max(_COUNTS) + 1))
         settings = [(k, t) for k in _COUNTS for t in _TEMPERATURES]
-        votes = [_vote(near, rows, labels, k, t) for k, t in settings]
-        best = int(np.argmax([_quality(vote, labels) for vote in votes]))
+        votes = [_vote(near, rows, labels, k, t, weak) for k, t in settings]
+        best = int(np.argmax([_quality(vote, labels, weak) for vote in votes]))
         k, t = settings[best]
-        return Predicted(votes[best], _vote(*index.search(others, k), labels, k, t))
+        return Predicted(votes[best], _vote(*index.search(others, k), labels, k, t, weak))
 
 
 def _without_itself(near: Floats, rows: Ids) -> tuple[Floats, Ids]:
@@ -49,9 +61,11 @@ def _without_itself(near: Floats, rows: Ids) -> tuple[Floats, Ids]:
     return near[~itself].reshape(shape), rows[~itself].reshape(shape)
 
 
-def _vote(near: Floats, rows: Ids, labels: Labels, k: int, temperature: float) -> Floats:
+def _vote(
+    near: Floats, rows: Ids, labels: Labels, k: int, temperature: float, weak: bool
+) -> Floats:
     """(n, C) scores from the first k neighbours, block by block."""
-    shares, weak = class_shares(labels), weak_negatives(labels)
+    shares = class_shares(labels, weak)
     out = np.empty((len(rows), labels.shape[1]), np.float32)
     for start in range(0, len(rows), 256):
         part = slice(start, start + 256)
@@ -68,8 +82,8 @@ def _vote(near: Floats, rows: Ids, labels: Labels, k: int, temperature: float) -
     return out
 
 
-def _quality(scores: Floats, labels: Labels) -> float:
-    """Average precision over the known entries, or over all where too few negatives are known."""
-    mask = np.ones(labels.shape, bool) if weak_negatives(labels) else labels != 0
+def _quality(scores: Floats, labels: Labels, weak: bool) -> float:
+    """Average precision over the known entries, or over all with unknown as negative."""
+    mask = np.ones(labels.shape, bool) if weak else labels != 0
     found = average_precision(labels[mask], scores[mask])
     return 0.0 if np.isnan(found) else found
