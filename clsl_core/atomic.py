@@ -20,11 +20,16 @@ PARTIAL = ".partial"
 
 
 @contextmanager
-def atomic_file(output: Path) -> Iterator[IO[bytes]]:
+def atomic_file(output: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
     """Open a binary stream that becomes ``output`` when the block ends without an error.
 
     The bytes go to a file beside it, are flushed to the disk and renamed; on any error that
     file is removed and an earlier ``output`` stays as it was.
+
+    Args:
+        output: Where.
+        durable: Whether to wait for the disk. Without it a power cut may leave ``output`` empty:
+            for what can be made again and is checked when it is read.
 
     Raises:
         InputError: When the place cannot be written: no such folder, no right, disk full …
@@ -34,9 +39,11 @@ def atomic_file(output: Path) -> Iterator[IO[bytes]]:
         with scratch.open("xb") as stream:
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         scratch.replace(output)
-        _sync_folder(output.parent)
+        if durable:
+            _sync_folder(output.parent)
     except OSError as error:
         raise InputError(f"{output} cannot be written: {error.strerror or error}") from error
     finally:

@@ -27,8 +27,13 @@ __all__ = ["ImageLoader", "LocalImages", "MemoryImages", "thumbnail"]
 class ImageLoader(Protocol):
     """Gives pictures by the file name their annotation file uses."""
 
-    def load(self, file_name: str) -> Image.Image:
+    def load(self, file_name: str, at_least: int | None = None) -> Image.Image:
         """The picture as RGB, upright, fully decoded.
+
+        Args:
+            file_name: As the annotation file has it.
+            at_least: The picture may come smaller, where that is quicker, but with no side below
+                so many pixels that the file has more of. None for its full size.
 
         Raises:
             ImageError: With the reason; UnsafePathError for a name that leaves the folder.
@@ -89,10 +94,10 @@ class LocalImages:
             raise UnsafePathError(f"{file_name!r} leads out of the image folder; not opened")
         return path
 
-    def load(self, file_name: str) -> Image.Image:
+    def load(self, file_name: str, at_least: int | None = None) -> Image.Image:
         """See ImageLoader."""
         with self._open(file_name) as stream:
-            return decode(stream, file_name, self._max_pixels)
+            return decode(stream, file_name, self._max_pixels, at_least)
 
     def check(self, file_name: str) -> tuple[int, int]:
         """See ImageLoader."""
@@ -134,11 +139,11 @@ class MemoryImages:
         self._pictures = dict(mapping)
         self._max_pixels = max_pixels
 
-    def load(self, file_name: str) -> Image.Image:
+    def load(self, file_name: str, at_least: int | None = None) -> Image.Image:
         """See ImageLoader."""
         picture = self._get(file_name)
         if isinstance(picture, bytes):
-            return decode(io.BytesIO(picture), file_name, self._max_pixels)
+            return decode(io.BytesIO(picture), file_name, self._max_pixels, at_least)
         return to_rgb(picture)
 
     def check(self, file_name: str) -> tuple[int, int]:
@@ -172,7 +177,7 @@ def thumbnail(image: Image.Image, longest: int) -> bytes:
     small = image.copy()
     small.thumbnail((longest, longest), Image.Resampling.LANCZOS, reducing_gap=2.0)
     stream = io.BytesIO()
-    small.save(stream, "WEBP", quality=82, method=2)
+    small.save(stream, "WEBP", quality=82, method=1)
     return stream.getvalue()
 
 

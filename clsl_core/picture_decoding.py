@@ -36,7 +36,9 @@ _TRUNCATED = (
 )
 
 
-def decode(stream: BinaryIO, file_name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode(
+    stream: BinaryIO, file_name: str, max_pixels: int = MAX_PIXELS, at_least: int | None = None
+) -> Image.Image:
     """Decode the first frame completely.
 
     Args:
@@ -44,6 +46,8 @@ def decode(stream: BinaryIO, file_name: str, max_pixels: int = MAX_PIXELS) -> Im
         file_name: For messages.
         max_pixels: Checked against the header before anything is decoded. Pillow's own limit
             (twice ``Image.MAX_IMAGE_PIXELS``) holds besides.
+        at_least: JPEG files may be decoded at a half, a quarter or an eighth of their size as
+            long as no side falls below so many pixels; None for the full size.
 
     Returns:
         A picture of mode RGB, turned as its EXIF orientation says, transparency over white.
@@ -56,6 +60,8 @@ def decode(stream: BinaryIO, file_name: str, max_pixels: int = MAX_PIXELS) -> Im
         raise ImageError(f"{file_name!r} is empty (0 bytes)", "empty")
     try:
         with _open(stream, file_name, max_pixels) as picture:
+            if at_least is not None:
+                picture.draft("RGB", (at_least, at_least))
             picture.load()
             return _upright(to_rgb(picture), _orientation(picture))
     except ImageError:

@@ -40,7 +40,7 @@ def choose_mode() -> Mode:
 
 
 def choose_category(dataset: DatasetView, grant: Grant, mode: Mode) -> int | None:
-    """A category, or all of them; a grid is of one, first of the one with most to do."""
+    """A category, or all of them; a grid is of one, first of the one with most to accept."""
     names = {row.id: row.name for row in picture_facts.categories(workspace(), grant)}
     everything: list[int | None] = [None]
     options = list(names) if mode == "grid" else everything + list(names)

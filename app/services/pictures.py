@@ -47,7 +47,7 @@ def thumbnail(workspace: Workspace, grant: Grant, image_id: int, size: int) -> P
     kept = f"{grant.dataset_id}/{name}.webp"
     content = workspace.thumbnails.get(kept)
     if content is None:
-        content = make_thumbnail(loader.load(file_name), size)
+        content = make_thumbnail(loader.load(file_name, at_least=size), size)
         workspace.thumbnails.put(kept, content)
     return Picture(content, "image/webp", f'"{name}"')
 

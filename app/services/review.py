@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Container, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from sqlalchemy import select
@@ -72,7 +72,12 @@ def decide(
         _check_id(batch_id)
     with workspace.database.write() as session:
         facts = _Facts.read(session, grant, answers)
-        receipts = [_decide(session, grant, facts, answer, batch_id) for answer in answers]
+        receipts = []
+        for answer in answers:
+            if (answer.image_id, answer.category_id) in facts.made:
+                facts.store(session)  # the second answer finds the first one's label
+            receipts.append(_decide(session, grant, facts, answer, batch_id))
+        facts.store(session)
         job_id = learning.due_retraining(session, grant.dataset_id)
     if job_id is not None:
         workspace.jobs.queue.ring(job_id)
@@ -97,18 +102,18 @@ def mark_others_absent(
         known = label_queries.categories_of(session, image_id)
         run = runs.serving_run(session, grant.dataset_id)
         proposed = {} if run is None else proposals.of_image(session, run.id, image_id)
-        saved = 0
+        made = []
         for category in datasets.categories(session, grant.dataset_id):
             if category.id not in known:
-                pair = (image_id, category.id)
                 own_id = _member_id(client_id, category.id)
+                pair = (image_id, category.id)
                 answer = Answer(own_id, *pair, "absent", proposed.get(category.id), seconds)
-                _store(session, grant, answer, client_id, None, proposed.values())
-                saved += 1
+                made.append((_decision(grant, answer, client_id, proposed.values()), None))
+        _store(session, made)
         job_id = learning.due_retraining(session, grant.dataset_id)
     if job_id is not None:
         workspace.jobs.queue.ring(job_id)
-    return Receipt(client_id, "saved", count=saved)
+    return Receipt(client_id, "saved", count=len(made))
 
 
 Row = TypeVar("Row", Image, Category, Proposal)
@@ -120,7 +125,11 @@ def _rows(session: Session, table: type[Row], ids: set[int]) -> dict[int, Row]:
 
 @dataclass(slots=True)
 class _Facts:
-    """What is known of the pairs of a request: read once for all of its answers."""
+    """What is known of the pairs of a request: read once for all of its answers.
+
+    Attributes:
+        made: Decisions by pair that are not stored yet.
+    """
 
     seen: set[str]
     images: dict[int, Image]
@@ -128,6 +137,7 @@ class _Facts:
     proposals: dict[int, Proposal]
     labels: dict[tuple[int, int], Label]
     standing: dict[int, Decision]
+    made: dict[tuple[int, int], Decision] = field(default_factory=dict)
 
     @classmethod
     def read(cls, session: Session, grant: Grant, answers: Sequence[Answer]) -> _Facts:
@@ -144,6 +154,13 @@ class _Facts:
             },
             standing=decisions.standing(session, proposal_ids, grant.annotator_id),
         )
+
+    def store(self, session: Session) -> None:
+        """Write what was made, all at once."""
+        made = [(decision, self.labels.get(pair)) for pair, decision in self.made.items()]
+        labels = zip(self.made, _store(session, made), strict=True)
+        self.labels |= {pair: label for pair, label in labels if label is not None}
+        self.made.clear()
 
 
 def _decide(
@@ -162,12 +179,11 @@ def _decide(
         proposal = facts.proposals.get(answer.proposal_id)
         if earlier is None and _settled(session, grant, answer, proposal, label):
             return Receipt(answer.client_id, "stale", "this pair has been decided meanwhile")
-    decision, label = _store(session, grant, answer, batch_id, label, facts.proposals)
+    decision = _decision(grant, answer, batch_id, facts.proposals)
+    facts.made[answer.image_id, answer.category_id] = decision
     facts.seen.add(answer.client_id)
     if answer.proposal_id is not None:
         facts.standing[answer.proposal_id] = decision
-    if label is not None:
-        facts.labels[answer.image_id, answer.category_id] = label
     return Receipt(answer.client_id, "saved", count=1)
 
 
@@ -189,16 +205,11 @@ def _settled(
     return author != grant.annotator_id
 
 
-def _store(
-    session: Session,
-    grant: Grant,
-    answer: Answer,
-    batch_id: str | None,
-    label: Label | None,
-    known: Container[int],
-) -> tuple[Decision, Label | None]:
-    """Store an answer; ``known`` are the proposals that are still there to be named."""
-    decision = Decision(
+def _decision(
+    grant: Grant, answer: Answer, batch_id: str | None, known: Container[int]
+) -> Decision:
+    """An answer as an event; ``known`` are the proposals that are still there to be named."""
+    return Decision(
         client_id=answer.client_id,
         dataset_id=grant.dataset_id,
         image_id=answer.image_id,
@@ -209,9 +220,19 @@ def _store(
         seconds=answer.seconds,
         batch_id=batch_id,
     )
-    label = decisions.apply(session, decision, label)
-    leases.release(session, (answer.image_id, answer.category_id))
-    return decision, label
+
+
+def _store(
+    session: Session, made: Sequence[tuple[Decision, Label | None]]
+) -> Sequence[Label | None]:
+    """Store decisions on different pairs, each with its label as it is; the labels as they are now.
+
+    Whoever was shown the pairs has them no more.
+    """
+    if not made:
+        return []
+    leases.release(session, [(one.image_id, one.category_id) for one, _ in made])
+    return decisions.apply(session, made)
 
 
 def _refusal(facts: _Facts, grant: Grant, answer: Answer) -> str | None:
@@ -349,12 +370,14 @@ def redo(workspace: Workspace, grant: Grant, client_id: str, redoes: str) -> Rec
             return Receipt(client_id, "refused", refusal)
         undone = [decision for decision in members if decision.undone_by_id is not None]
         again = [decision for decision in undone if _is_as_found(session, decision)]
+        made = []
         for decision in again:
             own_id = client_id if single else _member_id(client_id, decision.id)
             batch_id = None if single else client_id
             label = session.get(Label, (decision.image_id, decision.category_id))
             known = [decision.proposal_id] if decision.proposal_id else []
-            _store(session, grant, _answer(decision, own_id), batch_id, label, known)
+            made.append((_decision(grant, _answer(decision, own_id), batch_id, known), label))
+        _store(session, made)
         job_id = learning.due_retraining(session, grant.dataset_id)
     if job_id is not None:
         workspace.jobs.queue.ring(job_id)

@@ -113,8 +113,11 @@ def next_cards(workspace: Workspace, grant: Grant, query: QueueQuery) -> QueuePa
         cursor = _cursor(query.strategy, last) if more and last is not None else None
         rows, others = _grouped(session, run.id, _sorted(rows, wanted), query, hidden)
         _lease(session, grant, rows, others)
-        left = _left(session, wanted) if after is None else None
-        return QueuePage(make_cards(session, rows, others), cursor, run.id, left)
+        cards = make_cards(session, rows, others)
+    if after is not None:
+        return QueuePage(cards, cursor, run.id, None)
+    with workspace.database.read() as session:  # counting takes long: nobody waits for it
+        return QueuePage(cards, cursor, run.id, _left(session, wanted))
 
 
 def _check(query: QueueQuery) -> None:

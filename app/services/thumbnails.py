@@ -48,6 +48,8 @@ class ThumbnailCache:
             content = path.read_bytes()
         except FileNotFoundError:
             return None
+        if not content:  # the power went before it reached the disk
+            return None
         with suppress(OSError):
             os.utime(path)
         return content
@@ -59,7 +61,7 @@ class ThumbnailCache:
         path = self.folder / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_file(path) as file:
+            with atomic_file(path, durable=False) as file:
                 file.write(content)
         except (OSError, InputError):
             return

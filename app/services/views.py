@@ -171,7 +171,7 @@ def splits(workspace: Workspace, name: str) -> list[str]:
 
 
 def busiest_category(workspace: Workspace, dataset_id: int) -> int | None:
-    """The category of which most proposals wait; None while none waits."""
+    """The category with most to accept; None while nothing waits."""
     with workspace.database.read() as session:
         serving = runs.serving_run(session, dataset_id)
         return queue.busiest_category(session, serving.id) if serving else None

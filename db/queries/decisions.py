@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from clsl_core.types import LabelSource, LabelState
@@ -122,31 +122,54 @@ def last_id(session: Session, dataset_id: int) -> int:
     return session.scalar(query) or 0
 
 
-def apply(session: Session, decision: Decision, label: Label | None) -> Label | None:
-    """Store a new decision and, unless it is a skip, write its label and close its proposals.
+def apply(session: Session, made: Sequence[tuple[Decision, Label | None]]) -> list[Label | None]:
+    """Store new decisions and, of all but skips, write the labels and close the proposals.
 
     The ``previous_*`` columns are filled in here.
 
     Args:
         session: Writes.
-        decision: New.
-        label: The pair's label as it is.
+        made: New decisions on different pairs, each with the pair's label as it is.
 
     Returns:
-        The label as it is now.
+        The labels as they are now.
     """
-    pair = (decision.image_id, decision.category_id)
-    _store(session, decision, label)
+    for decision, label in made:
+        _add(session, decision, label)
+    session.flush()
+    labels = [_label(session, decision, label) for decision, label in made]
+    session.flush()
+    judged = [decision for decision, _ in made if decision.verdict is not Verdict.SKIP]
+    _close_proposals(session, [(one.image_id, one.category_id) for one in judged])
+    return labels
+
+
+def _close_proposals(session: Session, pairs: Sequence[tuple[int, int]]) -> None:
+    """The proposals of some pairs, in every run, wait no more."""
+    if not pairs:
+        return
+    # One statement a pair: SQLite reads the whole table for (a, b) IN (VALUES …).
+    one = (Proposal.image_id == bindparam("image"), Proposal.category_id == bindparam("category"))
+    session.connection().execute(
+        update(Proposal).where(*one).values(status=ProposalStatus.DECIDED),
+        [{"image": image_id, "category": category_id} for image_id, category_id in pairs],
+    )
+    for held in list(session.identity_map.values()):
+        if isinstance(held, Proposal):
+            session.expire(held, ["status"])
+
+
+def _label(session: Session, decision: Decision, label: Label | None) -> Label | None:
+    """The label of a decision's pair as the decision leaves it."""
     if decision.verdict is Verdict.SKIP:
         return label
     if label is None:
+        pair = (decision.image_id, decision.category_id)
         label = Label(image_id=pair[0], category_id=pair[1], provenance=None)
         session.add(label)
     label.state = decision.verdict.state
     label.source = LabelSource.HUMAN
     label.decision_id = decision.id
-    _set_proposals(session, pair, ProposalStatus.DECIDED)
-    session.flush()
     return label
 
 
@@ -154,7 +177,8 @@ def undo(session: Session, undo: Decision, undone: Decision) -> None:
     """Store an undo and put the label back exactly as the undone decision found it."""
     pair = (undone.image_id, undone.category_id)
     label = session.get(Label, pair)
-    _store(session, undo, label)
+    _add(session, undo, label)
+    session.flush()
     undone.undone_by_id = undo.id
     if undone.verdict is Verdict.SKIP:
         session.flush()
@@ -162,7 +186,7 @@ def undo(session: Session, undo: Decision, undone: Decision) -> None:
     source = undone.previous_source
     if label is not None and source is None:
         session.delete(label)
-        _set_proposals(session, pair, ProposalStatus.OPEN)
+        _reopen(session, pair)
     elif label is not None and source is not None:
         label.state, label.source = undone.previous_state, source
         label.decision_id = undone.previous_decision_id
@@ -182,19 +206,21 @@ def _dispute_again(session: Session, undone: Decision) -> None:
     session.execute(query.values(status=ProposalStatus.DISPUTED))
 
 
-def _store(session: Session, decision: Decision, label: Label | None) -> None:
-    """Store a decision with the label as it found it."""
+def _add(session: Session, decision: Decision, label: Label | None) -> None:
+    """A new decision, with the label as it found it."""
     decision.previous_state = label.state if label else LabelState.UNKNOWN
     decision.previous_source = label.source if label else None
     decision.previous_decision_id = label.decision_id if label else None
     session.add(decision)
-    session.flush()
 
 
-def _set_proposals(session: Session, pair: tuple[int, int], status: ProposalStatus) -> None:
-    """Close a pair's proposals in every run, or reopen them in the serving run."""
-    query = update(Proposal).where(Proposal.image_id == pair[0], Proposal.category_id == pair[1])
-    if status is ProposalStatus.OPEN:
-        serving = select(ModelRun.id).where(ModelRun.serving)
-        query = query.where(Proposal.model_run_id.in_(serving), ~Proposal.disputes)
-    session.execute(query.values(status=status))
+def _reopen(session: Session, pair: tuple[int, int]) -> None:
+    """A pair's proposals in the serving run wait again."""
+    serving = select(ModelRun.id).where(ModelRun.serving)
+    query = update(Proposal).where(
+        Proposal.image_id == pair[0],
+        Proposal.category_id == pair[1],
+        Proposal.model_run_id.in_(serving),
+        ~Proposal.disputes,
+    )
+    session.execute(query.values(status=ProposalStatus.OPEN))

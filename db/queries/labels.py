@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from clsl_core.types import LabelState
@@ -36,8 +36,14 @@ def counts_by_state(session: Session, dataset_id: int) -> dict[LabelState, int]:
 
 def of_pairs(session: Session, pairs: Collection[tuple[int, int]]) -> Sequence[Label]:
     """The labels of some ``(image id, category id)`` pairs, where there are any."""
-    query = select(Label).where(tuple_(Label.image_id, Label.category_id).in_(list(pairs)))
-    return session.scalars(query).all()
+    # SQLite reads the whole table for (a, b) IN (VALUES …), and only the index for this.
+    query = select(Label).where(
+        Label.image_id.in_({image_id for image_id, _ in pairs}),
+        Label.category_id.in_({category_id for _, category_id in pairs}),
+    )
+    wanted = set(pairs)
+    found = session.scalars(query)
+    return [label for label in found if (label.image_id, label.category_id) in wanted]
 
 
 def categories_of(session: Session, image_id: int) -> set[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, delete, exists, insert, or_, tuple_
+from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, insert, or_
 from sqlalchemy.orm import Session
 
 from db.models import Lease, Proposal
@@ -33,8 +33,8 @@ def take(
 
     The caller has made sure, in the same transaction, that nobody else holds them.
     """
-    mine = tuple_(Lease.image_id, Lease.category_id).in_(list(pairs))
-    session.execute(delete(Lease).where(or_(Lease.expires_at <= moment, mine)))
+    session.execute(delete(Lease).where(Lease.expires_at <= moment))
+    release(session, pairs)
     rows = [
         {
             "image_id": image_id,
@@ -49,9 +49,15 @@ def take(
         session.execute(insert(Lease), rows)
 
 
-def release(session: Session, pair: tuple[int, int]) -> None:
-    """Give one pair back."""
-    session.execute(delete(Lease).where(Lease.image_id == pair[0], Lease.category_id == pair[1]))
+def release(session: Session, pairs: Collection[tuple[int, int]]) -> None:
+    """Give pairs back, whoever holds them."""
+    if not pairs:
+        return
+    # One statement a pair: SQLite reads the whole table for (a, b) IN (VALUES …).
+    one = (Lease.image_id == bindparam("image"), Lease.category_id == bindparam("category"))
+    session.connection().execute(
+        delete(Lease).where(*one), [{"image": pair[0], "category": pair[1]} for pair in pairs]
+    )
 
 
 def release_all(session: Session, annotator_id: int, client: str) -> None:

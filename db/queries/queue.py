@@ -241,15 +241,21 @@ def count_open(session: Session, run_id: int, category_id: int | None = None) ->
 
 
 def busiest_category(session: Session, run_id: int) -> int | None:
-    """The category with most open proposals of a run."""
-    query = (
+    """The category that stands most often among the likeliest open proposals of a run."""
+    likeliest = (
         select(Proposal.category_id)
-        .where(Proposal.model_run_id == run_id, Proposal.status == ProposalStatus.OPEN)
-        .group_by(Proposal.category_id)
-        .order_by(func.count().desc(), Proposal.category_id)
-        .limit(1)
+        .where(
+            Proposal.model_run_id == run_id,
+            Proposal.status == ProposalStatus.OPEN,
+            Proposal.state == LabelState.PRESENT,
+        )
+        .order_by(*_LIKELY.clauses)
+        .limit(COUNTED)
+        .subquery()
     )
-    return session.scalar(query)
+    category_id = likeliest.c.category_id
+    query = select(category_id).group_by(category_id).order_by(func.count().desc(), category_id)
+    return session.scalar(query.limit(1))
 
 
 def still_open(

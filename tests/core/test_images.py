@@ -266,3 +266,13 @@ def test_real_photographs(coco_a: Path) -> None:
     name = min(path.name for path in (coco_a / "images").iterdir())
     assert loader.load(name).size == loader.check(name)
     assert max(loader.check(name)) <= 480
+
+
+def test_a_jpeg_may_be_decoded_smaller_but_never_too_small() -> None:
+    images = MemoryImages({"a.jpg": encoded(noise(640, 480), "JPEG"), "a.png": noise(640, 480)})
+    assert images.load("a.jpg", at_least=240).size == (320, 240)
+    assert images.load("a.jpg", at_least=241).size == (640, 480)
+    assert images.load("a.jpg", at_least=4_000).size == (640, 480)
+    assert images.load("a.png", at_least=240).size == (640, 480)
+    with pytest.raises(ImageError, match="cut off"):
+        MemoryImages({"a.jpg": encoded(noise(640, 480), "JPEG")[:-400]}).load("a.jpg", 100)

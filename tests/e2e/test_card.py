@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from app.services.workspace import Workspace
 from clsl_core.types import LabelState
-from db.models import Decision, Flag, Image, Label
+from db.models import Decision, Flag, Image, Label, Lease, Proposal, ProposalStatus
 from tests.builders import coco_document, make_dataset, make_proposals, make_workspace
 from tests.e2e.conftest import REPOSITORY, StartServer, StreamlitServer
 
@@ -34,6 +34,7 @@ SEEN = """() => {
     file: part('file').textContent.split(' ')[0],
     question: part('question').textContent,
     chips: [...part('chips').children].map((chip) => chip.dataset.verdict || '?').join(' '),
+    held: [...part('chips').children].indexOf(root.activeElement),
     asked: [...part('chips').children].findIndex((chip) => chip.ariaCurrent === 'true'),
     known: part('known').textContent.trim(),
     status: part('statusText').textContent,
@@ -209,6 +210,9 @@ def test_flags_come_and_go(stored: Workspace, server: StreamlitServer, page: Pag
     page.reload()
     until(page, state="card", flagged="⚑ <b>upside down</b> (Ada)")
     page.keyboard.press("f")
+    until(page, notice="Flagged: <b>upside down</b>. Once more settles the flag.")
+    until(page, flagged="⚑ <b>upside down</b> (Ada)")
+    page.keyboard.press("f")
     until(page, flagged="", status="All saved")
     with stored.database.read() as session:
         (flag,) = session.scalars(select(Flag)).all()
@@ -238,6 +242,45 @@ def test_boxes_and_zoom(server: StreamlitServer, page: Page) -> None:
     until(page, file="001.jpg", zoom="", boxes=1)
     page.keyboard.press("b")
     until(page, boxes=0)
+
+
+def test_a_digit_on_a_picture_with_one_question_is_seen(
+    stored: Workspace, server: StreamlitServer, page: Page
+) -> None:
+    with stored.database.write() as session:
+        (image,) = session.scalars(select(Image).where(Image.file_name == "000.jpg"))
+        several = select(Proposal).where(Proposal.image_id == image.id)
+        for proposal in session.scalars(several.order_by(Proposal.chance.desc()).offset(1)):
+            proposal.status = ProposalStatus.DECIDED
+    open_review(page, server)
+    until(page, file="000.jpg", chips="")
+    page.keyboard.press("1")
+    until(page, file="000.jpg", chips="present", verdicts=1)
+    page.keyboard.press("1")
+    until(page, chips="absent", verdicts=1)
+
+
+def test_a_chip_keeps_the_keyboard_focus(server: StreamlitServer, page: Page) -> None:
+    open_review(page, server)
+    until(page, chips="? ? ? ?")
+    page.locator("[data-part=chips] button").nth(2).focus()
+    page.keyboard.press("1")
+    until(page, chips="present ? ? ?", held=2)
+
+
+def test_leaving_the_page_gives_the_cards_back(
+    stored: Workspace, server: StreamlitServer, page: Page
+) -> None:
+    open_review(page, server)
+    with stored.database.read() as session:
+        assert session.scalar(select(func.count()).select_from(Lease))
+    page.get_by_role("link", name="Models").click()
+
+    def released() -> bool:
+        with stored.database.read() as session:
+            return not session.scalar(select(func.count()).select_from(Lease))
+
+    saved(page, released)
 
 
 def test_a_changed_key_and_a_refused_one(

@@ -48,6 +48,7 @@ SEEN = """() => {
     button: part('gridApply').textContent,
     note: part('gridNote').textContent,
     left: part('gridLeft').textContent,
+    verdicts: Number(part('verdicts').textContent),
     rest: part('grid').dataset.rest,
     large: large.matches(':popover-open') ? large.dataset.kind : null,
     focus: active?.matches('[role=gridcell]') ? number(active) : null,
@@ -255,8 +256,9 @@ def test_undo_brings_page_and_marks_back_and_redo_applies_them(page: Page, fake:
     marks = {"exceptions": places(1, 4), "undecided": places(5)}
     until(page, first=places(0)[0], count=60, left="200", status="All saved", **marks)
     assert fake.standing() == {}
+    until(page, verdicts=0)
     page.keyboard.press("y")
-    until(page, first=places(60)[0], exceptions=places(62), status="All saved")
+    until(page, first=places(60)[0], exceptions=places(62), status="All saved", verdicts=59)
     assert fake.standing() == fake.batches()[0]
     page.keyboard.press("Control+z")
     until(page, first=places(0)[0], status="All saved", **marks)

@@ -1,6 +1,7 @@
 """Verdicts made as one: stored, undone and done again as one."""
 
 import uuid
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
@@ -37,6 +38,18 @@ def state(workspace: Workspace) -> dict[tuple[int, int], tuple[LabelState, str]]
     with workspace.database.read() as session:
         labels = session.scalars(select(Label))
         return {(one.image_id, one.category_id): (one.state, one.source.value) for one in labels}
+
+
+def test_one_pair_answered_twice_in_one_request(workspace: Workspace, grant: Grant) -> None:
+    first, other = answers(workspace, grant, "present", "present")
+    second = replace(first, client_id=uuid.uuid4().hex, verdict="absent", proposal_id=None)
+    third = replace(first, client_id=uuid.uuid4().hex)
+    receipts = review.decide(workspace, grant, [first, second, other, third])
+    assert [one.status for one in receipts] == ["saved", "saved", "saved", "duplicate"]
+    pair = (first.image_id, first.category_id)
+    assert state(workspace)[pair] == (LabelState.ABSENT, "human")
+    assert review.undo(workspace, grant, "undo-id-1", second.client_id).status == "saved"
+    assert state(workspace)[pair] == (LabelState.PRESENT, "human")
 
 
 def test_a_batch_is_stored_undone_and_redone_as_one(workspace: Workspace, grant: Grant) -> None:

@@ -24,6 +24,13 @@ def test_what_was_put_is_found_again_by_another_process(tmp_path: Path) -> None:
     assert ThumbnailCache(tmp_path, 1_000).get("2/a.webp") is None
 
 
+def test_a_file_that_never_reached_the_disk_is_no_thumbnail(tmp_path: Path) -> None:
+    cache = ThumbnailCache(tmp_path, 1_000)
+    cache.put("1/a.webp", FILE)
+    (tmp_path / "1/a.webp").write_bytes(b"")
+    assert cache.get("1/a.webp") is None
+
+
 def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
     cache = ThumbnailCache(tmp_path, 1_000)
     for number in range(1, 11):

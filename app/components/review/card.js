@@ -11,6 +11,7 @@ class CardMode {
   #timed = null; // the card whose picture is on screen since #shownAt
   #card = null; // the current one when it was drawn last
   #left = []; // cards that were gone from, oldest first
+  #settling = null; // the card whose flag is settled when it is asked for once more
   #sharp = null; // { card, picture }: the current picture in more detail
 
   constructor(shell) {
@@ -298,6 +299,12 @@ class CardMode {
     const { current: card } = this.#queue;
     if (!card) return;
     const about = { client_id: newId(), image_id: card.image_id, label: card.file_name };
+    if (card.flag && this.#settling !== card) {
+      this.#settling = card;
+      this.#shell.notice(`Flagged: ${card.flag.comment || "no comment"}. Once more settles the flag.`);
+      return;
+    }
+    this.#settling = null;
     if (card.flag) {
       card.flag = null;
       this.#send({ kind: "unflag", ...about });
@@ -400,9 +407,21 @@ class CardMode {
   // What the server says of an operation.
   answered(operation, { status, card }) {
     const gone = status === "stale" || status === "refused";
-    if (operation.kind === "decide" && gone) this.#queue.remove(new Set([operation.proposal_id]));
+    if (operation.kind === "decide" && gone) this.#notStored(operation);
     if (operation.kind === "undo") this.#undone(operation, gone, card);
     this.#draw();
+  }
+
+  // A verdict that somebody else's had overtaken: its mark goes, and so does its question.
+  #notStored({ client_id: id, proposal_id: proposal }) {
+    for (const card of [...this.#queue.cards, ...this.#left]) {
+      for (const chip of card.chips.filter(({ decision }) => decision === id)) {
+        chip.verdict = "";
+        chip.decision = null;
+      }
+      card.added = card.added.filter(({ decision }) => decision !== id);
+    }
+    this.#queue.remove(new Set([proposal]));
   }
 
   #undone({ shows, brings }, gone, card) {

@@ -103,8 +103,10 @@ class CardView {
 
   #chips(card, focused) {
     const { chips } = this.#parts;
-    chips.hidden = card.chips.length < 2;
+    chips.hidden = card.chips.length < 2 && !card.chips.some((chip) => chip.verdict);
+    const held = [...chips.children].indexOf(chips.getRootNode().activeElement);
     chips.replaceChildren(...(chips.hidden ? [] : card.chips.map((chip, at) => this.#chip(chip, at, chip === focused))));
+    if (held >= 0) chips.children[held]?.focus();
   }
 
   #chip(chip, at, focused) {

@@ -5,6 +5,7 @@ const LAST_RETRY = 15_000;
 const CALL_LIMIT = 20_000; // a connection that hangs longer counts as lost
 const ASK_AGAIN = 10_000; // between two requests for a fresh token
 const BATCH = 100;
+const DELIVERED_LIMIT = 1_000; // milliseconds that anything else waits for verdicts
 const ADOPT_EVERY = 10_000; // look for verdicts that closed tabs left behind
 const HEARTBEAT = 5_000;
 const DEAD_AFTER = 90_000; // browsers slow hidden tabs' timers to once a minute
@@ -270,6 +271,7 @@ class Outbox {
   #backoff = new Backoff();
   #timer = 0;
   #sending = false;
+  #waiting = []; // for what is being sent
   #batch = BATCH;
   #trouble = null; // the CallError being waited out
   #retryAt = 0;
@@ -349,7 +351,16 @@ class Outbox {
       }
     }
     this.#sending = false;
+    for (const resolve of this.#waiting.splice(0)) resolve();
     this.onChange();
+  }
+
+  // Resolves when what was just said is answered or waits for another try, or after a moment.
+  delivered() {
+    return new Promise((resolve) => {
+      setTimeout(resolve, DELIVERED_LIMIT);
+      setTimeout(() => (this.#sending ? this.#waiting.push(resolve) : resolve()));
+    });
   }
 
   // The longest run of single decisions at the front, or one of anything else.

@@ -104,6 +104,7 @@ class GridFeed {
   #run = null;
   #left = null; // { queue, category, all }
   #renewal = 0;
+  #delivering = false; // the next pictures wait for the verdicts on the last ones
   cells = [];
   size = GRID_PAGE; // of the page
   thumb = GRID_SIZES[0]; // size of the pictures asked for
@@ -170,7 +171,12 @@ class GridFeed {
     this.cells = this.cells.filter((cell) => !gone.has(cell));
     this.#count(-cells.length);
     this.size = size;
+    this.#delivering = true;
     this.fill();
+    this.#outbox.delivered().then(() => {
+      this.#delivering = false;
+      this.fill();
+    });
   }
 
   // An earlier page again, exactly these cells.
@@ -208,9 +214,14 @@ class GridFeed {
     }
   }
 
+  // How many cells are to be here: the page, and the one behind it.
+  get #wanted() {
+    return this.size + (this.#delivering ? 0 : GRID_PAGE);
+  }
+
   // Start the next pictures of this page and the one behind it, a few at a time and in order.
   load() {
-    const wanted = this.cells.slice(0, this.size + GRID_PAGE);
+    const wanted = this.cells.slice(0, this.#wanted);
     let loading = wanted.filter((cell) => cell.loading).length;
     for (const cell of wanted) {
       if (loading >= GRID_LOADING) return;
@@ -221,7 +232,7 @@ class GridFeed {
   async fill() {
     this.load();
     if (!this.#query || this.#fetching || this.#timer) return;
-    if (this.exhausted || this.cells.length >= this.size + GRID_PAGE) return;
+    if (this.exhausted || this.cells.length >= this.#wanted) return;
     const round = this.#round;
     this.#fetching = true;
     try {

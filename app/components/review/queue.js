@@ -244,12 +244,13 @@ class CardQueue {
     if (this.#changeRun(run)) return;
     const pending = this.#outbox.proposals;
     const isKnown = ({ proposal_id: id }) => pending.has(id) || this.#done.has(id) || this.has(id);
-    const fresh = cards.filter((card) => !isKnown(card));
-    for (const raw of fresh) {
+    const held = this.cards.length;
+    for (const raw of cards.filter((card) => !isKnown(card))) {
+      if (this.has(raw.proposal_id)) continue; // it came along with an earlier one of its picture
       this.cards.push(this.hold({ ...raw, others: (raw.others ?? []).filter((other) => !isKnown(other)) }));
     }
     if (left) this.#left = { ...left, queue: Math.max(0, left.queue - pending.size) };
-    this.#turnPage(cursor, fresh.length > 0);
+    this.#turnPage(cursor, this.cards.length > held);
     this.load();
   }
 

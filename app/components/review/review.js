@@ -72,6 +72,7 @@ class Review {
     this.#keys.close();
     this.#view.close();
     this.#mode.close();
+    this.#leaving();
     this.#leave();
   }
 
@@ -83,7 +84,7 @@ class Review {
     session.outbox.onAdopted = () => this.#mode.adopted(session.outbox.proposals);
     session.onAnswer = (operation, answer) => this.#answered(operation, answer);
     session.api.onRenewed.add(this.#renewed);
-    session.remember().then(() => this.drawFigures(), () => {});
+    session.remember().then(() => session === this.session && this.drawFigures());
   }
 
   // The outbox goes on sending; only nobody watches it any more.

@@ -16,7 +16,8 @@ class Session {
   undone = []; // entries that redo brings back
   refused = [];
   onAnswer = () => {};
-  #tally = new Map(); // id of a verdict or batch -> { verdicts, skips, accepted }
+  #tally = new Map(); // id of a verdict or batch -> { verdicts, skips, asked, accepted }
+  #takenBack = new Map(); // the same of what was undone
   #recent = []; // { verdicts, seconds } of the last ones
   #categories = null;
 
@@ -33,7 +34,7 @@ class Session {
 
   // What was said before this page was opened can be undone too.
   async remember() {
-    const { entries } = await this.api.get(`/api/history?limit=${REMEMBERED}`);
+    const { entries } = await this.#entries();
     const known = new Set([...this.history, ...this.undone].map((entry) => entry.id));
     const earlier = entries.filter((entry) => entry.undoable && !known.has(entry.id));
     this.history.unshift(
@@ -43,6 +44,18 @@ class Session {
         verdict,
       })),
     );
+  }
+
+  async #entries() {
+    const backoff = new Backoff();
+    for (;;) {
+      try {
+        return await this.api.get(`/api/history?limit=${REMEMBERED}`);
+      } catch (error) {
+        if (error.kind === "refused") return { entries: [] };
+        await new Promise((resolve) => setTimeout(resolve, backoff.next()));
+      }
+    }
   }
 
   // A new verdict ends what could be redone.
@@ -63,23 +76,31 @@ class Session {
 
   #count(operation) {
     const { kind, client_id: id, undoes, redoes } = operation;
-    if (kind === "undo") this.#tally.delete(undoes);
-    else if (kind === "redo") this.#tally.set(id, this.#tally.get(redoes) ?? { verdicts: 1, skips: 0, accepted: 0 });
+    if (kind === "undo") this.#move(this.#tally, this.#takenBack, undoes, undoes);
+    else if (kind === "redo") this.#move(this.#takenBack, this.#tally, redoes, id);
     else if (kind === "decide" || kind === "batch") {
       const decisions = operation.decisions ?? [operation];
       const verdicts = decisions.filter(({ verdict }) => verdict !== "skip").length;
       const skips = decisions.length - verdicts;
-      this.#tally.set(id, { verdicts, skips, accepted: Number(operation.accepted ?? 0) });
+      const asked = "accepted" in operation ? verdicts : 0;
+      this.#tally.set(id, { verdicts, skips, asked, accepted: Number(operation.accepted ?? 0) });
       const seconds = decisions.reduce((sum, one) => sum + Math.min(one.seconds, LONGEST_THOUGHT), 0);
       this.#recent = [...this.#recent, { verdicts: decisions.length, seconds }].slice(-RATE_OVER);
-    } else if (kind === "absent") this.#tally.set(id, { verdicts: 1, skips: 0, accepted: 0 });
+    } else if (kind === "absent") this.#tally.set(id, { verdicts: 1, skips: 0, asked: 0, accepted: 0 });
+  }
+
+  #move(from, to, id, newId) {
+    if (from.has(id)) to.set(newId, from.get(id));
+    from.delete(id);
   }
 
   #answered(operation, answer) {
     const { client_id: id } = operation;
     if (answer.status === "stale" || answer.status === "refused") {
       this.history = this.history.filter((entry) => entry.id !== id);
+      this.undone = this.undone.filter((entry) => entry.id !== id);
       this.#tally.delete(id);
+      this.#takenBack.delete(id);
     }
     if (answer.status === "refused") {
       const what = operation.verdict ?? operation.kind;
@@ -101,10 +122,10 @@ class Session {
     return this.#sum("skips");
   }
 
-  // Share of verdicts that agreed with the model.
+  // Share of the model's proposals that were judged as it had judged them.
   get acceptance() {
-    const verdicts = this.verdicts;
-    return verdicts >= RATE_FROM ? this.#sum("accepted") / verdicts : null;
+    const asked = this.#sum("asked");
+    return asked >= RATE_FROM ? this.#sum("accepted") / asked : null;
   }
 
   // Verdicts per minute of judging, pauses left out.
