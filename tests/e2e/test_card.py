@@ -276,11 +276,13 @@ def test_leaving_the_page_gives_the_cards_back(
         assert session.scalar(select(func.count()).select_from(Lease))
     page.get_by_role("link", name="Models").click()
 
-    def released() -> bool:
+    end = time.monotonic() + PATIENCE
+    left = 1
+    while left:
+        assert time.monotonic() < end, f"{left} leases are still held"
+        page.wait_for_timeout(100)
         with stored.database.read() as session:
-            return not session.scalar(select(func.count()).select_from(Lease))
-
-    saved(page, released)
+            left = session.scalar(select(func.count()).select_from(Lease)) or 0
 
 
 def test_a_changed_key_and_a_refused_one(
