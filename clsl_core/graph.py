@@ -17,7 +17,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-__all__ = ["GraphConfig", "GraphLayer", "LabelGraph", "build_graph", "co_occurrence"]
+__all__ = [
+    "GraphConfig",
+    "GraphLayer",
+    "LabelGraph",
+    "build_graph",
+    "co_occurrence",
+    "similar_categories",
+]
 
 _CHUNK = 512  # categories whose row of similarities is held at a time
 
@@ -136,6 +143,38 @@ def _top_k(
     totals = kept.sum(1, keepdims=True)
     even = np.full_like(kept, 1.0 / k)
     return index, np.where(totals > 0, kept / np.maximum(totals, 1e-12), even)
+
+
+def similar_categories(
+    vectors: npt.NDArray[np.float32], neighbours: int, temperature: float, full: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """The categories most like each one, and their weights, which sum to 1 at most.
+
+    The mean vector is taken away first: what all categories have in common tells none apart.
+    A category that is like no other gets weights near zero.
+
+    Args:
+        vectors: (C, E), C at least 2.
+        neighbours: k, at most C - 1.
+        temperature: Similarities are compared as exp(cosine / temperature).
+        full: Cosine from which on a category counts in full; below, in proportion.
+
+    Returns:
+        ``index`` (C, k) int64 and ``weight`` (C, k) float32.
+    """
+    centred = vectors - vectors.mean(0)
+    unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
+    k = min(neighbours, len(unit) - 1)
+    index = np.empty((len(unit), k), np.int64)
+    weight = np.empty((len(unit), k), np.float32)
+    for start in range(0, len(unit), _CHUNK):
+        rows = slice(start, min(start + _CHUNK, len(unit)))
+        cosines = unit[rows] @ unit.T
+        alike = np.exp((cosines - 1.0) / temperature).astype(np.float32)
+        alike[np.arange(alike.shape[0]), np.arange(rows.start, rows.stop)] = 0.0
+        index[rows], shares = _top_k(alike, k)
+        weight[rows] = shares * np.clip(np.take_along_axis(cosines, index[rows], 1) / full, 0, 1)
+    return index, weight
 
 
 class GraphLayer(nn.Module):

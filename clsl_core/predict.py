@@ -21,9 +21,13 @@ from clsl_core.checkpoint import load_checkpoint, save_checkpoint, select
 from clsl_core.errors import InputError
 from clsl_core.features import FeatureView
 from clsl_core.graph import LabelGraph
+from clsl_core.image_identity import digests_of, recognise
+from clsl_core.label_context import LabelContext
 from clsl_core.linear import PooledLogistic
 from clsl_core.model import CLSLHead, ModelConfig, patch_text_logits
+from clsl_core.patch_linear import PatchConfig, patch_logits
 from clsl_core.recovery import Regime
+from clsl_core.students import StudentConfig, Students
 from clsl_core.threads import half_the_threads
 from clsl_core.train_config import TrainConfig
 from clsl_core.types import Progress, no_progress
@@ -33,18 +37,24 @@ from clsl_core.views import (
     Ids,
     StaticViews,
     ViewConfig,
-    digests_of,
-    recognise,
 )
 
-__all__ = ["HeatmapSource", "Recovery", "Scores", "head_logits", "read_context", "text_logits"]
+__all__ = [
+    "HeatmapSource",
+    "Recovery",
+    "Scores",
+    "head_logits",
+    "join",
+    "read_context",
+    "text_logits",
+]
 
 HeatmapSource = Callable[[Ids, Ids], npt.NDArray[np.uint8]]
 Tick = Callable[[], None]
 
 _BATCH = 64  # images whose tokens are scored at once
 _ROWS = 8192  # images whose views are held at once
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -79,13 +89,18 @@ class Scores:
 
 @dataclass(frozen=True)
 class Recovery:
-    """A fitted model: head, static views, their blend, and calibration where there is one.
+    """A fitted model: views, students, label context, head, and calibration where there is one.
+
+        views --blend--> first --with students, in label context--> static --stack, head--> logits
 
     Attributes:
         config: What it was trained with.
         head: The CLSL head.
         views: The static views.
-        blend: Weights of all views, the head last.
+        blend: Weights of the static views.
+        students: Models that learned from recovered labels, or None.
+        label_context: What other categories' scores say.
+        stack: Weights of the static blend and the head.
         calibration: Map from blended logits to probabilities, or None.
         grid: Rows and columns of the patch grid.
         regime: What kind of knowledge there was.
@@ -99,6 +114,9 @@ class Recovery:
     head: CLSLHead
     views: StaticViews
     blend: PooledLogistic
+    students: Students | None
+    label_context: LabelContext
+    stack: PooledLogistic
     calibration: PooledLogistic | None
     grid: tuple[int, int]
     regime: Regime
@@ -132,9 +150,15 @@ class Recovery:
                 progress(start, len(features), "scoring images")
 
             context = read_context(self.head, self.views, features, pooled, itself, rows, tick)
+            first = self.blend.apply(self.views.values(context))
+            taught = None
+            if self.students is not None:
+                device = str(self.head.b.device)
+                taught = self.students.logits(self.views, features, pooled, rows, device, tick)
+            static = join(first, taught, self.config.students)
+            static = self.label_context.apply(static, context.known)
             z = head_logits(self.head, features, rows, tick)
-            views = np.concatenate([self.views.values(context), z[None]])
-            logits[rows] = self.blend.apply(views)
+            logits[rows] = self.stack.apply(np.stack([static, z]))
         progress(len(features), len(features), "scoring images")
         return Scores(
             values=_sigmoid(logits),
@@ -184,6 +208,15 @@ class Recovery:
                 ),
                 views=_load_views(record["views"], tensors),
                 blend=_load_logistic("blend", tensors),
+                students=(
+                    Students(**_arrays("students", tensors))
+                    if "students.linear" in tensors
+                    else None
+                ),
+                label_context=LabelContext(
+                    **_arrays("labels", tensors), guess=config.context.guess
+                ),
+                stack=_load_logistic("stack", tensors),
                 calibration=(
                     _load_logistic("calibration", tensors)
                     if "calibration.pooled" in tensors
@@ -212,15 +245,23 @@ class Recovery:
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"head.{name}": value for name, value in self.head.state_dict().items()}
         tensors.update({f"start.{name}": value for name, value in self.start.items()})
-        for part in fields(self.views):
-            value = getattr(self.views, part.name)
-            if isinstance(value, np.ndarray):
-                tensors[f"views.{part.name}"] = torch.from_numpy(np.array(value))
-        for name, map_ in (("blend", self.blend), ("calibration", self.calibration)):
+        arrays = {"views": self.views, "students": self.students, "labels": self.label_context}
+        for name, holder in arrays.items():
+            for part in fields(holder) if holder is not None else ():
+                value = getattr(holder, part.name)
+                if isinstance(value, np.ndarray):
+                    tensors[f"{name}.{part.name}"] = torch.from_numpy(np.array(value))
+        maps = {"blend": self.blend, "stack": self.stack, "calibration": self.calibration}
+        for name, map_ in maps.items():
             if map_ is not None:
                 tensors[f"{name}.pooled"] = torch.from_numpy(map_.pooled)
                 tensors[f"{name}.deviations"] = torch.from_numpy(map_.deviations)
         return tensors
+
+
+def join(first: Floats, taught: Floats | None, config: StudentConfig) -> Floats:
+    """Logits (N, C) of the views and of the students together."""
+    return first if taught is None else (1 - config.share) * first + config.share * taught
 
 
 def read_context(
@@ -251,7 +292,18 @@ def read_context(
         pooled=pooled[rows],
         digests=digests_of(pooled[rows]),
         known=known,
+        learned=known != 0,
         neighbours=views.neighbours(pooled[rows], own, tick),
+        patches=patch_logits(
+            views.patch_models,
+            features,
+            rows,
+            views.token_centre,
+            views.token_scale,
+            views.config.patches,
+            device=str(head.b.device),
+            tick=tick,
+        ),
         text=text_logits(head, features, rows, tick),
     )
 
@@ -335,15 +387,14 @@ def _load_head(
 
 
 def _load_views(record: dict[str, Any], tensors: dict[str, Tensor]) -> StaticViews:
-    arrays = {
-        part.name: tensors[f"views.{part.name}"].numpy()
-        for part in fields(StaticViews)
-        if f"views.{part.name}" in tensors
-    }
-    config = {**record["config"], "linear_l2": tuple(record["config"]["linear_l2"])}
-    return StaticViews(
-        config=ViewConfig(**config), unknown_weight=float(record["unknown_weight"]), **arrays
-    )
+    found = {**record["config"], "linear_l2": tuple(record["config"]["linear_l2"])}
+    config = ViewConfig(**{**found, "patches": PatchConfig(**found["patches"])})
+    weight = float(record["unknown_weight"])
+    return StaticViews(config=config, unknown_weight=weight, **_arrays("views", tensors))
+
+
+def _arrays(name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    return {part: value.numpy() for part, value in select(tensors, f"{name}.").items()}
 
 
 def _load_logistic(name: str, tensors: dict[str, Tensor]) -> PooledLogistic:

@@ -38,7 +38,6 @@ __all__ = [
     "fit_blend",
     "fit_stack",
     "known_share",
-    "multiply_out",
     "pick_entries",
     "recovered_targets",
     "sharpen",
@@ -81,8 +80,8 @@ class RecoveryConfig:
     held_out: float = 0.2
     held_out_negatives: int = 40
     entry_folds: int = 5
-    ridge: float = 1.0
-    shrinkage: float = 20.0
+    ridge: float = 30.0
+    shrinkage: float = 50.0
     blend_entries: int = 60_000
     gate: float = 0.5
     gate_shrinkage: float = 5.0
@@ -247,18 +246,6 @@ def fit_stack(
     """
     start = np.array([1.0, 0.0, 0.0], np.float32)
     return fit_blend(np.stack([static_logits, head]), entries, config, start)
-
-
-def multiply_out(pair: PooledLogistic, static: PooledLogistic) -> PooledLogistic:
-    """One blend of [static views…, head] from that of [static, head] and that of the views."""
-    pooled = _product(pair.pooled[None], static.pooled[None])[0]
-    return PooledLogistic(pooled, _product(pair.weights, static.weights) - pooled)
-
-
-def _product(pair: Floats, static: Floats) -> Floats:
-    """Weights of [static views…, head, 1] from those of [static, head, 1]."""
-    scale, head, bias = pair[:, :1], pair[:, 1:2], pair[:, 2:]
-    return np.concatenate([scale * static[:, :-1], head, scale * static[:, -1:] + bias], 1)
 
 
 def sharpen(logits: Floats) -> Floats:

@@ -14,7 +14,6 @@ Letters: N images, C categories, V views.
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from copy import deepcopy
 from dataclasses import dataclass
@@ -30,6 +29,9 @@ from clsl_core.calibrate import calibrate
 from clsl_core.errors import InputError, TrainingError
 from clsl_core.features import FeatureView
 from clsl_core.graph import build_graph
+from clsl_core.held_out import log_loss, pooled_ap, rank_quality
+from clsl_core.image_identity import digests_of, pair_draws, recognise
+from clsl_core.label_context import LabelContext, fit_label_context, no_label_context
 from clsl_core.learner import (
     Learner,
     Learning,
@@ -40,9 +42,8 @@ from clsl_core.learner import (
     start_learning,
 )
 from clsl_core.linear import PooledLogistic
-from clsl_core.metrics import average_precision
 from clsl_core.model import CLSLHead
-from clsl_core.predict import Recovery, head_logits, read_context
+from clsl_core.predict import Recovery, head_logits, join, read_context
 from clsl_core.recovery import (
     Entries,
     Regime,
@@ -52,12 +53,12 @@ from clsl_core.recovery import (
     fit_blend,
     fit_stack,
     known_share,
-    multiply_out,
     pick_entries,
     recovered_targets,
     split_labels,
     unknown_as_negative,
 )
+from clsl_core.students import Students, fit_students
 from clsl_core.threads import half_the_threads
 from clsl_core.train_config import TrainConfig
 from clsl_core.types import Progress
@@ -68,16 +69,21 @@ from clsl_core.views import (
     Labels,
     StaticViews,
     cross_fitted,
-    digests_of,
     fit_views,
-    pair_draws,
-    recognise,
 )
+from clsl_core.warm_start import inherit
 
 __all__ = ["TrainConfig", "fit"]
 
 # Where the blend starts, so that a handful of labels does not mean "no view is worth anything".
-_START = {"prior": 0.0, "vote": 0.6, "linear": 0.4, "together": 0.1, "text": 0.5}
+_START = {
+    "prior": 0.0,
+    "vote": 1 / 3,
+    "linear": 1 / 3,
+    "patches": 1 / 3,
+    "together": 0.1,
+    "text": 0.5,
+}
 
 
 def fit(  # noqa: PLR0913 - one call is the whole interface of training
@@ -164,9 +170,11 @@ class _Evidence:
 
 @dataclass(frozen=True)
 class _StaticBlend:
-    """The static views blended: their weights, and the blended logits (N, C)."""
+    """The static views blended, with what learned from them; and the logits (N, C) of it all."""
 
     weights: PooledLogistic
+    students: Students | None
+    label_context: LabelContext
     logits: Floats
     share: float  # of the positives that are known, estimated
 
@@ -221,7 +229,10 @@ class _Training:
             config=self.config,
             head=head.eval(),
             views=final.views,
-            blend=multiply_out(pair, static.weights),
+            blend=static.weights,
+            students=static.students,
+            label_context=static.label_context,
+            stack=pair,
             calibration=calibration,
             grid=self.features.grid,
             regime=regime,
@@ -241,13 +252,16 @@ class _Training:
         head = self._make_head(np.full(count, 0.5, np.float32), self.labels, 1.0)
         views = self._gather(self.labels).views
         names = views.names(text=True)
-        weights = np.zeros(len(names) + 2, np.float32)
+        weights = np.zeros(len(names) + 1, np.float32)
         weights[names.index("text")] = 1.0
         return Recovery(
             config=self.config,
             head=head.eval(),
             views=views,
             blend=PooledLogistic(weights, np.zeros((count, len(weights)), np.float32)),
+            students=None,
+            label_context=no_label_context(count),
+            stack=PooledLogistic(np.array([1, 0, 0], np.float32), np.zeros((count, 3), np.float32)),
             calibration=None,
             grid=self.features.grid,
             regime=Regime.NONE,
@@ -261,11 +275,12 @@ class _Training:
         unknown_weight = unknown_as_negative(labels, self.config.recovery)
         self.tick.at(0, 1, "comparing images")
         views, memory_rows = fit_views(
-            self.pooled,
+            self.features,
             self.digests,
             labels,
             self.config.views,
             unknown_weight=unknown_weight,
+            seed=self.config.seed,
             device=self.device,
             tick=self.tick,
         )
@@ -288,7 +303,39 @@ class _Training:
         start = np.array([_START[name] for name in names] + [0.0], np.float32)
         weights = fit_blend(honest, entries, settings, start)
         share = known_share(_sigmoid(weights.apply(honest)), labels, evidence.unknown_weight)
-        return _StaticBlend(weights, weights.apply(evidence.values), share)
+        first = weights.apply(evidence.values)
+        students = self._teach(evidence, first)
+        taught = None
+        if students is not None:
+            taught = students.logits(
+                evidence.views, self.features, self.pooled, self.rows, self.device, self.tick
+            )
+        joined = join(first, taught, self.config.students)
+        context = self._label_context(evidence, joined)
+        logits = context.apply(joined, labels)
+        return _StaticBlend(weights, students, context, logits, share)
+
+    def _label_context(self, evidence: _Evidence, logits: Floats) -> LabelContext:
+        return fit_label_context(
+            logits, evidence.labels, self.vectors, evidence.views.together, self.config.context
+        )
+
+    def _teach(self, evidence: _Evidence, first: Floats) -> Students | None:
+        """Fit the students to what the views believe, once other categories have been heard."""
+        if not self.config.students.share:
+            return None
+        believed = self._label_context(evidence, first).apply(first, evidence.labels)
+        return fit_students(
+            evidence.views,
+            self.features,
+            self.pooled,
+            evidence.labels,
+            _sigmoid(believed),
+            self.config.students,
+            seed=self.config.seed,
+            device=self.device,
+            tick=self.tick,
+        )
 
     def _make_head(self, priors: Floats, labels: Labels, unknown_weight: float) -> CLSLHead:
         graph = None
@@ -319,7 +366,7 @@ class _Training:
         head = self._make_head(priors, evidence.labels, evidence.unknown_weight)
         if not self.config.use_head:
             return head, []
-        warm = self.warm_start is not None and _inherit(head, self.warm_start)
+        warm = self.warm_start is not None and inherit(head, self.warm_start)
         epochs = self.learner.epochs(warm)
         state = start_learning(head, self.config)
         fingerprint = self._fingerprint(evidence, head)
@@ -359,15 +406,15 @@ class _Training:
             epochs=epochs,
         )
         z, logits = self._judge(state, static, entries)
-        quality = _rank_quality(z, entries)
+        quality = rank_quality(z, entries)
         state.curves.append(
             {
                 "epoch": state.epoch,
                 "loss": loss,
-                "held_out_loss": _log_loss(logits, entries),
+                "held_out_loss": log_loss(logits, entries),
                 "held_out_head_rank": quality,
-                "held_out_head_ap": _pooled_ap(z, entries),
-                "held_out_ap": _pooled_ap(logits, entries),
+                "held_out_head_ap": pooled_ap(z, entries),
+                "held_out_ap": pooled_ap(logits, entries),
             }
         )
         if quality >= state.best_quality:
@@ -455,7 +502,7 @@ class _Training:
             "known_present": int((self.labels > 0).sum()),
             "known_absent": int((self.labels < 0).sum()),
             "held_out": int(known.sum()),
-            "held_out_ap": {name: _pooled_ap(z, entries) for name, z in views.items()},
+            "held_out_ap": {name: pooled_ap(z, entries) for name, z in views.items()},
         }
 
     def _fingerprint(self, evidence: _Evidence, head: CLSLHead) -> str:
@@ -491,76 +538,6 @@ def _check(features: FeatureView, labels: Labels, vectors: Floats | None, text: 
         raise InputError(
             f"a text prior needs category vectors of the tokens' width {features.dim}, got {width}."
         )
-
-
-def _inherit(head: CLSLHead, earlier: Recovery) -> bool:
-    """Copy an earlier head's weights where they fit; per-category rows go to their categories."""
-    old, new = earlier.start, head.state_dict()
-    pairs = _matches(earlier.head, head)
-    fixed = ("given", "background", "graph.index", "graph.weight")
-    for name, value in new.items():
-        source = old.get(name)
-        if source is None or name in fixed or (name == "vectors" and bool(head.given)):
-            continue
-        source = source.to(value.device)
-        if name in _BY_CATEGORY and source.shape[1:] == value.shape[1:]:
-            value[pairs[:, 1]] = source[pairs[:, 0]]
-        elif source.shape == value.shape:
-            value.copy_(source)
-        elif name in ("patch_in.weight", "token_in.weight"):
-            return False
-    return True
-
-
-_BY_CATEGORY = (
-    "a",
-    "b",
-    "vectors",
-    "patch_out.weight",
-    "patch_out.bias",
-    "auxiliary.weight",
-    "auxiliary.bias",
-)
-
-
-def _matches(old: CLSLHead, new: CLSLHead) -> Ids:
-    """(K, 2) pairs of category numbers, old and new, that are the same category."""
-    if bool(old.given) and bool(new.given) and old.vectors.shape[1] == new.vectors.shape[1]:
-        places = {row.tobytes(): i for i, row in enumerate(old.vectors.cpu().numpy())}
-        found = [
-            (places.get(row.tobytes(), -1), i) for i, row in enumerate(new.vectors.cpu().numpy())
-        ]
-        return np.array([pair for pair in found if pair[0] >= 0], np.int64).reshape(-1, 2)
-    both = np.arange(min(len(old.b), len(new.b)))
-    return np.stack([both, both], 1)
-
-
-def _log_loss(logits: Floats, entries: Entries) -> float:
-    z = logits[entries.rows, entries.columns]
-    losses = np.logaddexp(0, np.where(entries.truth, -z, z))
-    return float(np.sum(losses * entries.weights) / max(float(entries.weights.sum()), 1e-6))
-
-
-def _pooled_ap(scores: Floats, entries: Entries) -> float:
-    """Average precision over the entries of all categories together; 0 without a positive."""
-    found = average_precision(entries.truth, scores[entries.rows, entries.columns])
-    return 0.0 if math.isnan(found) else found
-
-
-def _rank_quality(scores: Floats, entries: Entries) -> float:
-    """Mean share of a category's other entries that its positives outrank; 0 without any.
-
-    Steadier on a few held-out positives than average precision, and blind to how categories
-    compare, which is the blend's business.
-    """
-    values = scores[entries.rows, entries.columns]
-    shares = []
-    for c in np.unique(entries.columns[entries.truth]):
-        own = entries.columns == c
-        others = np.sort(values[own & ~entries.truth])
-        if len(others):
-            shares.append(np.searchsorted(others, values[own & entries.truth]) / len(others))
-    return float(np.mean(np.concatenate(shares))) if shares else 0.0
 
 
 def _sigmoid(logits: Floats) -> Floats:

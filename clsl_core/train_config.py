@@ -9,9 +9,11 @@ from typing import Any, get_type_hints
 from clsl_core.calibrate import CalibrationConfig
 from clsl_core.errors import InputError
 from clsl_core.graph import GraphConfig
+from clsl_core.label_context import ContextConfig
 from clsl_core.losses import LossConfig
 from clsl_core.model import ModelConfig
 from clsl_core.recovery import RecoveryConfig
+from clsl_core.students import StudentConfig
 from clsl_core.views import ViewConfig
 
 __all__ = ["TrainConfig"]
@@ -22,7 +24,8 @@ class TrainConfig:
     """Everything that decides a training; saved beside the model.
 
     Attributes:
-        model, graph, loss, views, recovery, calibration: The parts' configurations.
+        model, graph, loss, views, students, context, recovery, calibration: The parts'
+            configurations.
         seed: Of everything random.
         use_head: Train the head; without it the static views alone are blended.
         epochs: Of the head, at most ...
@@ -44,6 +47,8 @@ class TrainConfig:
     graph: GraphConfig = field(default_factory=GraphConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     views: ViewConfig = field(default_factory=ViewConfig)
+    students: StudentConfig = field(default_factory=StudentConfig)
+    context: ContextConfig = field(default_factory=ContextConfig)
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     seed: int = 0

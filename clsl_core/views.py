@@ -7,20 +7,23 @@ teaches. None of them may use an entry's own label for that entry:
     prior     how often the category is present among known entries
     vote      labels of the nearest other images (pooled features, faiss)
     linear    logistic regression on pooled features, trained without the image's fold
+    patches   linear models on patches, the best ones deciding, trained likewise
     together  the image's *other* known labels, by co-occurrence
     text      patch-level text score, where tokens and category vectors share a space
 
 Images are recognised by their pooled features, so a view knows its own training images again.
+A model trained without an image's fold speaks for the entries of that image that are known; for
+what is unknown no model has seen the answer, and all of them speak together. (Were unknown entries
+scored by one fold's model too, those beside a known positive would all be scored by the models
+that miss it, and stand too low.)
 
 Letters: N images asked about, M images remembered, C categories, K folds, d pooled width.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,26 +31,26 @@ import numpy.typing as npt
 import torch
 from scipy.sparse import csr_array
 
+from clsl_core.features import FeatureView
 from clsl_core.graph import co_occurrence
 from clsl_core.index import NeighbourIndex
 from clsl_core.linear import fit_linear
+from clsl_core.patch_linear import PatchConfig, PatchModels, fit_patches
 
 __all__ = [
     "Context",
     "StaticViews",
     "ViewConfig",
     "cross_fitted",
-    "digests_of",
     "fit_views",
     "logit",
-    "pair_draws",
-    "recognise",
 ]
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int8]
 Ids = npt.NDArray[np.int64]
 
+_SAMPLE = 512  # images that tell how tokens spread
 _SEARCH = 1024  # images whose neighbours are searched between two ticks
 
 
@@ -56,7 +59,8 @@ class ViewConfig:
     """How the views are made.
 
     Attributes:
-        neighbours: Of the vote.
+        neighbours: Of the vote, where half of the entries are known or unknown ones vote, too; up
+            to 2.5 times as many where fewer can answer.
         vote_temperature: Weight of a neighbour is exp((cosine - best cosine) / temperature).
         vote_prior: Neighbours' worth of belief in the class prior.
         prior_strength: Entries' worth of belief in the mean prior, mixed into each class prior.
@@ -65,16 +69,21 @@ class ViewConfig:
         co_occurrence: Images' worth of belief that two labels are independent.
         linear_unknown: Weight of an unknown entry as a negative for the linear models where
             known negatives are plentiful; where they are scarce it is 1.
+        evenness: How far directions of little spread are stretched before images are compared:
+            0 not at all, 1 until all directions spread alike.
+        patches: Of the view of that name.
     """
 
-    neighbours: int = 50
+    neighbours: int = 100
     vote_temperature: float = 0.2
     vote_prior: float = 2.0
     prior_strength: float = 1.0
     linear_l2: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0)
     folds: int = 10
     co_occurrence: float = 5.0
-    linear_unknown: float = 0.1
+    linear_unknown: float = 0.0
+    evenness: float = 0.5
+    patches: PatchConfig = field(default_factory=PatchConfig)
 
 
 @dataclass(frozen=True)
@@ -85,14 +94,18 @@ class Context:
         pooled: (N, d) float32 as the feature store gives them.
         digests: (N,) int64, what images are recognised by.
         known: (N, C) labels known of them, for the view ``together``.
+        learned: (N, C) entries whose labels the models by fold have learned from.
         neighbours: (N, M) sparse weights of the remembered images.
+        patches: (K, N, C) logits of the patch models by fold.
         text: (N, C) logits, or None without a text prior.
     """
 
     pooled: Floats
     digests: Ids
     known: Labels
+    learned: npt.NDArray[np.bool_]
     neighbours: csr_array
+    patches: Floats
     text: Floats | None
 
 
@@ -103,11 +116,13 @@ class StaticViews:
     Attributes:
         config: As fitted.
         unknown_weight: 1 where unknown entries count as negatives, else 0.
-        centre: (d,) mean pooled feature, scale: () their spread.
+        centre: (d,) mean pooled feature, scale: (d,) by which they are divided.
+        token_centre, token_scale: (d,) the same for tokens.
         memory: (M, d) float16 centred unit vectors of the images with known labels.
         memory_labels: (M, C) int8.
         memory_digests: (M,) int64.
         linear: (K, d + 1, C).
+        patch_weights: (K', d, C) and patch_bias: (K', C) of the patch models.
         together: (C, C) log P(c'|c) / P(c').
         prior: (C,) share of positives among known entries (unknown ones counted by
             ``unknown_weight``).
@@ -117,16 +132,25 @@ class StaticViews:
     unknown_weight: float
     centre: Floats
     scale: Floats
+    token_centre: Floats
+    token_scale: Floats
     memory: npt.NDArray[np.float16]
     memory_labels: Labels
     memory_digests: Ids
     linear: Floats
+    patch_weights: Floats
+    patch_bias: Floats
     together: Floats
     prior: Floats
 
     def names(self, text: bool) -> tuple[str, ...]:
         """Names of the views in the order ``values`` stacks them."""
-        return ("prior", "vote", "linear", "together", *(("text",) if text else ()))
+        return ("prior", "vote", "linear", "patches", "together", *(("text",) if text else ()))
+
+    @property
+    def patch_models(self) -> PatchModels:
+        """The patch models by fold."""
+        return PatchModels(self.patch_weights, self.patch_bias)
 
     def neighbours(
         self, pooled: Floats, itself: Ids, tick: Callable[[], None] = lambda: None
@@ -138,12 +162,12 @@ class StaticViews:
             itself: (N,) place of each image among the remembered ones, -1 for strangers.
             tick: Called often.
         """
-        queries = _unit(pooled - self.centre)
+        queries = _unit(self.standardise(pooled))
         index = NeighbourIndex(self.memory.astype(np.float32))
         parts = []
         for start in range(0, len(queries), _SEARCH):
             tick()
-            parts.append(index.search(queries[start : start + _SEARCH], self.config.neighbours + 1))
+            parts.append(index.search(queries[start : start + _SEARCH], self._voters + 1))
         cosines, rows = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
         cosines = np.where(rows == itself[:, None], -np.inf, cosines)
         best = cosines.max(1, keepdims=True, initial=-1.0)
@@ -152,12 +176,25 @@ class StaticViews:
         shape = (len(rows), len(self.memory))
         return csr_array((weights.ravel(), rows.ravel(), bounds), shape=shape)
 
+    @property
+    def _voters(self) -> int:
+        """How many neighbours vote: more of them where each knows less."""
+        if self.unknown_weight or not self.memory_labels.size:
+            return self.config.neighbours
+        answering = float((self.memory_labels != 0).mean())
+        return round(self.config.neighbours * float(np.clip((0.5 / answering) ** 0.5, 1.0, 2.5)))
+
+    def standardise(self, pooled: Floats) -> Floats:
+        """Pooled features as they are compared; (N, d) of mean squared length 1."""
+        return np.asarray((pooled - self.centre) / self.scale, np.float32)
+
     def values(self, context: Context) -> Floats:
         """Logits (V, N, C) of all views, in the order of ``names``."""
         parts = [
             np.broadcast_to(logit(self.prior), context.known.shape),
             self._vote(context.neighbours),
-            self._linear(context.pooled, context.digests),
+            self._linear(context),
+            _by_fold(context.patches, context),
             (context.known > 0).astype(np.float32) @ self.together,
         ]
         if context.text is not None:
@@ -172,14 +209,16 @@ class StaticViews:
         strength = self.config.vote_prior
         return logit((positive + strength * self.prior) / (counted + strength))
 
-    def _linear(self, pooled: Floats, digests: Ids) -> Floats:
-        x = (pooled - self.centre) / self.scale
-        out = np.empty((len(x), self.linear.shape[2]), np.float32)
-        folds = digests % len(self.linear)
+    def _linear(self, context: Context) -> Floats:
+        x = self.standardise(context.pooled)
+        beta = self.linear.mean(0)
+        out = x @ beta[:-1] + beta[-1]  # the mean of the models is the model of the mean
+        folds = context.digests % len(self.linear)
         for k, beta in enumerate(self.linear):
-            here = folds == k
-            out[here] = x[here] @ beta[:-1] + beta[-1]
-        return out
+            here = (folds == k) & context.learned.any(1)
+            own = x[here] @ beta[:-1] + beta[-1]
+            out[here] = np.where(context.learned[here], own, out[here])
+        return np.asarray(out, np.float32)
 
     def with_labels(self, labels: Labels, memory_rows: Ids) -> StaticViews:
         """The same views with other labels of the same images, except the linear models."""
@@ -188,40 +227,54 @@ class StaticViews:
 
 
 def fit_views(
-    pooled: Floats,
+    features: FeatureView,
     digests: Ids,
     labels: Labels,
     config: ViewConfig,
     *,
     unknown_weight: float,
+    seed: int,
     device: str,
     tick: Callable[[], None] = lambda: None,
 ) -> tuple[StaticViews, Ids]:
     """Fit all views to the labels.
 
     Args:
-        pooled: (N, d).
+        features: Of N images.
         digests: (N,) of the same images.
         labels: (N, C), at least one known.
         config: See ``ViewConfig``.
         unknown_weight: 1 where unknown entries must serve as negatives, else 0.
-        device: Where the linear models are fitted.
+        seed: Of the patch models.
+        device: Where the linear and patch models are fitted.
         tick: Called often.
 
     Returns:
         The views, and the rows of the images they remember.
     """
-    centre = pooled.mean(0)
-    spread = float((pooled - centre).std()) * pooled.shape[1] ** 0.5
-    scale = np.asarray(max(spread, 1e-6), np.float32)
+    pooled = features.pooled()
+    centre, scale = _standard(pooled, config.evenness)
+    token_centre, token_scale = _standard(_mean_tokens(features), config.evenness)
     rows = np.flatnonzero((labels != 0).any(1))
     prior, together = _label_statistics(labels, config, unknown_weight)
     linear = _fit_linear(
-        torch.from_numpy((pooled - centre) / scale).to(device),
+        torch.from_numpy(np.asarray((pooled - centre) / scale, np.float32)).to(device),
         labels,
         torch.from_numpy(digests % config.folds).to(device),
         config,
         unknown=unknown_weight or config.linear_unknown,
+        tick=tick,
+    )
+    patches = fit_patches(
+        features,
+        token_centre,
+        token_scale,
+        (labels > 0).astype(np.float32),
+        np.where(labels != 0, 1.0, unknown_weight).astype(np.float32),
+        config.patches,
+        folds=digests % config.patches.folds,
+        seed=seed,
+        device=device,
         tick=tick,
     )
     views = StaticViews(
@@ -229,10 +282,14 @@ def fit_views(
         unknown_weight=unknown_weight,
         centre=centre,
         scale=scale,
-        memory=_unit(pooled[rows] - centre).astype(np.float16),
+        token_centre=token_centre,
+        token_scale=token_scale,
+        memory=_unit((pooled[rows] - centre) / scale).astype(np.float16),
         memory_labels=labels[rows],
         memory_digests=digests[rows],
         linear=linear,
+        patch_weights=patches.weights,
+        patch_bias=patches.bias,
         together=together,
         prior=prior,
     )
@@ -262,39 +319,6 @@ def cross_fitted(
         out[:, here] = part[:, here]
     assert out is not None
     return out
-
-
-def digests_of(pooled: Floats) -> Ids:
-    """(N,) non-negative int64 by which images with these pooled features are recognised."""
-    rows = np.ascontiguousarray(pooled, np.float16)
-    found = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows]
-    return np.frombuffer(b"".join(found), np.int64) & np.iinfo(np.int64).max
-
-
-def pair_draws(digests: Ids, category_count: int, seed: int) -> Floats:
-    """(N, C) uniform in [0, 1): a number for every image-category pair that outlives a training.
-
-    Mixes digest, category and seed with the finaliser of SplitMix64 (Steele et al. 2014).
-    """
-    z = np.uint64(seed) + np.arange(1, category_count + 1, dtype=np.uint64) * np.uint64(
-        0x9E3779B97F4A7C15
-    )
-    z = digests.astype(np.uint64)[:, None] ^ z  # (N, C)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
-    z ^= z >> np.uint64(31)
-    return np.asarray((z >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24), np.float32)
-
-
-def recognise(digests: Ids, known: Ids) -> Ids:
-    """For each digest its place among the known ones, -1 for a stranger.
-
-    The n-th image with a digest is the n-th remembered one with it, so copies stay apart.
-    """
-    places: dict[int, list[int]] = defaultdict(list)
-    for place in range(len(known) - 1, -1, -1):
-        places[int(known[place])].append(place)
-    return np.array([places[d].pop() if places.get(d) else -1 for d in digests.tolist()], np.int64)
 
 
 def logit(p: npt.NDArray[np.floating[Any]]) -> Floats:
@@ -353,6 +377,30 @@ def _label_statistics(
     together = np.log(joint / plain).astype(np.float32)
     np.fill_diagonal(together, 0.0)
     return prior, together
+
+
+def _by_fold(logits: Floats, context: Context) -> Floats:
+    """(K, N, C) to (N, C): known entries by the model of their fold, others by all models."""
+    out = logits.mean(0)
+    folds = context.digests % len(logits)
+    own = np.take_along_axis(logits, folds[None, :, None], 0)[0]
+    return np.asarray(np.where(context.learned, own, out), np.float32)
+
+
+def _mean_tokens(features: FeatureView) -> Floats:
+    """(n, d) mean tokens of a sample of the images."""
+    rows = np.arange(0, len(features), max(1, len(features) // _SAMPLE))
+    means: Floats = features.tokens(rows).astype(np.float32).mean(1)
+    return means
+
+
+def _standard(vectors: Floats, evenness: float) -> tuple[Floats, Floats]:
+    """Centre and divisor (d,) after which the mean squared length is 1."""
+    centre = vectors.mean(0)
+    spread = vectors.std(0)
+    scale = np.maximum(spread, max(float(spread.max()) * 1e-3, 1e-9)) ** evenness
+    length = float(np.sqrt((((vectors - centre) / scale) ** 2).sum(1).mean()))
+    return centre, np.asarray(scale * max(length, 1e-6), np.float32)
 
 
 def _unit(vectors: Floats) -> Floats:

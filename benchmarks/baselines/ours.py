@@ -26,6 +26,13 @@ ABLATIONS: Mapping[str, Change] = {
         c, recovery=replace(c.recovery, gate_shrinkage=_ONE_FOR_ALL)
     ),
     "no-head": lambda c: replace(c, use_head=False),
+    "no-students": lambda c: replace(c, students=replace(c.students, share=0.0)),
+    "no-context": lambda c: replace(
+        c, context=replace(c.context, borrowed=0.0, together=0.0, known_together=0.0)
+    ),
+    "no-patches": lambda c: replace(
+        c, views=replace(c.views, patches=replace(c.views.patches, steps=0))
+    ),
 }
 """Name of what is left out, and how the configuration changes."""
 

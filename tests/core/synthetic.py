@@ -6,12 +6,18 @@ import numpy as np
 
 from clsl_core.features import FeatureView
 from clsl_core.model import ModelConfig
+from clsl_core.patch_linear import PatchConfig
 from clsl_core.train import TrainConfig
 from clsl_core.views import ViewConfig
 
 SMALL = TrainConfig(
     model=ModelConfig(width=16, attention_width=8, hidden=16, learned_vector=8),
-    views=ViewConfig(neighbours=15, folds=5, linear_l2=(0.3,)),
+    views=ViewConfig(
+        neighbours=15,
+        folds=5,
+        linear_l2=(0.3,),
+        patches=PatchConfig(steps=40, learning_rate=0.2),
+    ),
     epochs=4,
     batch_size=16,
 )

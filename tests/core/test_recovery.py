@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clsl_core.linear import PooledLogistic
 from clsl_core.recovery import (
     RecoveryConfig,
     Regime,
@@ -14,7 +13,6 @@ from clsl_core.recovery import (
     fit_blend,
     fit_stack,
     known_share,
-    multiply_out,
     pick_entries,
     recovered_targets,
     sharpen,
@@ -120,24 +118,6 @@ def test_the_blend_trusts_the_view_that_knows() -> None:
     blend = fit_blend(views, entries, CONFIG)
     assert blend.pooled[1] > 1
     assert abs(blend.pooled[0]) < 0.3
-
-
-def test_a_blend_multiplied_out_says_the_same() -> None:
-    rng = np.random.default_rng(0)
-    views, head = rng.normal(size=(3, 6, 2)).astype(np.float32), rng.normal(size=(6, 2))
-    head = head.astype(np.float32)
-
-    def make(width: int) -> PooledLogistic:
-        return PooledLogistic(
-            rng.normal(size=width).astype(np.float32),
-            rng.normal(size=(2, width)).astype(np.float32),
-        )
-
-    static, pair = make(4), make(3)
-    whole = multiply_out(pair, static).apply(np.concatenate([views, head[None]]))
-    np.testing.assert_allclose(
-        whole, pair.apply(np.stack([static.apply(views), head])), rtol=1e-4, atol=1e-4
-    )
 
 
 def test_without_held_out_labels_the_static_blend_stays_as_it_is() -> None:

@@ -5,21 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from clsl_core.image_identity import digests_of, pair_draws, recognise
+from clsl_core.patch_linear import patch_logits
 from clsl_core.views import (
     Context,
     StaticViews,
     ViewConfig,
     cross_fitted,
-    digests_of,
     fit_views,
     logit,
-    pair_draws,
-    recognise,
 )
 from tests.core.synthetic import SMALL, make_collection
 
 COLLECTION = make_collection()
-NAMES = ("prior", "vote", "linear", "together")
+NAMES = ("prior", "vote", "linear", "patches", "together")
 
 
 def look(
@@ -27,9 +26,29 @@ def look(
 ) -> tuple[StaticViews, np.ndarray, Context]:
     pooled = COLLECTION.features.pooled()
     digests = digests_of(pooled)
-    views, rows = fit_views(pooled, digests, labels, config, unknown_weight=1.0, device="cpu")
+    features = COLLECTION.features
+    views, rows = fit_views(
+        features, digests, labels, config, unknown_weight=1.0, seed=0, device="cpu"
+    )
     itself = recognise(digests, views.memory_digests)
-    return views, rows, Context(pooled, digests, labels, views.neighbours(pooled, itself), None)
+    context = Context(
+        pooled=pooled,
+        digests=digests,
+        known=labels,
+        learned=labels != 0,
+        neighbours=views.neighbours(pooled, itself),
+        patches=patch_logits(
+            views.patch_models,
+            features,
+            np.arange(len(features)),
+            views.token_centre,
+            views.token_scale,
+            config.patches,
+            device="cpu",
+        ),
+        text=None,
+    )
+    return views, rows, context
 
 
 def test_every_view_but_the_prior_finds_hidden_positives() -> None:
@@ -37,14 +56,14 @@ def test_every_view_but_the_prior_finds_hidden_positives() -> None:
     views, _, context = look(labels)
     values = views.values(context)
     unknown = labels == 0
-    for view in ("vote", "linear"):
+    for view in ("vote", "linear", "patches"):
         scores = values[NAMES.index(view)]
         present, absent = (scores[unknown & (COLLECTION.truth == s)] for s in (1, -1))
         assert np.mean(present[:, None] > absent[None]) > 0.75  # area under the ROC curve
     assert views.names(text=False) == NAMES
 
 
-@pytest.mark.parametrize("view", ["vote", "linear", "together"])
+@pytest.mark.parametrize("view", ["vote", "linear", "patches", "together"])
 def test_an_images_own_label_changes_nothing_for_that_entry_but_the_prior(view: str) -> None:
     labels = COLLECTION.positives_only()
     row, column = np.argwhere(labels > 0)[5]
@@ -102,9 +121,12 @@ def test_labels_that_go_together_vouch_for_each_other() -> None:
     labels = np.zeros((40, 3), np.int8)
     labels[:20, :2] = 1
     labels[20:, 2] = 1
-    pooled = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
-    digests = digests_of(pooled)
-    views, _ = fit_views(pooled, digests, labels, SMALL.views, unknown_weight=1.0, device="cpu")
+    features = COLLECTION.features
+    labels = np.concatenate([labels, np.zeros((80, 3), np.int8)])
+    digests = digests_of(features.pooled())
+    views, _ = fit_views(
+        features, digests, labels, SMALL.views, unknown_weight=1.0, seed=0, device="cpu"
+    )
     assert views.together[0, 1] > 0.3
     assert views.together[0, 2] < -0.3
     assert (np.diag(views.together) == 0).all()

@@ -1,0 +1,203 @@
+"""Linear models on patches: each patch is scored, and the best patches decide.
+
+A patch's score is a linear map R = X·W of its token; an image's logit is the mean of its patches'
+scores, weighted by their own softmax, Σ_p softmax_p(R)·R + b. What is small in the picture counts
+that way, which the mean token drowns. Source: PositiveCoOp's vision-only baseline
+(arXiv 2409.08381), here with a penalty on the weights and a milder softmax.
+
+Letters: N images, P patches, C categories, K folds, d token width, B images of a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from clsl_core.features import FeatureView
+
+__all__ = ["PatchConfig", "PatchModels", "fit_patches", "patch_logits"]
+
+Floats = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+
+_ELEMENTS = 6_000_000  # patch scores held at once
+_READ = 64  # images whose tokens are scored at once
+
+
+@dataclass(frozen=True)
+class PatchConfig:
+    """How the models are fitted.
+
+    Attributes:
+        steps: Of Adam, for each fold.
+        batch_size: Images in a step, fewer where there are many categories.
+        learning_rate: At the first step; it falls to nothing.
+        l2: Strength of the penalty on the weights, in images.
+        sharpness: Of the softmax over patches: 0 is their mean, large values the best one alone.
+        folds: K, of images.
+    """
+
+    steps: int = 120
+    batch_size: int = 512
+    learning_rate: float = 0.05
+    l2: float = 1.0
+    sharpness: float = 0.7
+    folds: int = 3
+
+
+@dataclass(frozen=True)
+class PatchModels:
+    """Fitted models: ``weights`` (K, d, C) and ``bias`` (K, C), float32."""
+
+    weights: Floats
+    bias: Floats
+
+
+def fit_patches(  # noqa: PLR0913 - arrays that belong together
+    features: FeatureView,
+    centre: Floats,
+    scale: Floats,
+    targets: Floats,
+    weights: Floats,
+    config: PatchConfig,
+    *,
+    folds: Ids | None,
+    seed: int,
+    device: str,
+    tick: Callable[[], None] = lambda: None,
+) -> PatchModels:
+    """Fit the models, the one of fold k without the images of fold k.
+
+    Args:
+        features: Of N images.
+        centre: (d,), scale: (d,), by which tokens are standardised.
+        scale: See above.
+        targets: (N, C) in [0, 1].
+        weights: (N, C) how much an entry counts.
+        config: See ``PatchConfig``.
+        folds: (N,) in [0, K), or None for one model of all images.
+        seed: Of the order of the images.
+        device: Of torch.
+        tick: Called at every step.
+    """
+    count = 1 if folds is None else config.folds
+    found = []
+    for k in range(count):
+        rows = np.flatnonzero((weights != 0).any(1) & (True if folds is None else folds != k))
+        if not len(rows):
+            rows = np.arange(len(features))
+        draw = np.random.default_rng([seed, k])
+        data = _Data(features, centre, scale, targets, weights, rows)
+        found.append(_fit(data, config, draw, device, tick))
+    return PatchModels(np.stack([w for w, _ in found]), np.stack([b for _, b in found]))
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What one model is fitted to."""
+
+    features: FeatureView
+    centre: Floats
+    scale: Floats
+    targets: Floats
+    weights: Floats
+    rows: Ids
+
+
+def _fit(
+    data: _Data,
+    config: PatchConfig,
+    draw: np.random.Generator,
+    device: str,
+    tick: Callable[[], None],
+) -> tuple[Floats, Floats]:
+    patches = data.features.grid[0] * data.features.grid[1]
+    categories = data.targets.shape[1]
+    size = int(np.clip(_ELEMENTS // (patches * categories), 8, config.batch_size))
+    size = min(size, len(data.rows))
+    counted = data.weights[data.rows].sum(0)
+    present = (data.weights * data.targets)[data.rows].sum(0)
+    rate = (present + 0.5) / (counted + 1.0)
+    bias = torch.tensor(np.log(rate / (1 - rate)), dtype=torch.float32, device=device)
+    bias.requires_grad_(True)
+    w = torch.zeros(data.features.dim, categories, device=device, requires_grad=True)
+    optimiser = torch.optim.Adam([w, bias], lr=config.learning_rate)
+    order = _Order(data.rows, size, draw)
+    whole = _batch(data, data.rows, device) if size == len(data.rows) else None
+    for step in range(config.steps):
+        tick()
+        optimiser.param_groups[0]["lr"] = config.learning_rate * (1 - step / config.steps)
+        x, y, m = whole or _batch(data, order.next(), device)
+        losses = torch.nn.functional.binary_cross_entropy_with_logits(
+            _pool(x, w, bias, config.sharpness), y, m, reduction="sum"
+        )
+        loss = losses * (len(data.rows) / len(x)) + 0.5 * config.l2 * w.square().sum()
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    return w.detach().cpu().numpy(), bias.detach().cpu().numpy()
+
+
+class _Order:
+    """Rows in random order, again and again, without a last small batch."""
+
+    def __init__(self, rows: Ids, size: int, draw: np.random.Generator) -> None:
+        self._rows, self._size, self._draw = rows, size, draw
+        self._queue = rows[:0]
+
+    def next(self) -> Ids:
+        """The next ``size`` rows."""
+        if len(self._queue) < self._size:
+            self._queue = self._draw.permutation(self._rows)
+        taken, self._queue = self._queue[: self._size], self._queue[self._size :]
+        return np.sort(taken)
+
+
+def _batch(data: _Data, rows: Ids, device: str) -> tuple[Tensor, Tensor, Tensor]:
+    x = _tokens(data.features, rows, data.centre, data.scale, device)
+    y, m = (torch.from_numpy(part[rows]).to(device) for part in (data.targets, data.weights))
+    return x, y, m
+
+
+def _tokens(features: FeatureView, rows: Ids, centre: Floats, scale: Floats, device: str) -> Tensor:
+    """Standardised tokens (B, P, d)."""
+    tokens = torch.from_numpy(features.tokens(rows)).to(device).float()
+    return (tokens - torch.from_numpy(centre).to(device)) / torch.from_numpy(scale).to(device)
+
+
+def _pool(x: Tensor, w: Tensor, bias: Tensor, sharpness: float) -> Tensor:
+    """(B, P, d) -> (B, C)."""
+    R = x @ w  # (B, P, C)
+    return (torch.softmax(sharpness * R, 1) * R).sum(1) + bias
+
+
+@torch.no_grad()
+def patch_logits(
+    models: PatchModels,
+    features: FeatureView,
+    rows: Ids,
+    centre: Floats,
+    scale: Floats,
+    config: PatchConfig,
+    *,
+    device: str,
+    tick: Callable[[], None] = lambda: None,
+) -> Floats:
+    """Logits (K, n, C) of the images ``rows``; see ``fit_patches`` for the other arguments."""
+    count, _, categories = models.weights.shape
+    w, bias = (torch.from_numpy(part).to(device) for part in (models.weights, models.bias))
+    out = np.empty((count, len(rows), categories), np.float32)
+    patches = features.grid[0] * features.grid[1]
+    size = int(np.clip(_ELEMENTS // (patches * categories), 1, _READ))
+    for start in range(0, len(rows), size):
+        tick()
+        part = slice(start, start + size)
+        x = _tokens(features, rows[part], centre, scale, device)
+        for k in range(count):
+            out[k, part] = _pool(x, w[k], bias[k], config.sharpness).cpu().numpy()
+    return out

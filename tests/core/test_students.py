@@ -1,0 +1,68 @@
+"""Students learn from what is believed of unknown entries, and are blended in by their share."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from clsl_core.image_identity import digests_of
+from clsl_core.metrics import mean_average_precision
+from clsl_core.predict import join
+from clsl_core.students import StudentConfig, fit_students
+from clsl_core.views import fit_views
+from tests.core.synthetic import SMALL, make_collection
+
+COLLECTION = make_collection()
+POOLED = COLLECTION.features.pooled()
+
+
+def taught(labels: np.ndarray, believed: np.ndarray, config: StudentConfig) -> np.ndarray:
+    views, _ = fit_views(
+        COLLECTION.features,
+        digests_of(POOLED),
+        labels,
+        SMALL.views,
+        unknown_weight=0.0,
+        seed=0,
+        device="cpu",
+    )
+    students = fit_students(
+        views,
+        COLLECTION.features,
+        POOLED,
+        labels,
+        believed.astype(np.float32),
+        config,
+        seed=0,
+        device="cpu",
+    )
+    rows = np.arange(len(POOLED))
+    return students.logits(views, COLLECTION.features, POOLED, rows, "cpu")
+
+
+def test_they_learn_from_beliefs_what_labels_do_not_say() -> None:
+    labels = COLLECTION.mixed(0.05)
+    unknown = labels == 0
+    good = np.where(COLLECTION.truth > 0, 0.9, 0.1)
+    blind = np.full(labels.shape, 0.5)
+
+    def quality(believed: np.ndarray) -> float:
+        scores = taught(labels, believed, StudentConfig())
+        return mean_average_precision(np.where(unknown, COLLECTION.truth, 0), scores)
+
+    assert quality(good) > quality(blind) + 0.05
+
+
+def test_known_labels_are_not_overruled_by_beliefs() -> None:
+    labels = COLLECTION.truth
+    agree, contradict = (
+        taught(labels, np.where(labels * sign > 0, 1.0, 0.0), StudentConfig()) for sign in (1, -1)
+    )
+    np.testing.assert_array_equal(agree, contradict)
+
+
+def test_their_share() -> None:
+    first, second = np.zeros((2, 3), np.float32), np.ones((2, 3), np.float32)
+    np.testing.assert_allclose(join(first, second, StudentConfig(share=0.25)), 0.25)
+    assert join(first, None, StudentConfig()) is first
+    none = replace(SMALL, students=StudentConfig(share=0.0))
+    assert none.students.share == 0.0
