@@ -43,7 +43,7 @@ class PatchConfig:
     """
 
     steps: int = 120
-    batch_size: int = 512
+    batch_size: int = 256
     learning_rate: float = 0.05
     l2: float = 1.0
     sharpness: float = 0.7
@@ -128,14 +128,14 @@ def _fit(
     w = torch.zeros(data.features.dim, categories, device=device, requires_grad=True)
     optimiser = torch.optim.Adam([w, bias], lr=config.learning_rate)
     order = _Order(data.rows, size, draw)
+    centre, scale = (torch.from_numpy(part).to(device) for part in (data.centre, data.scale))
     whole = _batch(data, data.rows, device) if size == len(data.rows) else None
     for step in range(config.steps):
         tick()
         optimiser.param_groups[0]["lr"] = config.learning_rate * (1 - step / config.steps)
         x, y, m = whole or _batch(data, order.next(), device)
-        losses = torch.nn.functional.binary_cross_entropy_with_logits(
-            _pool(x, w, bias, config.sharpness), y, m, reduction="sum"
-        )
+        z = _pool(x, w / scale.unsqueeze(1), (centre / scale) @ w, bias, config.sharpness)
+        losses = torch.nn.functional.binary_cross_entropy_with_logits(z, y, m, reduction="sum")
         loss = losses * (len(data.rows) / len(x)) + 0.5 * config.l2 * w.square().sum()
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -159,20 +159,14 @@ class _Order:
 
 
 def _batch(data: _Data, rows: Ids, device: str) -> tuple[Tensor, Tensor, Tensor]:
-    x = _tokens(data.features, rows, data.centre, data.scale, device)
+    x = torch.from_numpy(data.features.tokens(rows)).to(device).float()
     y, m = (torch.from_numpy(part[rows]).to(device) for part in (data.targets, data.weights))
     return x, y, m
 
 
-def _tokens(features: FeatureView, rows: Ids, centre: Floats, scale: Floats, device: str) -> Tensor:
-    """Standardised tokens (B, P, d)."""
-    tokens = torch.from_numpy(features.tokens(rows)).to(device).float()
-    return (tokens - torch.from_numpy(centre).to(device)) / torch.from_numpy(scale).to(device)
-
-
-def _pool(x: Tensor, w: Tensor, bias: Tensor, sharpness: float) -> Tensor:
-    """(B, P, d) -> (B, C)."""
-    R = x @ w  # (B, P, C)
+def _pool(x: Tensor, w: Tensor, away: Tensor, bias: Tensor, sharpness: float) -> Tensor:
+    """Tokens (B, P, d) -> logits (B, C); x·w - away is the score of the standardised token."""
+    R = x @ w - away  # (B, P, C)
     return (torch.softmax(sharpness * R, 1) * R).sum(1) + bias
 
 
@@ -190,14 +184,16 @@ def patch_logits(
 ) -> Floats:
     """Logits (K, n, C) of the images ``rows``; see ``fit_patches`` for the other arguments."""
     count, _, categories = models.weights.shape
-    w, bias = (torch.from_numpy(part).to(device) for part in (models.weights, models.bias))
+    bias = torch.from_numpy(models.bias).to(device)
+    w = torch.from_numpy(models.weights / scale[:, None]).to(device)
+    away = torch.from_numpy(np.einsum("d,kdc->kc", centre / scale, models.weights)).to(device)
     out = np.empty((count, len(rows), categories), np.float32)
     patches = features.grid[0] * features.grid[1]
     size = int(np.clip(_ELEMENTS // (patches * categories), 1, _READ))
     for start in range(0, len(rows), size):
         tick()
         part = slice(start, start + size)
-        x = _tokens(features, rows[part], centre, scale, device)
+        x = torch.from_numpy(features.tokens(rows[part])).to(device).float()
         for k in range(count):
-            out[k, part] = _pool(x, w[k], bias[k], config.sharpness).cpu().numpy()
+            out[k, part] = _pool(x, w[k], away[k], bias[k], config.sharpness).cpu().numpy()
     return out
