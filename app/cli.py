@@ -71,6 +71,14 @@ class Absent(StrEnum):
     NEGATIVE = "negative"
 
 
+class LiteratureName(StrEnum):
+    """Collections that ``benchmark`` reads from their original files."""
+
+    COCO2014 = "coco2014"
+    VOC2007 = "voc2007"
+    NUSWIDE = "nuswide"
+
+
 class FormatName(StrEnum):
     """The formats that can be read and written."""
 
@@ -355,6 +363,51 @@ def demo_(context: typer.Context) -> None:
         for kind in (JobKind.EMBED, JobKind.TRAIN, JobKind.PROPOSE):
             out.print(_run_job(workspace, kind, dataset_id, {"trigger": "demo"}).message)
     out.print("now open the tool (`make run`) and choose Review")
+
+
+@cli.command()
+def benchmark(  # noqa: PLR0913 - each is an option
+    context: typer.Context,
+    collection: Annotated[LiteratureName, typer.Argument(help="The collection.")],
+    root: Annotated[
+        Path, typer.Option(help="The folder of its original files.", show_default=False)
+    ],
+    backbone: Annotated[
+        str,
+        typer.Option(help="auto, builtin, or an open_clip model name.", show_default=False),
+    ] = "auto",
+    pretrained: Annotated[
+        str | None,
+        typer.Option(help="Hub tag, or path of a checkpoint.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--json", help="Write the results here.", show_default=False)
+    ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with an earlier results file.")] = False,
+    seeds: Annotated[int, typer.Option(help="Draws of the known labels.", min=1)] = 3,
+    limit: Annotated[
+        int, typer.Option(help="Use the first pictures of each split only: a trial.", min=0)
+    ] = 0,
+) -> None:
+    """Measure recovery on a collection of the literature, beside the published numbers."""
+    from benchmarks.literature import Request, run_benchmark
+
+    settings: Settings = context.obj
+    sheet = run_benchmark(
+        Request(
+            dataset=collection.value,
+            root=root,
+            work=settings.data_dir / "benchmarks" / collection.value,
+            backbone=backbone,
+            pretrained=pretrained,
+            output=output,
+            resume=resume,
+            seeds=seeds,
+            limit=limit,
+        )
+    )
+    if any("failed" in cell for cell in sheet.cells):
+        raise typer.Exit(1)
 
 
 def _run_for(workspace: Workspace, kind: JobKind, name: str, payload: JsonObject) -> JobView:

@@ -201,3 +201,8 @@ def test_doctor_and_upgrade(clsl) -> None:
     findings = json.loads(clsl("doctor", "--json").stdout)
     assert all(finding["ok"] for finding in findings)
     assert f"revision {migrations.head()}" in clsl("db", "upgrade").stdout
+
+
+def test_a_benchmark_of_the_literature_needs_its_files(clsl, tmp_path: Path) -> None:
+    said = clsl("benchmark", "voc2007", "--root", tmp_path / "nowhere", code=4).stderr
+    assert "nowhere" in said
