@@ -136,6 +136,8 @@ class AnnotationSet:
             below hold None as a place mark.
         images, categories, annotations: Records in source order.
         labels: Image-level labels the file states, at most one for each image and category.
+        proposals: What a model said, where the file tells it apart from what people said; never
+            a label.
     """
 
     format: str
@@ -144,6 +146,7 @@ class AnnotationSet:
     categories: Sequence[CategoryRecord]
     annotations: Sequence[AnnotationRecord]
     labels: Sequence[LabelRecord]
+    proposals: Sequence[LabelRecord] = ()
 
 
 class Severity(StrEnum):

@@ -1,12 +1,13 @@
 """Annotation files in and out: each format reads, validates and writes an annotation set."""
 
-from clsl_core.formats import coco
+from clsl_core.formats import coco, lvis
 from clsl_core.formats.registry import Absent, Format, Reader, Validator, Writer, find
 
 __all__ = ["FORMATS", "Absent", "Format", "Reader", "Validator", "Writer", "get_format"]
 
 FORMATS: dict[str, Format] = {
-    "coco": Format("coco", "COCO instances JSON", ".json", coco.read, coco.validate, coco.write)
+    "coco": Format("coco", "COCO instances JSON", ".json", coco.read, coco.validate, coco.write),
+    "lvis": Format("lvis", "LVIS v0.5 or v1 JSON", ".json", lvis.read, lvis.validate, lvis.write),
 }
 
 

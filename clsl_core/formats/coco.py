@@ -21,18 +21,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from clsl_core.atomic import atomic_text
 from clsl_core.errors import FormatError, InputError
 from clsl_core.formats.coco_records import CocoRecords, is_id
+from clsl_core.formats.conversion import as_coco
 from clsl_core.formats.exhaustive import ExhaustiveLabels
 from clsl_core.formats.findings import Findings
 from clsl_core.formats.json_source import kind_of, read_json_object
 from clsl_core.formats.registry import Absent
 from clsl_core.types import (
     AnnotationSet,
+    ImageRecord,
     JsonObject,
     LabelRecord,
     LabelSource,
@@ -43,7 +46,15 @@ from clsl_core.types import (
     no_progress,
 )
 
-__all__ = ["LABELS_KEY", "SUMMARY_KEY", "read", "validate", "write"]
+__all__ = [
+    "LABELS_KEY",
+    "SUMMARY_KEY",
+    "content_of",
+    "read",
+    "stated_labels",
+    "validate",
+    "write",
+]
 
 LABELS_KEY = "labels"
 SUMMARY_KEY = "clsl_export"
@@ -75,8 +86,32 @@ def read(
     findings = Findings(path.name)
     document = read_json_object(path, findings, progress)
     records = CocoRecords(document, findings)
-    stated = _stated_labels(document.get(LABELS_KEY), records, findings)
+    stated = stated_labels(document.get(LABELS_KEY), records, findings)
     explicit = {**records.annotated_labels(), **stated}
+    return content_of("coco", document, records, explicit, findings, absent)
+
+
+def content_of(
+    format_name: str,
+    document: JsonObject,
+    records: CocoRecords,
+    explicit: dict[_Pair, LabelRecord],
+    findings: Findings,
+    absent: Absent,
+) -> tuple[AnnotationSet, ValidationReport]:
+    """Put a parsed file of the COCO family together.
+
+    Args:
+        format_name: The name of the format, for the set.
+        document: The top level of the file.
+        records: Its three lists.
+        explicit: The labels the file states.
+        findings: The problems so far.
+        absent: What a missing annotation means.
+
+    Raises:
+        FormatError: With the report of all problems, when there is at least one error.
+    """
     labels: Sequence[LabelRecord] = list(explicit.values())
     if absent == "negative":
         labels = ExhaustiveLabels(records.image_ids, records.category_ids, explicit)
@@ -89,7 +124,7 @@ def read(
     report = findings.finish()
     header = {key: None if key in _RECORD_KEYS else value for key, value in document.items()}
     content = AnnotationSet(
-        "coco", header, records.images, records.categories, records.annotations, labels
+        format_name, header, records.images, records.categories, records.annotations, labels
     )
     return content, report
 
@@ -113,6 +148,8 @@ def write(
 ) -> None:
     """Write the source content, and behind it what is new.
 
+    A set of another format is written in COCO's records, with all its labels (see ``as_coco``).
+
     Records and top-level keys keep their order and content. A label that the content already
     states (an equal entry is the last for its pair, or an annotation implies it) is not written
     again; when no label is left to add, nothing is added at all.
@@ -128,19 +165,31 @@ def write(
         InputError: When a label names an image or category that the set does not have, when
             something cannot be written as JSON, or when ``output`` cannot be written.
     """
-    header = dict(annotation_set.header)
-    additions = list(_additions(annotation_set, new_labels))
+    content, labels = annotation_set, new_labels
+    if content.format == "lvis":
+        labels = [*content.labels, *new_labels]
+        content = replace(content, images=[_named(image) for image in content.images])
+    elif content.format != "coco":
+        content, labels = as_coco(content, new_labels)
+    header = dict(content.header)
+    additions = list(_additions(content, labels))
     if additions:
         header[LABELS_KEY] = [*(header.get(LABELS_KEY) or []), *additions]
         header[SUMMARY_KEY] = summary
     with atomic_text(output) as stream:
-        _dump(header, annotation_set, stream)
+        _dump(header, content, stream)
 
 
-def _stated_labels(
+def stated_labels(
     entries: object, records: CocoRecords, findings: Findings
 ) -> dict[_Pair, LabelRecord]:
-    """The labels of the list ``labels``; of several for one pair the last."""
+    """The labels of the list ``labels``; of several for one pair the last.
+
+    Args:
+        entries: What stands under ``labels``.
+        records: The images and categories that may be named.
+        findings: Receives the problems.
+    """
     if entries is None:
         return {}
     if not isinstance(entries, list):
@@ -190,6 +239,13 @@ def _parse_label(entry: JsonObject) -> LabelRecord:
         annotator=_text(entry.get("annotator")),
         decided_at=_text(entry.get("decided_at")),
     )
+
+
+def _named(image: ImageRecord) -> ImageRecord:
+    """The image with the file name that LVIS v1 leaves to ``coco_url``."""
+    if "file_name" in image.record:
+        return image
+    return replace(image, record={**image.record, "file_name": image.file_name})
 
 
 def _text(value: object) -> str | None:

@@ -20,16 +20,16 @@ from clsl_core.types import (
     SourceId,
 )
 
-__all__ = ["CocoRecords", "is_id"]
+__all__ = ["UNSTORABLE", "CocoRecords", "is_id", "leaves_root"]
 
-_UNSTORABLE = re.compile("[\ud800-\udfff\x00]")
+UNSTORABLE = re.compile("[\ud800-\udfff\x00]")
 """Lone surrogates and NUL: legal in JSON, impossible in UTF-8 files or PostgreSQL text."""
 
 
 def is_id(value: object) -> TypeGuard[SourceId]:
     """Whether a JSON value can be an id: an integer or text; ``true`` and ``1.0`` cannot."""
     if isinstance(value, str):
-        return not _UNSTORABLE.search(value)
+        return not UNSTORABLE.search(value)
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -71,6 +71,10 @@ class CocoRecords:
     def has_annotation(self, label: LabelRecord) -> bool:
         """Whether an annotation of the label's category exists in its image."""
         return (label.image_id, label.category_id) in self._pairs
+
+    def stated_file_name(self, record: JsonObject) -> object:
+        """What an image record calls its file."""
+        return record.get("file_name")
 
     def _objects(self, document: JsonObject, key: str) -> Iterator[tuple[str, JsonObject]]:
         """The records of one list with their addresses; what is no object is reported."""
@@ -131,13 +135,13 @@ class CocoRecords:
         return ImageRecord(source_id, file_name, sides[0], sides[1], record)
 
     def _file_name(self, where: str, record: JsonObject) -> str | None:
-        value = record.get("file_name")
+        value = self.stated_file_name(record)
         if not isinstance(value, str) or not value.strip():
             message = f"file_name is {kind_of(value)}; a name was expected{_named(record)}"
             self._findings.error("bad-file-name", where, message)
             return None
         name = self._storable(where, record, value, "file_name")
-        if _leaves_root(name):
+        if leaves_root(name):
             message = f"file_name {name!a:.200} leaves the image folder; the picture stays closed"
             self._findings.warn("unsafe-file-name", where, message + _named(record))
         if name in self._file_names:
@@ -187,7 +191,7 @@ class CocoRecords:
 
     def _storable(self, where: str, record: JsonObject, value: str, key: str) -> str:
         """The text with U+FFFD for what cannot be stored; the record itself stays as it is."""
-        name = _UNSTORABLE.sub("\ufffd", value)
+        name = UNSTORABLE.sub("\ufffd", value)
         if name != value:
             message = f"{key} {value!a:.200} holds text that cannot be stored; shown as \ufffd"
             self._findings.warn("odd-text", where, message + _named(record))
@@ -240,7 +244,7 @@ def _named(record: JsonObject) -> str:
     return f" (id {record['id']!a:.60})" if "id" in record else ""
 
 
-def _leaves_root(name: str) -> bool:
+def leaves_root(name: str) -> bool:
     """Whether a file name is absolute (on any system) or climbs out of its folder."""
     parts = name.replace("\\", "/").split("/")
     absolute = PurePosixPath(name).is_absolute() or name.startswith("\\")

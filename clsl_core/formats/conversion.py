@@ -1,0 +1,145 @@
+"""From one format to another: the labels of a set, and its content in COCO's terms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from clsl_core.errors import InputError
+from clsl_core.types import (
+    AnnotationRecord,
+    AnnotationSet,
+    CategoryRecord,
+    ImageRecord,
+    JsonObject,
+    LabelRecord,
+    LabelState,
+    SourceId,
+)
+
+__all__ = ["Pair", "as_coco", "checked_labels", "known_labels"]
+
+Pair = tuple[SourceId, SourceId]
+"""An image id and a category id."""
+
+
+def checked_labels(
+    content: AnnotationSet, new_labels: Iterable[LabelRecord]
+) -> dict[Pair, LabelRecord]:
+    """The labels to add, the last one of each pair.
+
+    Raises:
+        InputError: When a label names an image or category that the set does not have, or when
+            its state is UNKNOWN.
+    """
+    images = {image.source_id for image in content.images}
+    categories = {category.source_id for category in content.categories}
+    labels: dict[Pair, LabelRecord] = {}
+    for label in new_labels:
+        if label.image_id not in images or label.category_id not in categories:
+            raise InputError(
+                f"a label names image {label.image_id!a} and category {label.category_id!a}, "
+                "which are not both in the set to be written"
+            )
+        if label.state is LabelState.UNKNOWN:
+            raise InputError(
+                f"the label of image {label.image_id!a} and category {label.category_id!a} is "
+                "unknown; leave out what is not known"
+            )
+        labels[label.image_id, label.category_id] = label
+    return labels
+
+
+def known_labels(
+    content: AnnotationSet, new_labels: Mapping[Pair, LabelRecord]
+) -> dict[Pair, LabelRecord]:
+    """Every known label of a set: what its annotations imply, what it states, what is new."""
+    labels: dict[Pair, LabelRecord] = {}
+    for annotation in content.annotations:
+        if annotation.image_id is not None and annotation.category_id is not None:
+            pair = (annotation.image_id, annotation.category_id)
+            labels[pair] = LabelRecord(*pair, LabelState.PRESENT)
+    labels |= {(label.image_id, label.category_id): label for label in content.labels}
+    return labels | dict(new_labels)
+
+
+def as_coco(
+    content: AnnotationSet, new_labels: Iterable[LabelRecord]
+) -> tuple[AnnotationSet, list[LabelRecord]]:
+    """A set of another format with COCO's records, and all its labels for COCO's ``labels``.
+
+    Whole-number ids are kept; images or categories that have others are numbered from 1 in their
+    order. Boxes come along; what only the other format has stays behind.
+
+    Raises:
+        InputError: When a label names an image or category that the set does not have.
+    """
+    image_ids = _numbered([image.source_id for image in content.images])
+    category_ids = _numbered([category.source_id for category in content.categories])
+    labels = known_labels(content, checked_labels(content, new_labels))
+    moved = [
+        replace(label, image_id=image_ids[image], category_id=category_ids[category])
+        for (image, category), label in labels.items()
+    ]
+    images = [_image(image, image_ids[image.source_id]) for image in content.images]
+    categories = [_category(item, category_ids[item.source_id]) for item in content.categories]
+    annotations = _annotations(content.annotations, image_ids, category_ids)
+    header: JsonObject = {"images": None, "annotations": None, "categories": None}
+    return AnnotationSet("coco", header, images, categories, annotations, []), moved
+
+
+def _numbered(ids: list[SourceId]) -> dict[SourceId, int]:
+    if all(isinstance(id_, int) for id_ in ids):
+        return {id_: int(id_) for id_ in ids}
+    return {id_: number for number, id_ in enumerate(ids, start=1)}
+
+
+def _image(image: ImageRecord, number: int) -> ImageRecord:
+    record: JsonObject = {"id": number, "file_name": image.file_name}
+    sides = {"width": image.width, "height": image.height}
+    record |= {key: value for key, value in sides.items() if value is not None}
+    if isinstance(split := image.record.get("split"), str):
+        record["split"] = split
+    return replace(image, source_id=number, record=record)
+
+
+def _category(category: CategoryRecord, number: int) -> CategoryRecord:
+    record: JsonObject = {"id": number, "name": category.name}
+    if category.supercategory:
+        record["supercategory"] = category.supercategory
+    return replace(category, source_id=number, record=record)
+
+
+def _annotations(
+    annotations: Iterable[AnnotationRecord],
+    image_ids: Mapping[SourceId, int],
+    category_ids: Mapping[SourceId, int],
+) -> list[AnnotationRecord]:
+    """The boxes, as ``x, y, width, height`` in pixels."""
+    boxes: list[AnnotationRecord] = []
+    for annotation in annotations:
+        box = _box(annotation.record)
+        if annotation.image_id is None or annotation.category_id is None or box is None:
+            continue
+        image = image_ids[annotation.image_id]
+        category = category_ids[annotation.category_id]
+        record: JsonObject = {
+            "id": len(boxes) + 1,
+            "image_id": image,
+            "category_id": category,
+            "bbox": box,
+            "area": box[2] * box[3],
+            "iscrowd": 0,
+        }
+        boxes.append(AnnotationRecord(len(boxes) + 1, image, category, record))
+    return boxes
+
+
+def _box(record: JsonObject) -> list[float] | None:
+    """A box of four finite numbers, or None where the record has none."""
+    box = record.get("bbox")
+    if not isinstance(box, list) or len(box) != 4:
+        return None
+    numbers = all(isinstance(side, int | float) and math.isfinite(side) for side in box)
+    return box if numbers else None
