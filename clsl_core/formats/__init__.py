@@ -1,14 +1,32 @@
 """Annotation files in and out: each format reads, validates and writes an annotation set."""
 
-from clsl_core.formats import coco, lvis
+from clsl_core.formats import coco, csv_long, csv_wide, lvis
 from clsl_core.formats.registry import Absent, Format, Reader, Validator, Writer, find
 
 __all__ = ["FORMATS", "Absent", "Format", "Reader", "Validator", "Writer", "get_format"]
 
-FORMATS: dict[str, Format] = {
-    "coco": Format("coco", "COCO instances JSON", ".json", coco.read, coco.validate, coco.write),
-    "lvis": Format("lvis", "LVIS v0.5 or v1 JSON", ".json", lvis.read, lvis.validate, lvis.write),
-}
+_ALL = (
+    Format("coco", "COCO instances JSON", ".json", coco.read, coco.validate, coco.write),
+    Format("lvis", "LVIS v0.5 or v1 JSON", ".json", lvis.read, lvis.validate, lvis.write),
+    Format(
+        "csv-wide",
+        "CSV, a column for each category",
+        ".csv",
+        csv_wide.read,
+        csv_wide.validate,
+        csv_wide.write,
+    ),
+    Format(
+        "csv-long",
+        "CSV, a row for each label",
+        ".csv",
+        csv_long.read,
+        csv_long.validate,
+        csv_long.write,
+    ),
+)
+
+FORMATS: dict[str, Format] = {item.name: item for item in _ALL}
 
 
 def get_format(name: str) -> Format:

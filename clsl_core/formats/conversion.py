@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -18,7 +19,14 @@ from clsl_core.types import (
     SourceId,
 )
 
-__all__ = ["Pair", "as_coco", "checked_labels", "known_labels"]
+__all__ = [
+    "Pair",
+    "as_coco",
+    "category_names",
+    "checked_labels",
+    "known_labels",
+    "named_images",
+]
 
 Pair = tuple[SourceId, SourceId]
 """An image id and a category id."""
@@ -62,6 +70,40 @@ def known_labels(
             labels[pair] = LabelRecord(*pair, LabelState.PRESENT)
     labels |= {(label.image_id, label.category_id): label for label in content.labels}
     return labels | dict(new_labels)
+
+
+def named_images(content: AnnotationSet) -> dict[SourceId, str]:
+    """The file name of each image id, for formats that know images by it.
+
+    Raises:
+        InputError: When two images share one.
+    """
+    owners: dict[str, SourceId] = {}
+    for image in content.images:
+        other = owners.setdefault(image.file_name, image.source_id)
+        if other != image.source_id:
+            raise InputError(
+                f"the images {other!a} and {image.source_id!a} share the file name "
+                f"{image.file_name!a:.200}, by which this format tells images apart; export as "
+                "COCO, or give one of the two another name"
+            )
+    return {id_: name for name, id_ in owners.items()}
+
+
+def category_names(content: AnnotationSet, taken: Iterable[str] = ()) -> dict[SourceId, str]:
+    """A name of its own for each category id: where a name occurs twice its id is added."""
+    seen = Counter(category.name for category in content.categories)
+    used = set(taken)
+    names: dict[SourceId, str] = {}
+    for category in content.categories:
+        name = category.name
+        if seen[name] > 1 or name in used:
+            name = f"{name} ({category.source_id})"
+        while name in used:
+            name += "'"
+        used.add(name)
+        names[category.source_id] = name
+    return names
 
 
 def as_coco(

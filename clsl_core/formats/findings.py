@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from clsl_core.errors import FormatError
-from clsl_core.types import Severity, ValidationReport
+from clsl_core.types import AnnotationSet, Severity, ValidationReport
 
-__all__ = ["LIMIT_PER_CODE", "Findings"]
+__all__ = ["LIMIT_PER_CODE", "Findings", "report_of"]
 
 LIMIT_PER_CODE = 1000
 """Problems of one kind that are told one by one; the rest is only counted."""
@@ -69,3 +71,15 @@ class Findings:
         count = "1 error" if len(errors) == 1 else f"{len(errors):,} errors"
         first = errors[0]
         return f"{self._file_name} cannot be read: {count}; {first.where}: {first.message}"
+
+
+def report_of(
+    read: Callable[[Path], tuple[AnnotationSet, ValidationReport]], path: Path
+) -> ValidationReport:
+    """What a reader reports of a file; bad content never raises."""
+    try:
+        return read(path)[1]
+    except FormatError as error:
+        if error.report is None:
+            raise
+        return error.report

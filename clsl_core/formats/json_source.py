@@ -14,7 +14,7 @@ from typing import Any
 from clsl_core.formats.findings import Findings
 from clsl_core.types import Progress
 
-__all__ = ["MAX_DEPTH", "kind_of", "read_json_object"]
+__all__ = ["MAX_DEPTH", "kind_of", "read_json_list", "read_json_object", "text_of"]
 
 MAX_DEPTH = 64
 """Deepest nesting of one record. COCO needs four levels."""
@@ -43,7 +43,16 @@ def read_json_object(path: Path, findings: Findings, progress: Progress) -> dict
     Raises:
         FormatError: When the file is no such object.
     """
-    return _Parser(_text(path, findings), findings, progress).document()
+    return _Parser(text_of(path, findings), findings, progress).document()
+
+
+def read_json_list(path: Path, findings: Findings, progress: Progress) -> list[Any]:
+    """Parse a file whose top level is a list, as ``read_json_object`` does an object.
+
+    Raises:
+        FormatError: When the file is no such list.
+    """
+    return _Parser(text_of(path, findings), findings, progress).records()
 
 
 def kind_of(value: object) -> str:
@@ -62,7 +71,7 @@ def kind_of(value: object) -> str:
     return "an object"
 
 
-def _text(path: Path, findings: Findings) -> str:
+def text_of(path: Path, findings: Findings) -> str:
     """The decoded content of a regular file, without a byte order mark."""
     raw = _bytes(path, findings)
     if raw.startswith(_BOM):
@@ -75,7 +84,7 @@ def _text(path: Path, findings: Findings) -> str:
         message = f"not UTF-8 text{hint}: byte {error.start:,} is 0x{raw[error.start]:02x}; "
         findings.refuse("not-utf-8", "file", message + "save the file as UTF-8")
     if not text.strip(" \t\n\r"):
-        findings.refuse("empty-file", "file", "the file is empty; a JSON object was expected")
+        findings.refuse("empty-file", "file", "the file is empty; content was expected")
     return text
 
 
@@ -83,7 +92,7 @@ def _bytes(path: Path, findings: Findings) -> bytes:
     try:
         if path.exists() and not path.is_file():
             kind = "a folder" if path.is_dir() else "not a regular file"
-            findings.refuse("not-a-file", "file", f"{path} is {kind}; a JSON file was expected")
+            findings.refuse("not-a-file", "file", f"{path} is {kind}; a file was expected")
         return path.read_bytes()
     except FileNotFoundError:
         findings.refuse("missing-file", "file", f"there is no file {path}")
@@ -115,12 +124,24 @@ class _Parser:
         else:
             while self._member(document):
                 pass
+        self._end()
+        return document
+
+    def records(self) -> list[Any]:
+        """The records of a top-level list; anything behind it is refused."""
+        if self._next() != "[":
+            message = f"the top level is {kind_of(self._value('file'))}; a list was expected"
+            self._findings.refuse("not-a-list", "file", message)
+        records = self._list("")
+        self._end()
+        return records
+
+    def _end(self) -> None:
         if self._next():
             where, what = self._here(), self._text[self._position : self._position + 20]
             self._findings.refuse(
                 "trailing-garbage", where, f"the JSON ends before {what!a}; remove what follows"
             )
-        return document
 
     def _not_an_object(self) -> None:
         value = self._value("file")

@@ -16,11 +16,10 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from clsl_core.errors import FormatError
 from clsl_core.formats import coco
 from clsl_core.formats.coco_records import CocoRecords, is_id
 from clsl_core.formats.conversion import Pair, as_coco, checked_labels
-from clsl_core.formats.findings import Findings
+from clsl_core.formats.findings import Findings, report_of
 from clsl_core.formats.json_source import kind_of, read_json_object
 from clsl_core.formats.registry import Absent
 from clsl_core.types import (
@@ -75,12 +74,7 @@ def read(
 
 def validate(path: Path) -> ValidationReport:
     """Report every problem of an LVIS file; bad content never raises."""
-    try:
-        return read(path)[1]
-    except FormatError as error:
-        if error.report is None:
-            raise
-        return error.report
+    return report_of(read, path)
 
 
 def write(
