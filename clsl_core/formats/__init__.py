@@ -1,6 +1,6 @@
 """Annotation files in and out: each format reads, validates and writes an annotation set."""
 
-from clsl_core.formats import coco, csv_long, csv_wide, lvis
+from clsl_core.formats import coco, csv_long, csv_wide, lvis, voc
 from clsl_core.formats.registry import Absent, Format, Reader, Validator, Writer, find
 
 __all__ = ["FORMATS", "Absent", "Format", "Reader", "Validator", "Writer", "get_format"]
@@ -24,6 +24,7 @@ _ALL = (
         csv_long.validate,
         csv_long.write,
     ),
+    Format("voc", "PASCAL VOC folder", "", voc.read, voc.validate, voc.write),
 )
 
 FORMATS: dict[str, Format] = {item.name: item for item in _ALL}

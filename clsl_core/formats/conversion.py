@@ -24,6 +24,7 @@ __all__ = [
     "as_coco",
     "category_names",
     "checked_labels",
+    "coco_box",
     "known_labels",
     "named_images",
 ]
@@ -64,7 +65,8 @@ def known_labels(
 ) -> dict[Pair, LabelRecord]:
     """Every known label of a set: what its annotations imply, what it states, what is new."""
     labels: dict[Pair, LabelRecord] = {}
-    for annotation in content.annotations:
+    drawn = content.annotations if content.format in ("coco", "lvis") else ()
+    for annotation in drawn:
         if annotation.image_id is not None and annotation.category_id is not None:
             pair = (annotation.image_id, annotation.category_id)
             labels[pair] = LabelRecord(*pair, LabelState.PRESENT)
@@ -112,7 +114,7 @@ def as_coco(
     """A set of another format with COCO's records, and all its labels for COCO's ``labels``.
 
     Whole-number ids are kept; images or categories that have others are numbered from 1 in their
-    order. Boxes come along; what only the other format has stays behind.
+    order. Boxes of what is present come along; what only the other format has stays behind.
 
     Raises:
         InputError: When a label names an image or category that the set does not have.
@@ -126,9 +128,17 @@ def as_coco(
     ]
     images = [_image(image, image_ids[image.source_id]) for image in content.images]
     categories = [_category(item, category_ids[item.source_id]) for item in content.categories]
-    annotations = _annotations(content.annotations, image_ids, category_ids)
+    drawn = [item for item in content.annotations if _is_present(item, labels)]
+    annotations = _annotations(drawn, image_ids, category_ids)
     header: JsonObject = {"images": None, "annotations": None, "categories": None}
     return AnnotationSet("coco", header, images, categories, annotations, []), moved
+
+
+def _is_present(annotation: AnnotationRecord, labels: Mapping[Pair, LabelRecord]) -> bool:
+    image, category = annotation.image_id, annotation.category_id
+    if image is None or category is None or (image, category) not in labels:
+        return False
+    return labels[image, category].state is LabelState.PRESENT
 
 
 def _numbered(ids: list[SourceId]) -> dict[SourceId, int]:
@@ -161,7 +171,7 @@ def _annotations(
     """The boxes, as ``x, y, width, height`` in pixels."""
     boxes: list[AnnotationRecord] = []
     for annotation in annotations:
-        box = _box(annotation.record)
+        box = coco_box(annotation.record)
         if annotation.image_id is None or annotation.category_id is None or box is None:
             continue
         image = image_ids[annotation.image_id]
@@ -178,8 +188,8 @@ def _annotations(
     return boxes
 
 
-def _box(record: JsonObject) -> list[float] | None:
-    """A box of four finite numbers, or None where the record has none."""
+def coco_box(record: JsonObject) -> list[float] | None:
+    """The box ``x, y, width, height`` of a record, or None where it has none."""
     box = record.get("bbox")
     if not isinstance(box, list) or len(box) != 4:
         return None

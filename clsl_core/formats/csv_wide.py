@@ -196,7 +196,8 @@ def _read_row(
 
 def _side(text: str | None) -> int | None:
     value = (text or "").strip()
-    return int(value) if value.isascii() and value.isdigit() and 0 < len(value) < 10 else None
+    usable = value.isascii() and value.isdigit() and len(value) < 10 and int(value) > 0
+    return int(value) if usable else None
 
 
 def _columns(

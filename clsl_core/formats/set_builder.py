@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from clsl_core.formats import sidecar
-from clsl_core.formats.coco_records import UNSTORABLE, leaves_root
+from clsl_core.formats.coco_records import UNSTORABLE, is_id, leaves_root
 from clsl_core.formats.conversion import Pair
 from clsl_core.formats.exhaustive import ExhaustiveLabels
 from clsl_core.formats.findings import Findings
@@ -68,7 +68,7 @@ class SetBuilder:
             The id, or None (with an error noted) for a name that cannot be used.
         """
         name = self._name(where, file_name, "file name")
-        if name is None:
+        if name is None or not self._usable(where, source_id):
             return None
         key = name if source_id is None else source_id
         if key not in self.images:
@@ -98,7 +98,7 @@ class SetBuilder:
             The id, or None (with an error noted) for a name that cannot be used.
         """
         text = self._name(where, name, "category name")
-        if text is None:
+        if text is None or not self._usable(where, source_id):
             return None
         key = text if source_id is None else source_id
         if key not in self.categories:
@@ -172,6 +172,13 @@ class SetBuilder:
             message = f"the {what} {value!a:.200} holds text that cannot be stored; replaced"
             self._findings.warn("odd-text", where, message)
         return name
+
+    def _usable(self, where: str, source_id: SourceId | None) -> bool:
+        if source_id is None or is_id(source_id):
+            return True
+        message = f"the id {source_id!a:.100} holds text that cannot be stored; rename it"
+        self._findings.error("bad-id", where, message)
+        return False
 
     def _take_provenance(self, rows: Iterable[JsonObject], file_name: str) -> None:
         """Labels of the sidecar count more than what the file itself can say."""

@@ -1,0 +1,36 @@
+"""Folders that are there whole or not at all."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from clsl_core.atomic import PARTIAL
+from clsl_core.errors import InputError
+
+__all__ = ["atomic_folder"]
+
+
+@contextmanager
+def atomic_folder(output: Path) -> Iterator[Path]:
+    """Give a new folder that becomes ``output`` when the block ends without an error.
+
+    Nothing that exists is replaced, except an empty folder.
+
+    Raises:
+        InputError: When ``output`` exists or cannot be written.
+    """
+    if output.is_file() or (output.is_dir() and any(output.iterdir())):
+        raise InputError(f"{output} exists already; name a folder that does not, or is empty")
+    scratch = output.parent / f".{secrets.token_hex(8)}{PARTIAL}"
+    try:
+        scratch.mkdir()
+        yield scratch
+        scratch.replace(output)
+    except OSError as error:
+        raise InputError(f"{output} cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
