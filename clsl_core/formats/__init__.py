@@ -1,6 +1,15 @@
 """Annotation files in and out: each format reads, validates and writes an annotation set."""
 
-from clsl_core.formats import coco, csv_long, csv_wide, lvis, voc
+from clsl_core.formats import (
+    coco,
+    csv_long,
+    csv_wide,
+    lvis,
+    nus_wide,
+    nus_wide_csv,
+    open_images,
+    voc,
+)
 from clsl_core.formats.registry import Absent, Format, Reader, Validator, Writer, find
 
 __all__ = ["FORMATS", "Absent", "Format", "Reader", "Validator", "Writer", "get_format"]
@@ -25,6 +34,23 @@ _ALL = (
         csv_long.write,
     ),
     Format("voc", "PASCAL VOC folder", "", voc.read, voc.validate, voc.write),
+    Format(
+        "open-images",
+        "Open Images CSV",
+        ".csv",
+        open_images.read,
+        open_images.validate,
+        open_images.write,
+    ),
+    Format("nus-wide", "NUS-WIDE lists", "", nus_wide.read, nus_wide.validate, nus_wide.write),
+    Format(
+        "nus-wide-csv",
+        "NUS-WIDE CSV",
+        ".csv",
+        nus_wide_csv.read,
+        nus_wide_csv.validate,
+        nus_wide_csv.write,
+    ),
 )
 
 FORMATS: dict[str, Format] = {item.name: item for item in _ALL}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import PurePosixPath
 
 from clsl_core.errors import InputError
 from clsl_core.types import (
@@ -25,9 +27,13 @@ __all__ = [
     "category_names",
     "checked_labels",
     "coco_box",
+    "image_stems",
+    "kept_rows",
     "known_labels",
     "named_images",
 ]
+
+_NOT_IN_STEMS = re.compile(r"[^\w.\-]+")
 
 Pair = tuple[SourceId, SourceId]
 """An image id and a category id."""
@@ -106,6 +112,31 @@ def category_names(content: AnnotationSet, taken: Iterable[str] = ()) -> dict[So
         used.add(name)
         names[category.source_id] = name
     return names
+
+
+def image_stems(images: Iterable[ImageRecord]) -> dict[SourceId, str]:
+    """A short name of its own for each image id, made of its file name."""
+    ids: dict[SourceId, str] = {}
+    used: set[str] = set()
+    for image in images:
+        stem = str(PurePosixPath(image.file_name.replace("\\", "/")).with_suffix(""))
+        base = _NOT_IN_STEMS.sub("_", stem).strip("._")[:100] or "image"
+        name, number = base, 1
+        while name.lower() in used:
+            number += 1
+            name = f"{base}_{number}"
+        used.add(name.lower())
+        ids[image.source_id] = name
+    return ids
+
+
+def kept_rows(content: AnnotationSet) -> list[list[str]]:
+    """The rows of a table as they were, from the records of images and categories, in order."""
+    records = [item.record for item in content.images]
+    numbered: list[tuple[int, list[str]]] = []
+    for record in [*records, *(item.record for item in content.categories)]:
+        numbered += [(line, row) for line, row in record.get("rows", ())]
+    return [row for _, row in sorted(numbered, key=lambda entry: entry[0])]
 
 
 def as_coco(

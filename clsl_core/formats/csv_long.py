@@ -18,6 +18,7 @@ from clsl_core.formats.cell_states import Zero, state_of_cell, zero_means
 from clsl_core.formats.conversion import (
     category_names,
     checked_labels,
+    kept_rows,
     known_labels,
     named_images,
 )
@@ -154,7 +155,7 @@ def write(
         replace(label, image_id=images[image], category_id=names[category])
         for (image, category), label in labels.items()
     ]
-    rows = [*_kept_rows(annotation_set)] if native else []
+    rows = kept_rows(annotation_set) if native else []
     fields = _Fields.of(style["columns"])
     unsaid = _unsaid(rows, written, fields, LabelState.from_word(style.get("zero", "absent")))
     lines = [*rows, *(_row(label, fields, len(style["columns"])) for label in unsaid)]
@@ -236,15 +237,6 @@ def _label(
         annotator=fields.text(row, "annotator") or None,
         decided_at=fields.text(row, "decided_at") or None,
     )
-
-
-def _kept_rows(content: AnnotationSet) -> list[list[str]]:
-    """The rows of the source in their order."""
-    numbered: list[tuple[int, list[str]]] = []
-    records = [item.record for item in content.images]
-    for record in [*records, *(item.record for item in content.categories)]:
-        numbered += [(line, row) for line, row in record.get("rows", ())]
-    return [row for _, row in sorted(numbered, key=lambda entry: entry[0])]
 
 
 def _unsaid(

@@ -71,33 +71,33 @@ def kind_of(value: object) -> str:
     return "an object"
 
 
-def text_of(path: Path, findings: Findings) -> str:
+def text_of(path: Path, findings: Findings, where: str = "file") -> str:
     """The decoded content of a regular file, without a byte order mark."""
-    raw = _bytes(path, findings)
+    raw = _bytes(path, findings, where)
     if raw.startswith(_BOM):
-        findings.warn("bom", "file", "the file begins with a byte order mark; it is left out")
+        findings.warn("bom", where, "the file begins with a byte order mark; it is left out")
         raw = raw[len(_BOM) :]
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         hint = " (it looks like UTF-16)" if raw.startswith(_UTF16) else ""
         message = f"not UTF-8 text{hint}: byte {error.start:,} is 0x{raw[error.start]:02x}; "
-        findings.refuse("not-utf-8", "file", message + "save the file as UTF-8")
+        findings.refuse("not-utf-8", where, message + "save the file as UTF-8")
     if not text.strip(" \t\n\r"):
-        findings.refuse("empty-file", "file", "the file is empty; content was expected")
+        findings.refuse("empty-file", where, "the file is empty; content was expected")
     return text
 
 
-def _bytes(path: Path, findings: Findings) -> bytes:
+def _bytes(path: Path, findings: Findings, where: str) -> bytes:
     try:
         if path.exists() and not path.is_file():
             kind = "a folder" if path.is_dir() else "not a regular file"
-            findings.refuse("not-a-file", "file", f"{path} is {kind}; a file was expected")
+            findings.refuse("not-a-file", where, f"{path} is {kind}; a file was expected")
         return path.read_bytes()
     except FileNotFoundError:
-        findings.refuse("missing-file", "file", f"there is no file {path}")
+        findings.refuse("missing-file", where, f"there is no file {path}")
     except (OSError, ValueError) as error:
-        findings.refuse("unreadable-file", "file", f"{path} cannot be opened: {error}")
+        findings.refuse("unreadable-file", where, f"{path} cannot be opened: {error}")
 
 
 class _Parser:

@@ -124,22 +124,29 @@ class SetBuilder:
         absent: Absent,
         source: Path,
         *,
-        images_required: bool = True,
+        open_vocabulary: bool = False,
     ) -> tuple[AnnotationSet, ValidationReport]:
         """The set and its report; the provenance beside ``source`` is read with it.
+
+        Args:
+            header: What the format keeps besides the records.
+            absent: What a pair without a label is.
+            source: The file or folder that was read.
+            open_vocabulary: Whether the provenance may name categories that the file cannot,
+                because it names only what is present.
 
         Raises:
             FormatError: When an error was noted, or there is no image.
         """
-        if images_required and not self.images and self._findings.report.ok:
+        if not self.images and self._findings.report.ok:
             self._findings.error("no-images", "file", "the file names no image")
-        if not self.categories and self._findings.report.ok:
-            message = "the file names no category: there is nothing to label yet"
-            self._findings.warn("no-categories", "file", message)
         rows = sidecar.read(source, self._findings)
         if rows:
             header = {**header, sidecar.HEADER_KEY: rows}
-            self._take_provenance(rows, sidecar.path_for(source).name)
+            self._take_provenance(rows, sidecar.path_for(source).name, open_vocabulary)
+        if not self.categories and self._findings.report.ok:
+            message = "the file names no category: there is nothing to label yet"
+            self._findings.warn("no-categories", "file", message)
         labels: Sequence[LabelRecord] = list(self.labels.values())
         if absent == "negative":
             labels = ExhaustiveLabels(self.images, self.categories, self.labels)
@@ -180,18 +187,23 @@ class SetBuilder:
         self._findings.error("bad-id", where, message)
         return False
 
-    def _take_provenance(self, rows: Iterable[JsonObject], file_name: str) -> None:
+    def _take_provenance(
+        self, rows: Iterable[JsonObject], file_name: str, open_vocabulary: bool
+    ) -> None:
         """Labels of the sidecar count more than what the file itself can say."""
         images = {str(id_): id_ for id_ in self.images}
         categories = {str(id_): id_ for id_ in self.categories}
         for row in rows:
+            where = f"{file_name} row {row['row']}"
             image, category = images.get(row["image"]), categories.get(row["category"])
+            if category is None and image is not None and open_vocabulary:
+                category = self.category(where, row["category"])
             if image is None or category is None or row["state"] not in ("present", "absent"):
                 message = (
                     f"{file_name}: state {row['state']!a:.40} of category {row['category']!a:.80} "
                     f"in image {row['image']!a:.80} fits nothing in this file; it gives no label"
                 )
-                self._findings.warn("provenance-ignored", f"{file_name} row {row['row']}", message)
+                self._findings.warn("provenance-ignored", where, message)
                 continue
             state = LabelState.from_word(row["state"])
             self.labels[image, category] = sidecar.label_of(row, image, category, state)

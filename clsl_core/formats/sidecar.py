@@ -55,7 +55,7 @@ def read(source: Path, findings: Findings) -> list[JsonObject]:
     path = path_for(source)
     if not path.is_file():
         return []
-    table = read_table(path, findings, delimiter=",")
+    table = read_table(path, findings, delimiter=",", place=f"{path.name} ")
     lacking = [name for name in COLUMNS[:3] if name not in table.columns]
     if lacking:
         message = f"{path.name} has no column {', '.join(lacking)}; mend or remove that file"

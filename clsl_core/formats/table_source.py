@@ -28,6 +28,7 @@ MAX_COLUMNS = 50_000
 """The widest table; the largest public multi-label vocabulary has about 20,000 categories."""
 
 _FORMULA = re.compile(r"[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?", re.IGNORECASE)
 _QUOTED = re.compile(r'"[^"]*"')
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _UTF8_BOM = b"\xef\xbb\xbf"
@@ -55,6 +56,7 @@ def read_table(
     progress: Progress = no_progress,
     *,
     delimiter: str | None = None,
+    place: str = "",
 ) -> Table:
     """Read a file of delimited text with a header row.
 
@@ -66,11 +68,12 @@ def read_table(
         findings: Receives the problems.
         progress: Told the lines read so far.
         delimiter: One character; found from the header row when None.
+        place: Put before each line number that is told.
 
     Raises:
         FormatError: When the file is no table.
     """
-    text = _decoded(path, findings)
+    text = _decoded(path, findings, place.strip() or "file")
     first_line = text.split("\n", 1)[0]
     chosen = delimiter or _delimiter(first_line)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=chosen, strict=True)
@@ -79,20 +82,24 @@ def read_table(
     try:
         for cells in reader:
             if any(cells):
-                rows.append((start, _plain_row(cells, start, findings)))
+                rows.append((start, _plain_row(cells, f"{place}line {start}", findings)))
             start = reader.line_num + 1
             if len(rows) % 5000 == 0:
                 progress(start, total, "reading rows")
     except csv.Error as error:
         line = max(reader.line_num, 1)
         message = f"not a table: {error}; look at the quotation marks of this row"
-        findings.refuse("not-a-table", f"line {line}", message)
+        findings.refuse("not-a-table", f"{place}line {line}", message)
     if not rows:
-        findings.refuse("empty-file", "file", "there is no row in it; a header row was expected")
+        findings.refuse(
+            "empty-file",
+            place.strip() or "file",
+            "there is no row in it; a header row was expected",
+        )
     header = rows[0][1]
     if len(header) > MAX_COLUMNS:
         message = f"{len(header):,} columns, more than the {MAX_COLUMNS:,} allowed"
-        findings.refuse("too-many-columns", f"line {rows[0][0]}", message)
+        findings.refuse("too-many-columns", f"{place}line {rows[0][0]}", message)
     style: JsonObject = {
         "columns": header,
         "delimiter": chosen,
@@ -106,7 +113,7 @@ def safe_cell(text: str) -> str:
 
     Numbers stay as they are. ``plain_cell`` takes the apostrophe off again, and only that one.
     """
-    if _FORMULA.match(text.lstrip("'")) and not _is_number(text):
+    if _FORMULA.match(text.lstrip("'")) and not _NUMBER.fullmatch(text):
         return f"'{text}"
     return text
 
@@ -128,23 +135,15 @@ def _quoted(cell: str, delimiter: str) -> str:
     return cell
 
 
-def _plain_row(cells: list[str], line: int, findings: Findings) -> list[str]:
+def _plain_row(cells: list[str], line: str, findings: Findings) -> list[str]:
     for index, cell in enumerate(cells, start=1):
-        if _FORMULA.match(cell) and not _is_number(cell):
+        if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell):
             message = (
                 f"{cell[:40]!a} would run as a formula in a spreadsheet; an export puts an "
                 "apostrophe before it"
             )
-            findings.warn("formula-cell", f"line {line}, column {index}", message)
+            findings.warn("formula-cell", f"{line}, column {index}", message)
     return [plain_cell(cell) for cell in cells]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _delimiter(first_line: str) -> str:
@@ -152,25 +151,25 @@ def _delimiter(first_line: str) -> str:
     return max(DELIMITERS, key=bare.count)
 
 
-def _decoded(path: Path, findings: Findings) -> str:
+def _decoded(path: Path, findings: Findings, where: str) -> str:
     """The text of the file; what its encoding is, is told when it is not UTF-8."""
     try:
         raw = path.read_bytes() if path.is_file() else None
     except OSError:
         raw = None
     if raw is None or raw.startswith(_UTF8_BOM):
-        return text_of(path, findings)  # which says what is wrong with the file
+        return text_of(path, findings, where)  # which says what is wrong with the file
     encoding = "utf-16" if raw.startswith(_UTF16) else "utf-8"
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError as error:
         if encoding == "utf-16":
             message = f"damaged UTF-16 at byte {error.start:,}; save the file as UTF-8"
-            findings.refuse("not-utf-8", "file", message)
+            findings.refuse("not-utf-8", where, message)
         line = raw.count(b"\n", 0, error.start) + 1
         text, encoding = raw.decode("cp1252", "replace"), "Windows-1252"
         message = "not UTF-8 from here on, read as Windows-1252; if names look wrong, save as UTF-8"
-        findings.warn("encoding", f"line {line}", message)
+        findings.warn("encoding", f"line {line}" if where == "file" else where, message)
     if encoding == "utf-16":
-        findings.warn("encoding", "file", "the file is UTF-16; an export will be UTF-8")
+        findings.warn("encoding", where, "the file is UTF-16; an export will be UTF-8")
     return text

@@ -128,7 +128,7 @@ def write(
 
 def text_of_list(file: Path, findings: Findings) -> str:
     """The text of a list, which may be empty."""
-    return text_of(file, findings) if file.stat().st_size else ""
+    return text_of(file, findings, file.name) if file.stat().st_size else ""
 
 
 def _annotation_folder(path: Path, findings: Findings) -> Path:

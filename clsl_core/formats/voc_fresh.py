@@ -5,24 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from pathlib import PurePosixPath
 from xml.sax.saxutils import escape
 
-from clsl_core.formats.conversion import Pair, category_names, coco_box, known_labels
+from clsl_core.formats.conversion import Pair, category_names, coco_box, image_stems, known_labels
 from clsl_core.formats.voc_sets import DEFAULT_SPLIT, ImageSets
 from clsl_core.types import AnnotationSet, ImageRecord, LabelRecord, LabelState, SourceId
 
 __all__ = ["fresh_files"]
 
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-_NOT_IN_IDS = re.compile(r"[^\w.\-]+")
 
 
 def fresh_files(
     content: AnnotationSet, new_labels: Mapping[Pair, LabelRecord]
 ) -> tuple[dict[str, bytes], ImageSets, list[LabelRecord]]:
     """The XML documents by file name, the lists, and the labels with VOC's ids."""
-    ids, names = _image_ids(content.images), category_names(content)
+    ids, names = image_stems(content.images), category_names(content)
     labels = known_labels(content, new_labels)
     boxes = _boxes(content, labels, names)
     documents = {
@@ -44,22 +42,6 @@ def fresh_files(
         if label.source != "import" or (image, category) in new_labels
     ]
     return documents, sets, written
-
-
-def _image_ids(images: Iterable[ImageRecord]) -> dict[SourceId, str]:
-    """A name for each image's documents, made of its file name."""
-    ids: dict[SourceId, str] = {}
-    used: set[str] = set()
-    for image in images:
-        stem = str(PurePosixPath(image.file_name.replace("\\", "/")).with_suffix(""))
-        base = _NOT_IN_IDS.sub("_", stem).strip("._")[:100] or "image"
-        name, number = base, 1
-        while name.lower() in used:
-            number += 1
-            name = f"{base}_{number}"
-        used.add(name.lower())
-        ids[image.source_id] = name
-    return ids
 
 
 def _splits(images: Iterable[ImageRecord], ids: Mapping[SourceId, str]) -> dict[str, list[str]]:

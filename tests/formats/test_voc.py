@@ -161,7 +161,7 @@ def test_nothing_is_expanded_and_depth_is_bounded() -> None:
         (lambda f: (f / "ImageSets/Main/dog_train.txt").write_text("000001 1\n000002 -1\n000003 7"),
          [("ImageSets/Main/dog_train.txt line 3", "bad-line")]),
         (lambda f: (f / "ImageSets/Main/dog_val.txt").write_bytes(b"\xff"),
-         [("file", "not-utf-8")]),
+         [("dog_val.txt", "not-utf-8")]),
         (lambda f: (f / "ImageSets/Main/dog_trainval.txt").write_text("000001 1\n000002 1\n"),
          [("ImageSets/Main/dog_trainval.txt line 2", "contradicting-labels")]),
         (lambda f: (f / "Annotations/000009.xml").write_text("<annotation></annotation>"),
