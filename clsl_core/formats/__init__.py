@@ -4,6 +4,10 @@ from clsl_core.formats import (
     coco,
     csv_long,
     csv_wide,
+    datumaro,
+    fiftyone,
+    imagefolder,
+    label_studio,
     lvis,
     nus_wide,
     nus_wide_csv,
@@ -17,6 +21,7 @@ __all__ = ["FORMATS", "Absent", "Format", "Reader", "Validator", "Writer", "get_
 _ALL = (
     Format("coco", "COCO instances JSON", ".json", coco.read, coco.validate, coco.write),
     Format("lvis", "LVIS v0.5 or v1 JSON", ".json", lvis.read, lvis.validate, lvis.write),
+    Format("voc", "PASCAL VOC folder", "", voc.read, voc.validate, voc.write),
     Format(
         "csv-wide",
         "CSV, a column for each category",
@@ -33,7 +38,6 @@ _ALL = (
         csv_long.validate,
         csv_long.write,
     ),
-    Format("voc", "PASCAL VOC folder", "", voc.read, voc.validate, voc.write),
     Format(
         "open-images",
         "Open Images CSV",
@@ -42,7 +46,9 @@ _ALL = (
         open_images.validate,
         open_images.write,
     ),
-    Format("nus-wide", "NUS-WIDE lists", "", nus_wide.read, nus_wide.validate, nus_wide.write),
+    Format(
+        "nus-wide", "NUS-WIDE lists (folder)", "", nus_wide.read, nus_wide.validate, nus_wide.write
+    ),
     Format(
         "nus-wide-csv",
         "NUS-WIDE CSV",
@@ -51,6 +57,31 @@ _ALL = (
         nus_wide_csv.validate,
         nus_wide_csv.write,
     ),
+    Format(
+        "imagefolder",
+        "Hugging Face imagefolder metadata",
+        ".jsonl",
+        imagefolder.read,
+        imagefolder.validate,
+        imagefolder.write,
+    ),
+    Format(
+        "fiftyone",
+        "FiftyOne labels.json",
+        ".json",
+        fiftyone.read,
+        fiftyone.validate,
+        fiftyone.write,
+    ),
+    Format(
+        "label-studio",
+        "Label Studio JSON",
+        ".json",
+        label_studio.read,
+        label_studio.validate,
+        label_studio.write,
+    ),
+    Format("datumaro", "Datumaro JSON", ".json", datumaro.read, datumaro.validate, datumaro.write),
 )
 
 FORMATS: dict[str, Format] = {item.name: item for item in _ALL}

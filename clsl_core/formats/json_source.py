@@ -14,7 +14,14 @@ from typing import Any
 from clsl_core.formats.findings import Findings
 from clsl_core.types import Progress
 
-__all__ = ["MAX_DEPTH", "kind_of", "read_json_list", "read_json_object", "text_of"]
+__all__ = [
+    "MAX_DEPTH",
+    "kind_of",
+    "read_json_lines",
+    "read_json_list",
+    "read_json_object",
+    "text_of",
+]
 
 MAX_DEPTH = 64
 """Deepest nesting of one record. COCO needs four levels."""
@@ -53,6 +60,25 @@ def read_json_list(path: Path, findings: Findings, progress: Progress) -> list[A
         FormatError: When the file is no such list.
     """
     return _Parser(text_of(path, findings), findings, progress).records()
+
+
+def read_json_lines(path: Path, findings: Findings, progress: Progress) -> list[tuple[int, Any]]:
+    """Parse a file with one JSON value a line, as ``read_json_object`` does an object.
+
+    Returns:
+        The number of each line that is not blank, counted from 1, and its value.
+
+    Raises:
+        FormatError: When a line is no JSON.
+    """
+    lines = text_of(path, findings).split("\n")
+    values: list[tuple[int, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip(" \t\r"):
+            values.append((number, _Parser(line, findings, progress, number).value()))
+        if number % _RECORDS_PER_PROGRESS == 0:
+            progress(number, len(lines), "reading lines")
+    return values
 
 
 def kind_of(value: object) -> str:
@@ -103,8 +129,11 @@ def _bytes(path: Path, findings: Findings, where: str) -> bytes:
 class _Parser:
     """A cursor in the text. ``_notes`` are the oddities of the record being read."""
 
-    def __init__(self, text: str, findings: Findings, progress: Progress) -> None:
+    def __init__(
+        self, text: str, findings: Findings, progress: Progress, first_line: int = 1
+    ) -> None:
         self._text = text
+        self._first_line = first_line
         self._position = 0
         self._findings = findings
         self._progress = progress
@@ -135,6 +164,13 @@ class _Parser:
         records = self._list("")
         self._end()
         return records
+
+    def value(self) -> Any:
+        """The one value of the text; anything behind it is refused."""
+        self._next()
+        value = self._value(f"line {self._first_line}")
+        self._end()
+        return value
 
     def _end(self) -> None:
         if self._next():
@@ -243,7 +279,7 @@ class _Parser:
         self._findings.refuse("not-json", self._here(), f"expected {expected}, found {found}")
 
     def _here(self) -> str:
-        line = self._text.count("\n", 0, self._position) + 1
+        line = self._text.count("\n", 0, self._position) + self._first_line
         column = self._position - self._text.rfind("\n", 0, self._position)
         return f"line {line}, column {column}"
 

@@ -27,7 +27,7 @@ from clsl_core.types import (
     no_progress,
 )
 
-__all__ = ["COLUMNS", "read", "validate", "write"]
+__all__ = ["COLUMNS", "python_names", "read", "validate", "write"]
 
 COLUMNS = ("filepath", "label", "split_name")
 
@@ -114,7 +114,7 @@ def _read_row(
         findings.error("ragged-row", where, message)
         return
     cells = dict(zip(table.columns, row, strict=True))
-    names = _names(cells["label"])
+    names = python_names(cells["label"])
     if names is None:
         message = f"label is {cells['label'][:60]!a}; expected a list such as \"['sky', 'sea']\""
         findings.error("bad-list", where, message)
@@ -133,7 +133,7 @@ def _read_row(
             builder.labels[image, category] = LabelRecord(image, category, LabelState.PRESENT)
 
 
-def _names(text: str) -> list[str] | None:
+def python_names(text: str) -> list[str] | None:
     """The texts of a Python list, or None when it is no such list."""
     try:
         value = ast.literal_eval(text.strip() or "[]")

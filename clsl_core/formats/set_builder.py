@@ -125,6 +125,7 @@ class SetBuilder:
         source: Path,
         *,
         open_vocabulary: bool = False,
+        provenance: Sequence[object] = (),
     ) -> tuple[AnnotationSet, ValidationReport]:
         """The set and its report; the provenance beside ``source`` is read with it.
 
@@ -134,16 +135,18 @@ class SetBuilder:
             source: The file or folder that was read.
             open_vocabulary: Whether the provenance may name categories that the file cannot,
                 because it names only what is present.
+            provenance: Rows as in the sidecar that the file itself holds.
 
         Raises:
             FormatError: When an error was noted, or there is no image.
         """
         if not self.images and self._findings.report.ok:
             self._findings.error("no-images", "file", "the file names no image")
-        rows = sidecar.read(source, self._findings)
+        rows = sidecar.embedded(provenance, self._findings)
+        rows += sidecar.read(source, self._findings)
         if rows:
             header = {**header, sidecar.HEADER_KEY: rows}
-            self._take_provenance(rows, sidecar.path_for(source).name, open_vocabulary)
+            self._take_provenance(rows, open_vocabulary)
         if not self.categories and self._findings.report.ok:
             message = "the file names no category: there is nothing to label yet"
             self._findings.warn("no-categories", "file", message)
@@ -187,20 +190,18 @@ class SetBuilder:
         self._findings.error("bad-id", where, message)
         return False
 
-    def _take_provenance(
-        self, rows: Iterable[JsonObject], file_name: str, open_vocabulary: bool
-    ) -> None:
+    def _take_provenance(self, rows: Iterable[JsonObject], open_vocabulary: bool) -> None:
         """Labels of the sidecar count more than what the file itself can say."""
         images = {str(id_): id_ for id_ in self.images}
         categories = {str(id_): id_ for id_ in self.categories}
         for row in rows:
-            where = f"{file_name} row {row['row']}"
+            where = row["place"]
             image, category = images.get(row["image"]), categories.get(row["category"])
             if category is None and image is not None and open_vocabulary:
                 category = self.category(where, row["category"])
             if image is None or category is None or row["state"] not in ("present", "absent"):
                 message = (
-                    f"{file_name}: state {row['state']!a:.40} of category {row['category']!a:.80} "
+                    f"state {row['state']!a:.40} of category {row['category']!a:.80} "
                     f"in image {row['image']!a:.80} fits nothing in this file; it gives no label"
                 )
                 self._findings.warn("provenance-ignored", where, message)

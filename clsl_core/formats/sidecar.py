@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,7 +20,17 @@ from clsl_core.formats.findings import Findings
 from clsl_core.formats.table_source import read_table, table_line
 from clsl_core.types import AnnotationSet, JsonObject, LabelRecord, LabelState, SourceId
 
-__all__ = ["COLUMNS", "HEADER_KEY", "label_of", "path_for", "prepare", "read", "row_of", "write"]
+__all__ = [
+    "COLUMNS",
+    "HEADER_KEY",
+    "label_of",
+    "path_for",
+    "prepare",
+    "read",
+    "row_of",
+    "summary_path_for",
+    "write",
+]
 
 COLUMNS = (
     "image",
@@ -63,7 +73,22 @@ def read(source: Path, findings: Findings) -> list[JsonObject]:
     rows = []
     for line, cells in table.rows:
         texts = dict(zip(table.columns, cells, strict=False))
-        rows.append({"row": line, **{name: texts.get(name, "") for name in COLUMNS}})
+        place = f"{path.name} line {line}"
+        rows.append({"place": place, **{name: texts.get(name, "") for name in COLUMNS}})
+    return rows
+
+
+def embedded(values: Sequence[object], findings: Findings) -> list[JsonObject]:
+    """The rows that a JSON file holds under ``HEADER_KEY``; what is no row is reported."""
+    rows: list[JsonObject] = []
+    for index, value in enumerate(values):
+        place = f"{HEADER_KEY}[{index}]"
+        if isinstance(value, dict):
+            texts = {name: value.get(name) for name in COLUMNS}
+            cells = {name: "" if text is None else str(text) for name, text in texts.items()}
+            rows.append({"place": place, **cells})
+        else:
+            findings.warn("provenance-ignored", place, f"found {value!a:.60}; it gives no label")
     return rows
 
 
@@ -115,17 +140,25 @@ def write(
     Raises:
         InputError: When a file cannot be written.
     """
-    rows = {(row["image"], row["category"]): row for row in content.header.get(HEADER_KEY) or ()}
-    for label in labels:
-        rows[str(label.image_id), str(label.category_id)] = row_of(label)
+    rows = merged_rows(content, labels)
     if not rows:
         return
     with atomic_text(path_for(output)) as stream:
         stream.write(table_line(COLUMNS))
-        for row in rows.values():
+        for row in rows:
             stream.write(table_line(row[name] for name in COLUMNS))
     with atomic_text(summary_path_for(output)) as stream:
         stream.write(_json(summary) + "\n")
+
+
+def merged_rows(content: AnnotationSet, labels: Iterable[LabelRecord]) -> list[dict[str, str]]:
+    """The rows the set came with and those of the labels added, one for each pair."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for row in content.header.get(HEADER_KEY) or ():
+        rows[row["image"], row["category"]] = {name: row[name] for name in COLUMNS}
+    for label in labels:
+        rows[str(label.image_id), str(label.category_id)] = row_of(label)
+    return list(rows.values())
 
 
 def row_of(label: LabelRecord) -> dict[str, str]:

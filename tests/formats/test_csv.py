@@ -286,7 +286,7 @@ def test_a_sidecar_that_does_not_fit_is_named(put: Callable[..., Path], tmp_path
     beside.write_text("image,category,state\nx.jpg,b,present\nx.jpg,a,perhaps\n")
     report = csv_wide.validate(source)
     assert report.by_code() == {"provenance-ignored": 2}
-    assert report.problems[0].where == "in.csv.provenance.csv row 2"
+    assert report.problems[0].where == "in.csv.provenance.csv line 2"
     beside.write_text("image,state\n")
     with pytest.raises(FormatError, match="no column category"):
         csv_wide.read(source)
