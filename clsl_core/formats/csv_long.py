@@ -37,7 +37,7 @@ from clsl_core.types import (
     no_progress,
 )
 
-__all__ = ["MACHINE_SOURCES", "read", "validate", "write"]
+__all__ = ["MACHINE_SOURCES", "has_columns", "read", "validate", "write"]
 
 MACHINE_SOURCES = frozenset({"machine", "model", "prediction", "proposal"})
 _FULL = ("file", "category", "state", *sidecar.COLUMNS[3:])
@@ -111,6 +111,11 @@ def read(
             _read_row(line, row, fields, convention, builder, findings)
     header = {"table": {**table.style, "zero": convention.word}}
     return builder.finish(header, absent, path)
+
+
+def has_columns(columns: Iterable[str]) -> bool:
+    """Whether a header row names the files and categories of a long table."""
+    return {"file", "category"} <= _Fields.of(columns).positions.keys()
 
 
 def validate(path: Path) -> ValidationReport:

@@ -17,6 +17,7 @@ __all__ = [
     "DELIMITERS",
     "MAX_COLUMNS",
     "Table",
+    "guess_delimiter",
     "plain_cell",
     "read_table",
     "safe_cell",
@@ -75,7 +76,7 @@ def read_table(
     """
     text = _decoded(path, findings, place.strip() or "file")
     first_line = text.split("\n", 1)[0]
-    chosen = delimiter or _delimiter(first_line)
+    chosen = delimiter or guess_delimiter(first_line)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=chosen, strict=True)
     rows: list[tuple[int, list[str]]] = []
     start, total = 1, text.count("\n") + 1
@@ -146,7 +147,8 @@ def _plain_row(cells: list[str], line: str, findings: Findings) -> list[str]:
     return [plain_cell(cell) for cell in cells]
 
 
-def _delimiter(first_line: str) -> str:
+def guess_delimiter(first_line: str) -> str:
+    """The sign that separates the cells of a header row, quoted cells left out."""
     bare = _QUOTED.sub("", first_line)
     return max(DELIMITERS, key=bare.count)
 
