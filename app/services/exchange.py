@@ -7,7 +7,7 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,8 @@ def export(
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
         content = _content(session, dataset)
+        if format_name != dataset.format:
+            content = replace(content, labels=list(_stored_labels(session, dataset)))
         ours = list(_our_labels(session, dataset))
         summary = _summary(session, dataset, ours)
     _check_output(output)
@@ -153,6 +155,23 @@ def _content(session: Session, dataset: Dataset) -> AnnotationSet:
         ],
         labels=[],
     )
+
+
+def _stored_labels(session: Session, dataset: Dataset) -> Iterator[LabelRecord]:
+    """Every label of a dataset with the provenance it was imported with.
+
+    Its own format finds them in the records and the header; another one cannot.
+    """
+    query = (
+        select(Image.source_id, Category.source_id, Label.state, Label.source, Label.provenance)
+        .join(Image, Image.id == Label.image_id)
+        .join(Category, Category.id == Label.category_id)
+        .where(Category.dataset_id == dataset.id)
+        .order_by(Image.position, Category.position)
+    )
+    for image_id, category_id, state, source, provenance in session.execute(query):
+        known = {"source": source.value, **(provenance or {})}
+        yield LabelRecord(json.loads(image_id), json.loads(category_id), state, **known)
 
 
 def _our_labels(session: Session, dataset: Dataset) -> Iterator[LabelRecord]:
