@@ -1,5 +1,10 @@
 """Annotation files in and out: each format reads, validates and writes an annotation set."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
 from clsl_core.formats import (
     coco,
     csv_long,
@@ -15,8 +20,26 @@ from clsl_core.formats import (
     voc,
 )
 from clsl_core.formats.registry import Absent, Format, Reader, Validator, Writer, find
+from clsl_core.types import (
+    AnnotationSet,
+    JsonObject,
+    LabelRecord,
+    Progress,
+    ValidationReport,
+    no_progress,
+)
 
-__all__ = ["FORMATS", "Absent", "Format", "Reader", "Validator", "Writer", "get_format"]
+__all__ = [
+    "FORMATS",
+    "Absent",
+    "Format",
+    "Reader",
+    "Validator",
+    "Writer",
+    "get_format",
+    "read",
+    "write",
+]
 
 _ALL = (
     Format("coco", "COCO instances JSON", ".json", coco.read, coco.validate, coco.write),
@@ -85,6 +108,72 @@ _ALL = (
 )
 
 FORMATS: dict[str, Format] = {item.name: item for item in _ALL}
+
+
+def read(
+    path: Path | str,
+    format_name: str | None = None,
+    *,
+    absent: Absent = "unknown",
+    progress: Progress = no_progress,
+) -> tuple[AnnotationSet, ValidationReport]:
+    r"""Read an annotation file or folder of any format.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from clsl_core.types import LabelState
+    >>> folder = TemporaryDirectory()
+    >>> table = Path(folder.name) / "labels.csv"
+    >>> _ = table.write_text("file,cat,dog\na.jpg,1,-1\n")
+    >>> content, report = read(table)
+    >>> content.format, report.ok, [label.state.word for label in content.labels]
+    ('csv-wide', True, ['present', 'absent'])
+    >>> decision = LabelRecord("a.jpg", "dog", LabelState.PRESENT, source="human")
+    >>> write(content, Path(folder.name) / "out.json", [decision], format_name="coco")
+    >>> [label.state.word for label in read(Path(folder.name) / "out.json")[0].labels]
+    ['present', 'present']
+    >>> folder.cleanup()
+
+    Args:
+        path: What to read.
+        format_name: A key of ``FORMATS``; found from the content when None.
+        absent: What is said of nothing: unknown, or (declared exhaustive) absent.
+        progress: Told how far reading is.
+
+    Raises:
+        FormatError: When it cannot be read, with the report of all problems.
+        NotFoundError: When there is no such format.
+    """
+    from clsl_core.formats.detect import detect  # which needs FORMATS
+
+    source = Path(path)
+    name = format_name or detect(source).format
+    return get_format(name).read(source, absent=absent, progress=progress)
+
+
+def write(
+    content: AnnotationSet,
+    output: Path | str,
+    new_labels: Iterable[LabelRecord] = (),
+    *,
+    format_name: str | None = None,
+    summary: JsonObject | None = None,
+) -> None:
+    """Write an annotation set with added labels, whole or not at all; see ``read``.
+
+    Args:
+        content: What ``read`` gave.
+        output: The file, or the folder for formats that are folders.
+        new_labels: The labels to add, with the ids of ``content``.
+        format_name: A key of ``FORMATS``; that of the content when None.
+        summary: What the export contains, to be told in it or beside it.
+
+    Raises:
+        InputError: When a label names what the set does not have, or ``output`` cannot be
+            written.
+        NotFoundError: When there is no such format.
+    """
+    own = get_format(format_name or content.format)
+    own.write(content, new_labels, Path(output), summary=summary or {})
 
 
 def get_format(name: str) -> Format:

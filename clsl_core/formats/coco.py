@@ -19,7 +19,6 @@ What a pair of image and category is, in rising order of authority:
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,21 +26,20 @@ from typing import Any, TextIO
 
 from clsl_core.atomic import atomic_text
 from clsl_core.errors import FormatError, InputError
+from clsl_core.formats.coco_labels import LABELS_KEY, entry_of, parse_label, stated_labels
 from clsl_core.formats.coco_records import CocoRecords, is_id
-from clsl_core.formats.conversion import as_coco
+from clsl_core.formats.conversion import Pair, as_coco
 from clsl_core.formats.exhaustive import ExhaustiveLabels
 from clsl_core.formats.findings import Findings
-from clsl_core.formats.json_source import kind_of, read_json_object
+from clsl_core.formats.json_source import read_json_object
 from clsl_core.formats.registry import Absent
 from clsl_core.types import (
     AnnotationSet,
     ImageRecord,
     JsonObject,
     LabelRecord,
-    LabelSource,
     LabelState,
     Progress,
-    SourceId,
     ValidationReport,
     no_progress,
 )
@@ -51,19 +49,15 @@ __all__ = [
     "SUMMARY_KEY",
     "content_of",
     "read",
-    "stated_labels",
     "validate",
     "write",
 ]
 
-LABELS_KEY = "labels"
 SUMMARY_KEY = "clsl_export"
 _RECORD_KEYS = ("images", "annotations", "categories")
 
 _PLAIN = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 _ESCAPED = json.JSONEncoder(allow_nan=False)
-
-_Pair = tuple[SourceId, SourceId]
 
 
 def read(
@@ -95,7 +89,7 @@ def content_of(
     format_name: str,
     document: JsonObject,
     records: CocoRecords,
-    explicit: dict[_Pair, LabelRecord],
+    explicit: dict[Pair, LabelRecord],
     findings: Findings,
     absent: Absent,
 ) -> tuple[AnnotationSet, ValidationReport]:
@@ -180,100 +174,11 @@ def write(
         _dump(header, content, stream)
 
 
-def stated_labels(
-    entries: object, records: CocoRecords, findings: Findings
-) -> dict[_Pair, LabelRecord]:
-    """The labels of the list ``labels``; of several for one pair the last.
-
-    Args:
-        entries: What stands under ``labels``.
-        records: The images and categories that may be named.
-        findings: Receives the problems.
-    """
-    if entries is None:
-        return {}
-    if not isinstance(entries, list):
-        message = f"{LABELS_KEY} is {kind_of(entries)}; a list of labels was expected"
-        findings.error("wrong-type", LABELS_KEY, message + "; rename that key")
-        return {}
-    stated: dict[_Pair, LabelRecord] = {}
-    for index, entry in enumerate(entries):
-        problem = _label_problem(entry, records)
-        if problem is not None:
-            message = f"{problem}; the entry is kept but gives no label"
-            findings.warn("label-ignored", f"{LABELS_KEY}[{index}]", message)
-            continue
-        label = _parse_label(entry)
-        stated[label.image_id, label.category_id] = label
-        if label.state is LabelState.ABSENT and records.has_annotation(label):
-            findings.warn(
-                "label-against-annotation",
-                f"{LABELS_KEY}[{index}]",
-                f"says that category {label.category_id!a} is absent from image "
-                f"{label.image_id!a}, which has an annotation of it; the label counts",
-            )
-    return stated
-
-
-def _label_problem(entry: object, records: CocoRecords) -> str | None:
-    """Why an entry of ``labels`` cannot be used, or None when it can."""
-    if not isinstance(entry, dict):
-        return f"found {kind_of(entry)}, expected an object with image_id, category_id, state"
-    for key, known in (("image_id", records.image_ids), ("category_id", records.category_ids)):
-        value = entry.get(key)
-        if not is_id(value) or value not in known:
-            return f"{key} is {kind_of(value)}, which is not in this file"
-    if entry.get("state") not in ("present", "absent"):
-        return f"state is {kind_of(entry.get('state'))}, expected present or absent"
-    return None
-
-
-def _parse_label(entry: JsonObject) -> LabelRecord:
-    return LabelRecord(
-        image_id=entry["image_id"],
-        category_id=entry["category_id"],
-        state=LabelState.from_word(entry["state"]),
-        source=_text(entry.get("source")) or LabelSource.IMPORT.value,
-        model_run=_text(entry.get("model_run")),
-        score=_number(entry.get("score")),
-        annotator=_text(entry.get("annotator")),
-        decided_at=_text(entry.get("decided_at")),
-    )
-
-
 def _named(image: ImageRecord) -> ImageRecord:
     """The image with the file name that LVIS v1 leaves to ``coco_url``."""
     if "file_name" in image.record:
         return image
     return replace(image, record={**image.record, "file_name": image.file_name})
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _number(value: object) -> float | None:
-    """A JSON number as float; None for anything else and for what no float can hold."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value)
-    except OverflowError:
-        return None
-
-
-def _entry(label: LabelRecord) -> JsonObject:
-    score = label.score
-    return {
-        "image_id": label.image_id,
-        "category_id": label.category_id,
-        "state": label.state.word,
-        "source": str(label.source),
-        "model_run": label.model_run,
-        "score": score if score is None or math.isfinite(score) else None,
-        "annotator": label.annotator,
-        "decided_at": label.decided_at,
-    }
 
 
 def _additions(content: AnnotationSet, new_labels: Iterable[LabelRecord]) -> Iterator[JsonObject]:
@@ -287,20 +192,20 @@ def _additions(content: AnnotationSet, new_labels: Iterable[LabelRecord]) -> Ite
                 f"a label names image {label.image_id!a} and category {label.category_id!a}, "
                 "which are not both in the set to be written"
             )
-        entry = _entry(label)
+        entry = entry_of(label)
         pair = (label.image_id, label.category_id)
         if said.get(pair) != entry:
             said[pair] = entry
             yield entry
 
 
-def _said(content: AnnotationSet) -> dict[_Pair, JsonObject]:
+def _said(content: AnnotationSet) -> dict[Pair, JsonObject]:
     """For each pair, the entry that says what the content already states."""
-    said: dict[_Pair, JsonObject] = {}
+    said: dict[Pair, JsonObject] = {}
     for annotation in content.annotations:
         if annotation.image_id is not None and annotation.category_id is not None:
             pair = (annotation.image_id, annotation.category_id)
-            said[pair] = _entry(LabelRecord(*pair, LabelState.PRESENT))
+            said[pair] = entry_of(LabelRecord(*pair, LabelState.PRESENT))
     for label in content.header.get(LABELS_KEY) or ():
         with_ids = isinstance(label, dict) and is_id(label.get("image_id"))
         if (
@@ -308,8 +213,8 @@ def _said(content: AnnotationSet) -> dict[_Pair, JsonObject]:
             and is_id(label.get("category_id"))
             and label.get("state") in ("present", "absent")
         ):
-            parsed = _parse_label(label)
-            said[parsed.image_id, parsed.category_id] = _entry(parsed)
+            parsed = parse_label(label)
+            said[parsed.image_id, parsed.category_id] = entry_of(parsed)
     return said
 
 

@@ -98,13 +98,19 @@ def named_images(content: AnnotationSet) -> dict[SourceId, str]:
 
 
 def category_names(content: AnnotationSet, taken: Iterable[str] = ()) -> dict[SourceId, str]:
-    """A name of its own for each category id: where a name occurs twice its id is added."""
+    """A name of its own for each category id: where need be its id is added.
+
+    Args:
+        content: The set.
+        taken: Names that no category may have, in whatever case.
+    """
     seen = Counter(category.name for category in content.categories)
-    used = set(taken)
+    reserved = {name.lower() for name in taken}
+    used: set[str] = set()
     names: dict[SourceId, str] = {}
     for category in content.categories:
         name = category.name
-        if seen[name] > 1 or name in used:
+        if seen[name] > 1 or name in used or name.lower() in reserved:
             name = f"{name} ({category.source_id})"
         while name in used:
             name += "'"
@@ -117,13 +123,14 @@ def image_stems(images: Iterable[ImageRecord]) -> dict[SourceId, str]:
     """A short name of its own for each image id, made of its file name."""
     ids: dict[SourceId, str] = {}
     used: set[str] = set()
+    next_number: Counter[str] = Counter()
     for image in images:
         stem = str(PurePosixPath(image.file_name.replace("\\", "/")).with_suffix(""))
         base = _NOT_IN_STEMS.sub("_", stem).strip("._")[:100] or "image"
-        name, number = base, 1
+        name = base
         while name.lower() in used:
-            number += 1
-            name = f"{base}_{number}"
+            next_number[base.lower()] += 1
+            name = f"{base}_{next_number[base.lower()] + 1}"
         used.add(name.lower())
         ids[image.source_id] = name
     return ids

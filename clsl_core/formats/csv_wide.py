@@ -24,7 +24,7 @@ from clsl_core.formats.conversion import (
 from clsl_core.formats.findings import Findings, report_of
 from clsl_core.formats.registry import Absent
 from clsl_core.formats.set_builder import SetBuilder
-from clsl_core.formats.table_source import Table, read_table, table_line
+from clsl_core.formats.table_source import Table, header_line, read_table, table_line
 from clsl_core.types import (
     AnnotationSet,
     JsonObject,
@@ -116,7 +116,7 @@ def write(
     sidecar.prepare(output)
     with atomic_text(output) as stream:
         end = (style["delimiter"], style["line_end"])
-        stream.write(table_line(header, *end))
+        stream.write(header_line(header, *end))
         for row in rows:
             stream.write(table_line(row, *end))
     renamed = _with_written_ids(new.values(), images, header, columns)
@@ -207,7 +207,7 @@ def _columns(
     known = [name.strip() for name in header] if native else []
     columns: dict[SourceId, int] = {}
     added: list[str] = []
-    names = category_names(content, () if native else (header[0], *RESERVED))
+    names = category_names(content, (header[0].strip(), *RESERVED))
     for category in content.categories:
         if category.source_id in known:
             columns[category.source_id] = known.index(str(category.source_id))

@@ -152,7 +152,7 @@ def _in_table(path: Path, text: str, *, whole: bool) -> Detected | None:
 
 
 def _rows(text: str) -> Iterator[list[str]]:
-    delimiter = guess_delimiter(text.split("\n", 1)[0])
+    delimiter = guess_delimiter(text)
     try:
         for row in csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True):
             if any(row):

@@ -8,12 +8,14 @@ list of these. The id is the file name without its ending; the ending is that of
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 from clsl_core.formats import sidecar
 from clsl_core.formats.coco import SUMMARY_KEY
 from clsl_core.formats.findings import Findings, report_of
+from clsl_core.formats.folder_source import is_folder
 from clsl_core.formats.json_output import write_json
 from clsl_core.formats.json_source import kind_of, read_json_object
 from clsl_core.formats.listed_labels import names_to_write
@@ -49,7 +51,7 @@ def read(
     Raises:
         FormatError: With the report of all problems, when there is at least one error.
     """
-    file = path / "labels.json" if path.is_dir() else path
+    file = path / "labels.json" if is_folder(path) else path
     findings = Findings(path.name)
     document = read_json_object(file, findings, progress)
     labels, classes = document.get("labels"), document.get("classes")
@@ -111,7 +113,8 @@ def write(
     document = dict(annotation_set.header.get("document") or {}) if native else {}
     classes = [*(document.get("classes") or ())]
     used = {str(label.category_id) for label in lists.told}
-    classes += [x for x in lists.names.values() if x not in classes and (x in used or not native)]
+    known = {name for name in classes if isinstance(name, str)}
+    classes += [x for x in lists.names.values() if x not in known and (x in used or not native)]
     if not native or "classes" in document:
         document["classes"] = classes
     labels: JsonObject = {}
@@ -134,12 +137,13 @@ def write(
 def _ids(images: Iterable[ImageRecord]) -> dict[SourceId, str]:
     """File names without their ending; with it where two would be the same."""
     stems = [str(PurePosixPath(image.file_name).with_suffix("")) for image in images]
+    often = Counter(stems)
     taken: set[str] = set()
     ids: dict[SourceId, str] = {}
     for image, stem in zip(images, stems, strict=True):
-        name = stem if stems.count(stem) == 1 else image.file_name
-        while name in taken:
-            name += "_"
+        name = stem if often[stem] == 1 else image.file_name
+        if name in taken:
+            name = f"{name} ({image.source_id})"
         taken.add(name)
         ids[image.source_id] = name
     return ids

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from clsl_core.atomic import PARTIAL
 from clsl_core.errors import InputError
+from clsl_core.formats.folder_source import is_file, is_folder
 
 __all__ = ["atomic_folder"]
 
@@ -23,7 +24,7 @@ def atomic_folder(output: Path) -> Iterator[Path]:
     Raises:
         InputError: When ``output`` exists or cannot be written.
     """
-    if output.is_file() or (output.is_dir() and any(output.iterdir())):
+    if is_file(output) or (is_folder(output) and any(output.iterdir())):
         raise InputError(f"{output} exists already; name a folder that does not, or is empty")
     scratch = output.parent / f".{secrets.token_hex(8)}{PARTIAL}"
     try:

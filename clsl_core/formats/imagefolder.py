@@ -15,13 +15,14 @@ from typing import Any
 from clsl_core.atomic import atomic_text
 from clsl_core.formats import sidecar
 from clsl_core.formats.findings import Findings, report_of
+from clsl_core.formats.folder_source import is_folder
 from clsl_core.formats.json_output import write_json_lines
 from clsl_core.formats.json_source import kind_of, read_json_lines
 from clsl_core.formats.listed_labels import names_to_write
 from clsl_core.formats.nus_wide_csv import python_names
 from clsl_core.formats.registry import Absent
 from clsl_core.formats.set_builder import SetBuilder
-from clsl_core.formats.table_source import read_table, table_line
+from clsl_core.formats.table_source import header_line, read_table, table_line
 from clsl_core.types import (
     AnnotationSet,
     ImageRecord,
@@ -124,7 +125,7 @@ def write(
 
 
 def _metadata_file(path: Path, findings: Findings) -> Path:
-    if not path.is_dir():
+    if not is_folder(path):
         return path
     for name in _METADATA:
         if (path / name).is_file():
@@ -206,7 +207,7 @@ def _write_table(rows: list[JsonObject], style: object, output: Path) -> None:
     ]
     end = (style["delimiter"], style["line_end"]) if isinstance(style, dict) else (",", "\n")
     with atomic_text(output) as stream:
-        stream.write(table_line(columns or ["file_name"], *end))
+        stream.write(header_line(columns or ["file_name"], *end))
         for row in rows:
             cells = (row.get(column.strip(), "") for column in columns)
             texts = (x if isinstance(x, str) else json.dumps(x, ensure_ascii=False) for x in cells)

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from clsl_core.formats import coco
+from clsl_core.formats.coco_labels import LABELS_KEY, stated_labels
 from clsl_core.formats.coco_records import CocoRecords, is_id
 from clsl_core.formats.conversion import Pair, as_coco, checked_labels
 from clsl_core.formats.findings import Findings, report_of
@@ -67,7 +68,7 @@ def read(
     records = _LvisRecords(document, findings)
     _explain_old_names(records.images, findings)
     listed = _listed_labels(document, records, findings)
-    stated = coco.stated_labels(document.get(coco.LABELS_KEY), records, findings)
+    stated = stated_labels(document.get(LABELS_KEY), records, findings)
     explicit = {**listed, **records.annotated_labels(), **stated}
     return coco.content_of("lvis", document, records, explicit, findings, absent)
 
@@ -114,7 +115,7 @@ def write(
         _with_lists(image, by_image.get(image.source_id, ()), annotated, not native)
         for image in content.images
     ]
-    quiet = not content.header.get(coco.LABELS_KEY)
+    quiet = not content.header.get(LABELS_KEY)
     unsaid = [label for label in labels if not (quiet and _said_by_lists(label, annotated))]
     whole = replace(content, images=images, format="coco")
     coco.write(whole, unsaid, output, summary=summary)

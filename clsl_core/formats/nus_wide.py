@@ -14,6 +14,7 @@ from clsl_core.formats import sidecar
 from clsl_core.formats.conversion import checked_labels
 from clsl_core.formats.findings import Findings, report_of
 from clsl_core.formats.folder_output import atomic_folder
+from clsl_core.formats.folder_source import check_folder
 from clsl_core.formats.json_source import text_of
 from clsl_core.formats.nus_wide_lists import LABELS, LIST_ENDING, ConceptLists, fresh_lists
 from clsl_core.formats.registry import Absent
@@ -113,11 +114,7 @@ def write(
 
 def _texts(path: Path, findings: Findings) -> dict[str, str]:
     """The lists of a folder by their relative path."""
-    if not path.exists():
-        findings.refuse("missing-file", "file", f"there is no folder {path}")
-    if not path.is_dir():
-        message = f"{path} is a file; the folder that holds ImageList was expected"
-        findings.refuse("not-a-folder", "file", message)
+    check_folder(path, findings, "ImageList")
     files = sorted(file for file in path.rglob("*.txt") if file.is_file())
     texts = {
         file.relative_to(path).as_posix(): text_of(file, findings, file.name)

@@ -17,6 +17,7 @@ from pathlib import Path
 from clsl_core.atomic import atomic_text
 from clsl_core.errors import InputError
 from clsl_core.formats.findings import Findings
+from clsl_core.formats.folder_source import is_file
 from clsl_core.formats.table_source import read_table, table_line
 from clsl_core.types import AnnotationSet, JsonObject, LabelRecord, LabelState, SourceId
 
@@ -48,12 +49,18 @@ HEADER_KEY = "clsl_provenance"
 
 def path_for(output: Path) -> Path:
     """Where the provenance of a file or folder lies."""
-    return output.with_name(f"{output.name}.provenance.csv")
+    return _beside(output, ".provenance.csv")
 
 
 def summary_path_for(output: Path) -> Path:
     """Where it is told what an export contains."""
-    return output.with_name(f"{output.name}.export.json")
+    return _beside(output, ".export.json")
+
+
+def _beside(output: Path, ending: str) -> Path:
+    """A path beside another, which may be ``.`` or the root and then has no name of its own."""
+    named = output if output.name not in ("", "..") else output.resolve()
+    return named.parent / f"{named.name}{ending}"
 
 
 def read(source: Path, findings: Findings) -> list[JsonObject]:
@@ -63,7 +70,7 @@ def read(source: Path, findings: Findings) -> list[JsonObject]:
         FormatError: When the provenance file is damaged.
     """
     path = path_for(source)
-    if not path.is_file():
+    if not is_file(path):
         return []
     table = read_table(path, findings, delimiter=",", place=f"{path.name} ")
     lacking = [name for name in COLUMNS[:3] if name not in table.columns]

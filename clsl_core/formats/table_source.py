@@ -18,6 +18,7 @@ __all__ = [
     "MAX_COLUMNS",
     "Table",
     "guess_delimiter",
+    "header_line",
     "plain_cell",
     "read_table",
     "safe_cell",
@@ -27,6 +28,9 @@ __all__ = [
 DELIMITERS = (",", ";", "\t", "|")
 MAX_COLUMNS = 50_000
 """The widest table; the largest public multi-label vocabulary has about 20,000 categories."""
+
+_HEAD = 2**20
+"""Characters in which the header row is looked for."""
 
 _FORMULA = re.compile(r"[=+\-@\t\r]")
 _NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?", re.IGNORECASE)
@@ -75,8 +79,7 @@ def read_table(
         FormatError: When the file is no table.
     """
     text = _decoded(path, findings, place.strip() or "file")
-    first_line = text.split("\n", 1)[0]
-    chosen = delimiter or guess_delimiter(first_line)
+    chosen = delimiter or guess_delimiter(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=chosen, strict=True)
     rows: list[tuple[int, list[str]]] = []
     start, total = 1, text.count("\n") + 1
@@ -104,7 +107,7 @@ def read_table(
     style: JsonObject = {
         "columns": header,
         "delimiter": chosen,
-        "line_end": "\r\n" if first_line.endswith("\r") else "\n",
+        "line_end": "\r\n" if _header_row(text).endswith("\r") else "\n",
     }
     return Table([cell.strip() for cell in header], rows[1:], style)
 
@@ -130,8 +133,14 @@ def table_line(cells: Iterable[str], delimiter: str = ",", line_end: str = "\n")
     return delimiter.join(_quoted(safe_cell(cell), delimiter) for cell in cells) + line_end
 
 
-def _quoted(cell: str, delimiter: str) -> str:
-    if any(sign in cell for sign in (delimiter, '"', "\n", "\r")):
+def header_line(cells: Iterable[str], delimiter: str = ",", line_end: str = "\n") -> str:
+    """The header row: any delimiter in a cell is quoted, so that the right one is found again."""
+    signs = "".join(DELIMITERS)
+    return delimiter.join(_quoted(safe_cell(cell), signs) for cell in cells) + line_end
+
+
+def _quoted(cell: str, delimiters: str) -> str:
+    if any(sign in cell for sign in (*delimiters, '"', "\n", "\r")):
         return '"' + cell.replace('"', '""') + '"'
     return cell
 
@@ -147,10 +156,14 @@ def _plain_row(cells: list[str], line: str, findings: Findings) -> list[str]:
     return [plain_cell(cell) for cell in cells]
 
 
-def guess_delimiter(first_line: str) -> str:
-    """The sign that separates the cells of a header row, quoted cells left out."""
-    bare = _QUOTED.sub("", first_line)
-    return max(DELIMITERS, key=bare.count)
+def guess_delimiter(text: str) -> str:
+    """The sign that separates the cells of the header row, quoted cells left out."""
+    return max(DELIMITERS, key=_header_row(text).count)
+
+
+def _header_row(text: str) -> str:
+    """The first row without its quoted cells, which may hold anything."""
+    return _QUOTED.sub("", text[:_HEAD]).split("\n", 1)[0]
 
 
 def _decoded(path: Path, findings: Findings, where: str) -> str:

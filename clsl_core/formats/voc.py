@@ -17,6 +17,7 @@ from clsl_core.formats import sidecar
 from clsl_core.formats.conversion import checked_labels
 from clsl_core.formats.findings import Findings, report_of
 from clsl_core.formats.folder_output import atomic_folder
+from clsl_core.formats.folder_source import check_folder
 from clsl_core.formats.json_source import text_of
 from clsl_core.formats.registry import Absent
 from clsl_core.formats.set_builder import SetBuilder
@@ -133,11 +134,7 @@ def text_of_list(file: Path, findings: Findings) -> str:
 
 def _annotation_folder(path: Path, findings: Findings) -> Path:
     folder = path / "Annotations"
-    if not path.exists():
-        findings.refuse("missing-file", "file", f"there is no folder {path}")
-    if not path.is_dir():
-        message = f"{path} is a file; the folder that holds Annotations was expected"
-        findings.refuse("not-a-folder", "file", message)
+    check_folder(path, findings, "Annotations")
     lists = path / "ImageSets" / "Main"
     if not folder.is_dir() and not lists.is_dir() and not any(path.glob("*.xml")):
         message = f"{path} holds neither Annotations/*.xml nor ImageSets/Main/*.txt"

@@ -44,6 +44,7 @@ class ImageSets:
         for stem in list(self._splits):
             if any(stem.endswith(f"_{other}") for other in self._splits):
                 del self._splits[stem]  # the empty list of a category
+        self._longest_first = sorted(self._splits, key=len, reverse=True)
         self._categories: dict[str, list[tuple[str, str]]] = {}
         for name, stem in stems.items():
             if stem not in self._splits:
@@ -139,7 +140,7 @@ class ImageSets:
 
     def _parts(self, stem: str) -> tuple[str, str]:
         """Category and split; the longest known split wins, as both may hold underscores."""
-        for split in sorted(self._splits, key=len, reverse=True):
+        for split in self._longest_first:
             if stem.endswith(f"_{split}") and stem != f"_{split}":
                 return unquote(stem.removesuffix(f"_{split}")), split
         category, _, split = stem.rpartition("_")

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from clsl_core.errors import FormatError, InputError
 from clsl_core.formats import csv_long, csv_wide, get_format, sidecar
 from clsl_core.formats.table_source import plain_cell, safe_cell
-from clsl_core.types import AnnotationSet, LabelRecord, LabelState, ValidationReport
+from clsl_core.types import (
+    AnnotationSet,
+    CategoryRecord,
+    ImageRecord,
+    LabelRecord,
+    LabelState,
+    ValidationReport,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 PRESENT, ABSENT, UNKNOWN = LabelState.PRESENT, LabelState.ABSENT, LabelState.UNKNOWN
@@ -313,3 +320,15 @@ def test_a_stream_of_pandas_reads_what_is_written(tmp_path: Path) -> None:
         (names[label.image_id], titles[label.category_id]): label.state.value
         for label in content.labels
     }
+
+
+@pytest.mark.parametrize("name", [";;", "a|b|c", 'x"|;\n;;;', "Split", "file_name", "WIDTH"])
+def test_any_category_name_finds_its_column_again(name: str, tmp_path: Path) -> None:
+    category = CategoryRecord(1, name, None, {})
+    image = ImageRecord(1, "a;b;c.jpg", None, None, {})
+    content = AnnotationSet("coco", {}, [image], [category], [], [LabelRecord(1, 1, PRESENT)])
+    csv_wide.write(content, [], tmp_path / "o.csv", summary={})
+    again, report = csv_wide.read(tmp_path / "o.csv")
+    assert report.problems == []
+    assert [c.name.removesuffix(" (1)") for c in again.categories] == [name]
+    assert len(again.labels) == 1

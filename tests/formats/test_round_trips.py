@@ -16,8 +16,8 @@ from clsl_core.types import (
     LabelState,
 )
 
-names = st.text(string.ascii_letters + " ,;'\"=+-@_1é漢", min_size=1, max_size=6).filter(
-    lambda name: name == name.strip()
+names = st.text(string.ascii_letters + " ,;|'\"=+-@_1é漢", min_size=1, max_size=6).filter(
+    lambda name: name == name.strip() and name.lower() not in ("split", "width", "height")
 )
 texts = st.none() | st.text(string.ascii_letters + " ,\"'=é", min_size=1, max_size=6)
 moments = st.none() | st.just("2025-01-02T03:04:05+00:00")
