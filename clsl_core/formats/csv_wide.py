@@ -171,7 +171,11 @@ def _read_row(
         message = f"{len(row)} cells; the header row has {len(table.columns)}; check the quotes"
         findings.error("ragged-row", where, message)
         return
-    values = dict(zip([name.lower() for name in table.columns], row, strict=True))
+    values = {
+        name.lower(): cell
+        for name, cell in zip(table.columns[1:], row[1:], strict=True)
+        if name.lower() in RESERVED
+    }
     name = row[0]
     if name in builder.images:
         message = f"the image {name!a:.200} has a row already; keep one of the two"

@@ -33,6 +33,7 @@ _HEAD = 2**20
 """Characters in which the header row is looked for."""
 
 _FORMULA = re.compile(r"[=+\-@\t\r]")
+_SIGNS = frozenset("=+-@\t\r'")
 _NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+(e[+-]?[0-9]+)?", re.IGNORECASE)
 _QUOTED = re.compile(r'"[^"]*"')
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -146,6 +147,8 @@ def _quoted(cell: str, delimiters: str) -> str:
 
 
 def _plain_row(cells: list[str], line: str, findings: Findings) -> list[str]:
+    if not any(cell[:1] in _SIGNS for cell in cells):
+        return cells
     for index, cell in enumerate(cells, start=1):
         if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell):
             message = (
