@@ -119,7 +119,8 @@ def write(
         stream.write(header_line(header, *end))
         for row in rows:
             stream.write(table_line(row, *end))
-    renamed = _with_written_ids(new.values(), images, header, columns)
+    told = [x for pair, x in labels.items() if pair in new or x.source != "import"]
+    renamed = _with_written_ids(told, images, header, columns)
     sidecar.write(annotation_set, renamed, output, summary)
 
 
