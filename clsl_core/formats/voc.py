@@ -9,8 +9,8 @@ the XML, relative to ``JPEGImages``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePath
 from typing import Literal
 
 from clsl_core.formats import sidecar
@@ -69,14 +69,16 @@ def read(
     findings = Findings(path.name)
     folder = _annotation_folder(path, findings)
     builder = SetBuilder("voc", findings)
+    pictures = _pictures(path / "JPEGImages")
     files = _listed(folder, ".xml", findings)
     for done, file in enumerate(files):
         if done % 500 == 0:
             progress(done, len(files), "reading XML files")
-        _read_xml(file, f"{folder.name}/{file.name}", _POLICY[difficult], builder, findings)
+        where = f"{folder.name}/{file.name}"
+        _read_xml(file, where, pictures, _POLICY[difficult], builder, findings)
     lists = _listed(path / "ImageSets" / "Main", ".txt", findings)
     sets = ImageSets({file.name: text_of_list(file, findings) for file in lists})
-    _read_sets(sets, _POLICY[difficult], builder, findings)
+    _read_sets(sets, pictures, _POLICY[difficult], builder, findings)
     header = {"image_sets": sets.texts}
     return builder.finish(header, absent, path)
 
@@ -153,8 +155,39 @@ def _listed(folder: Path, suffix: str, findings: Findings) -> list[Path]:
     return sorted(file for file in files if file.is_file())
 
 
+def _pictures(folder: Path) -> dict[str, str]:
+    """The file names of a folder by their stem; none where there is no such folder."""
+    try:
+        return {file.stem: file.name for file in folder.iterdir()}
+    except OSError:
+        return {}
+
+
+def _file_name(
+    where: str, stem: str, stated: str, pictures: Mapping[str, str], findings: Findings
+) -> str:
+    """The picture of an XML file: as it says, unless only one called like itself is there."""
+    found = pictures.get(stem)
+    if not stated:
+        name = found or f"{stem}.jpg"
+        findings.warn("no-file-name", where, f"no <filename>; taken to be {name!a:.200}")
+        return name
+    if found is None or found == stated or pictures.get(PurePath(stated).stem) == stated:
+        return stated
+    message = (
+        f"<filename> is {stated!a:.200}, which JPEGImages does not hold; taken to be {found!a}"
+    )
+    findings.warn("other-file-name", where, message)
+    return found
+
+
 def _read_xml(
-    file: Path, where: str, policy: LabelState, builder: SetBuilder, findings: Findings
+    file: Path,
+    where: str,
+    pictures: Mapping[str, str],
+    policy: LabelState,
+    builder: SetBuilder,
+    findings: Findings,
 ) -> None:
     try:
         if file.stat().st_size > MAX_BYTES:
@@ -171,10 +204,7 @@ def _read_xml(
         message = f"the document is <{root.name:.40}>; <annotation> was expected"
         findings.error("not-voc", f"{where} line {root.line}", message)
         return
-    name = root.text_of("filename")
-    if not name:
-        findings.warn("no-file-name", where, f"no <filename>; taken to be {file.stem!a}.jpg")
-        name = f"{file.stem}.jpg"
+    name = _file_name(where, file.stem, root.text_of("filename"), pictures, findings)
     sides = (_side(root.text_of("size", "width")), _side(root.text_of("size", "height")))
     record = {"file_name": name, **_kept(raw)}
     image = builder.image(where, name, record, source_id=file.stem, size=sides)
@@ -249,19 +279,23 @@ def _side(text: str) -> int | None:
 
 
 def _read_sets(
-    sets: ImageSets, policy: LabelState, builder: SetBuilder, findings: Findings
+    sets: ImageSets,
+    pictures: Mapping[str, str],
+    policy: LabelState,
+    builder: SetBuilder,
+    findings: Findings,
 ) -> None:
     drawn = dict(builder.labels)
     for name, split, images in sets.split_lists():
         for image in images:
-            _image_of_list(f"ImageSets/Main/{name}", image, builder)
+            _image_of_list(f"ImageSets/Main/{name}", image, pictures, builder)
             if image in builder.images:
                 builder.images[image].record.setdefault("split", split)
     for category in sets.categories:
         builder.category("ImageSets/Main", category)
     states = {1: LabelState.PRESENT, -1: LabelState.ABSENT, 0: policy}
     for where, category, image, value in sets.lines(findings):
-        _image_of_list(where, image, builder)
+        _image_of_list(where, image, pictures, builder)
         if image not in builder.images or category not in builder.categories:
             continue
         label, pair = LabelRecord(image, category, states[value]), (image, category)
@@ -274,9 +308,11 @@ def _read_sets(
             builder.label(where, label)
 
 
-def _image_of_list(where: str, image: str, builder: SetBuilder) -> None:
+def _image_of_list(
+    where: str, image: str, pictures: Mapping[str, str], builder: SetBuilder
+) -> None:
     if image not in builder.images:
-        name = f"{image}.jpg"
+        name = pictures.get(image, f"{image}.jpg")
         builder.image(where, name, {"file_name": name}, source_id=image)
 
 

@@ -221,3 +221,16 @@ def test_an_existing_folder_is_not_replaced(tmp_path: Path) -> None:
         with pytest.raises(InputError):
             voc.write(content, [], place, summary={})
     assert [path.name for path in tmp_path.iterdir()] == ["o"]
+
+
+def test_the_picture_called_like_the_xml_counts_where_the_stated_one_is_not(folder: Path) -> None:
+    pictures = folder / "JPEGImages"
+    pictures.mkdir()
+    for name in ("000001.png", "000002.jpg", "000003.jpeg"):
+        (pictures / name).write_text("")
+    content, report = voc.read(folder)
+    assert [i.file_name for i in content.images] == ["000001.png", "000002.jpg", "000003.jpeg"]
+    assert problems(report) == [("Annotations/000001.xml", "other-file-name")]
+    (pictures / "000001.jpg").write_text("")
+    (pictures / "000001.png").unlink()
+    assert voc.read(folder)[1].problems == []
