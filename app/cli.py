@@ -37,6 +37,7 @@ from clsl_core.errors import (
     JobCancelled,
     NotFoundError,
 )
+from clsl_core.formats import FORMATS
 from clsl_core.types import JsonObject, ValidationReport
 
 EXIT_CODES: list[tuple[type[ClslError], int]] = [
@@ -61,6 +62,9 @@ out = Console(highlight=False, markup=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 Name = Annotated[str, typer.Argument(help="The dataset's name.", show_default=False)]
+FormatOption = Annotated[
+    str, typer.Option("--format", help=f"Its format: auto, {', '.join(FORMATS)}.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -77,12 +81,6 @@ class LiteratureName(StrEnum):
     COCO2014 = "coco2014"
     VOC2007 = "voc2007"
     NUSWIDE = "nuswide"
-
-
-class FormatName(StrEnum):
-    """The formats that can be read and written."""
-
-    COCO = "coco"
 
 
 @cli.callback()
@@ -117,21 +115,23 @@ def import_(
     absent: Annotated[
         Absent, typer.Option(help="What a missing annotation means: nothing, or not there.")
     ] = Absent.UNKNOWN,
+    format_: FormatOption = ingest.AUTO,
 ) -> None:
     """Bring an annotation file and its pictures in. A second time changes nothing."""
     with opened(context.obj) as workspace:
+        found = ingest.recognise(file, format_)
+        if format_ == ingest.AUTO:
+            err.print(f"format {found.format}: {found.reason}")
         request = ingest.ImportRequest(
-            str(file.absolute()), str(images), name, FormatName.COCO.value, absent.value
+            str(file.absolute()), str(images), name, found.format, absent.value
         )
-        if not file.exists():
-            raise NotFoundError(f"there is no file {str(file)!r}")
         ingest.check_image_root(str(images))
         try:
             job = _run_job(workspace, JobKind.IMPORT, None, request.to_json())
         except JobCancelled:
             raise
         except ClslError as error:
-            report = ingest.validate(file)
+            report = ingest.validate(file, found.format)
             if report.ok:
                 raise
             raise FormatError(f"{file.name}: nothing was imported", report) from error
@@ -149,9 +149,10 @@ def import_(
 def validate(
     file: Annotated[Path, typer.Argument(help="The annotation file.", show_default=False)],
     as_json: AsJson = False,
+    format_: FormatOption = ingest.AUTO,
 ) -> None:
     """Report every problem of an annotation file, without importing it."""
-    report = ingest.validate(file)
+    report = ingest.validate(file, format_)
     if as_json:
         problems = [
             {"severity": p.severity, "code": p.code, "where": p.where, "message": p.message}
@@ -237,11 +238,21 @@ def export(
     context: typer.Context,
     name: Name,
     output: Annotated[Path, typer.Option(help="The file to write.", show_default=False)],
-    format_: Annotated[FormatName, typer.Option("--format", help="Its format.")] = FormatName.COCO,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help=f"Its format, else that of the import: {', '.join(FORMATS)}.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write the completed annotations: the source as it came, our labels added."""
     with opened(context.obj) as workspace, _bar() as progress:
-        summary = exchange.export(workspace, name, output, format_.value, progress)
+        if format_ is not None:
+            for what in exchange.left_behind(workspace, name, format_):
+                err.print(f"not carried by {format_}: {what}")
+        summary = exchange.export(workspace, name, output, format_, progress)
     added = ", ".join(f"{n} {kind}" for kind, n in summary.labels_added.items()) or "none"
     out.print(
         f"{output}: {summary.images} images, {summary.annotations} annotations, "
@@ -366,7 +377,7 @@ def demo_(context: typer.Context) -> None:
 
 
 @cli.command()
-def benchmark(  # noqa: PLR0913 - each is an option
+def benchmark(  # noqa: PLR0913, PLR0917 - each is an option
     context: typer.Context,
     collection: Annotated[LiteratureName, typer.Argument(help="The collection.")],
     root: Annotated[

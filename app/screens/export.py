@@ -7,6 +7,7 @@ from app.context import current_dataset, error_boundary, plain, workspace
 from app.services import exchange
 from app.services.jobs import JobKind, JobStatus
 from app.services.views import DatasetView
+from clsl_core.formats import FORMATS
 
 
 def contents(dataset: DatasetView) -> None:
@@ -17,10 +18,30 @@ def contents(dataset: DatasetView) -> None:
     columns[1].metric("Annotations, unchanged", f"{summary.annotations:,}")
     columns[2].metric("Present, added", f"{summary.labels_added.get('human present', 0):,}")
     columns[3].metric("Absent, added", f"{summary.labels_added.get('human absent', 0):,}")
-    st.caption(
-        "Every record of the source file comes back as it was. Decisions made here are added as a "
-        "list called `labels`, which COCO loaders ignore. Proposals nobody decided are left out."
+    st.caption("Proposals nobody decided are left out.")
+
+
+def choose_format(dataset: DatasetView) -> str:
+    """The format to write, first the one it came in; what would be lost is said before."""
+    names = [dataset.format, *(name for name in FORMATS if name != dataset.format)]
+    chosen = st.selectbox(
+        "Format",
+        names,
+        format_func=lambda name: FORMATS[name].title,
+        key=f"export-format-{dataset.id}",
     )
+    if chosen == dataset.format:
+        st.caption(
+            "The format it came in: every record comes back as it was, and the decisions made "
+            "here are added."
+        )
+        return chosen
+    lost = exchange.left_behind(workspace(), dataset.name, chosen)
+    if lost:
+        st.warning(plain(f"This format does not carry: {'; '.join(lost)}."))
+    else:
+        st.caption("Labels go with their three states, and their origin in the file or beside it.")
+    return chosen
 
 
 def download(dataset: DatasetView) -> None:
@@ -39,12 +60,14 @@ def download(dataset: DatasetView) -> None:
     st.download_button(
         "Download",
         data=path.read_bytes,
-        file_name=f"{dataset.name}-completed.json",
-        mime="application/json",
+        file_name=f"{dataset.name}-completed{path.suffix}",
+        mime="application/octet-stream",
         icon=":material/download:",
         key="download-export",
     )
-    st.caption(plain(f"Prepared {moment:%Y-%m-%d %H:%M} UTC, {path.stat().st_size / 1e6:.1f} MB"))
+    kind = FORMATS[str((finished[0].result or {}).get("format", "coco"))].title
+    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    st.caption(plain(f"{kind}, prepared {moment:%Y-%m-%d %H:%M} UTC, {size}"))
 
 
 with error_boundary():
@@ -54,8 +77,9 @@ with error_boundary():
         st.info("There is no dataset yet. Start with Datasets.")
     else:
         contents(dataset)
+        chosen = choose_format(dataset)
         busy = live_jobs(dataset.id, key="export")
-        if st.button("Prepare the COCO file", type="primary", disabled=busy, key="prepare"):
-            workspace().jobs.submit(JobKind.EXPORT, dataset.id, {"format": "coco"})
+        if st.button("Prepare the file", type="primary", disabled=busy, key="prepare"):
+            workspace().jobs.submit(JobKind.EXPORT, dataset.id, {"format": chosen})
             st.rerun()
         download(dataset)

@@ -10,6 +10,7 @@ from app.components.progress import live_jobs
 from app.context import DATASET_KEY, error_boundary, plain, report_table, workspace
 from app.services import ingest
 from app.services.jobs import JobKind
+from clsl_core.formats import FORMATS
 from clsl_core.types import ValidationReport
 
 STAGED = "import-staged"
@@ -22,19 +23,38 @@ def chosen_file() -> Path | None:
         "Where is the file?", ["Upload", "On this machine"], horizontal=True, key="import-way"
     )
     if way == "On this machine":
-        text = st.text_input("Path of the COCO JSON file", key="import-path")
+        text = st.text_input("Path of the annotation file or folder", key="import-path")
         return Path(text).expanduser() if text.strip() else None
-    upload = st.file_uploader("COCO JSON file", type=["json"], key="import-upload")
+    upload = st.file_uploader(
+        "Annotation file", type=["json", "jsonl", "csv", "tsv", "txt"], key="import-upload"
+    )
     if upload is None:
         return None
     staged = st.session_state.get(STAGED)
     if staged is None or staged[0] != upload.file_id:
-        path = workspace().data_dir / "uploads" / f"{uuid.uuid4().hex}.json"
+        suffix = Path(upload.name).suffix.lower()
+        path = workspace().data_dir / "uploads" / f"{uuid.uuid4().hex}{suffix}"
         with path.open("wb") as file:
             while chunk := upload.read(1 << 20):
                 file.write(chunk)
         st.session_state[STAGED] = staged = (upload.file_id, path)
     return Path(staged[1])
+
+
+def choose_format(file: Path | None) -> str:
+    """The format: found from the content, or named."""
+    names = [ingest.AUTO, *FORMATS]
+    chosen = st.selectbox(
+        "Format",
+        names,
+        format_func=lambda name: "Find it" if name == ingest.AUTO else FORMATS[name].title,
+        key="import-format",
+    )
+    if file is not None and chosen == ingest.AUTO:
+        with error_boundary():
+            found = ingest.recognise(file)
+            st.caption(plain(f"{FORMATS[found.format].title}: {found.reason}"))
+    return chosen
 
 
 def show_report(report: ValidationReport) -> None:
@@ -64,11 +84,12 @@ def submit(request: ingest.ImportRequest) -> None:
 with error_boundary():
     st.title("Import a collection")
     st.write(
-        "A COCO instances JSON and the folder with its pictures. Every record comes back "
-        "unchanged when you export."
+        "An annotation file (COCO, LVIS, PASCAL VOC, CSV and others) and the folder with its "
+        "pictures. Every record comes back unchanged when you export in the same format."
     )
     live_jobs(key="import")
     file = chosen_file()
+    format_name = choose_format(file)
     folder = st.text_input("Folder of the pictures, on this machine", key="import-folder")
     name = st.text_input("Name of the dataset", key="import-name", max_chars=100)
     exhaustive = st.toggle(
@@ -78,19 +99,19 @@ with error_boundary():
     )
     check, go, _ = st.columns([1, 1, 3])
     if check.button("Check the file", disabled=file is None, width="stretch") and file:
-        st.session_state[REPORT] = (file, ingest.validate(file))
+        st.session_state[REPORT] = (file, ingest.validate(file, format_name))
     ready = file is not None and bool(folder.strip()) and bool(name.strip())
     if (
         go.button("Import", type="primary", disabled=not ready, width="stretch", key="import-go")
         and file
     ):
-        report = ingest.validate(file)
+        report = ingest.validate(file, format_name)
         st.session_state[REPORT] = (file, report)
         root = ingest.check_image_root(folder.strip())
         if report.ok:
             absent: Literal["unknown", "negative"] = "negative" if exhaustive else "unknown"
             checked = ingest.check_name(name)
-            submit(ingest.ImportRequest(str(file), str(root), checked, absent=absent))
+            submit(ingest.ImportRequest(str(file), str(root), checked, format_name, absent))
     if not ready:
         st.caption(plain("Choose a file, name the folder and the dataset, then import."))
     shown = st.session_state.get(REPORT)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import tempfile
 import uuid
+import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,10 @@ from sqlalchemy.orm import Session
 
 from app.services.jobs import JobContext
 from app.services.workspace import Workspace, find_dataset
-from clsl_core.atomic import atomic_text
+from clsl_core.atomic import atomic_file, atomic_text
 from clsl_core.errors import InputError
 from clsl_core.formats import get_format
+from clsl_core.formats.capabilities import losses
 from clsl_core.types import (
     AnnotationRecord,
     AnnotationSet,
@@ -71,25 +74,50 @@ def preview(workspace: Workspace, dataset_name: str) -> ExportSummary:
         return _summary(session, dataset, list(_our_labels(session, dataset)))
 
 
+def left_behind(workspace: Workspace, dataset_name: str, format_name: str) -> list[str]:
+    """What an export into a format would lose, in words; nothing for the dataset's own format.
+
+    Raises:
+        NotFoundError: There is no such dataset or format.
+    """
+    get_format(format_name)
+    with workspace.database.read() as session:
+        dataset = find_dataset(session, dataset_name)
+        if dataset.format == format_name:
+            return []
+        content = replace(
+            _content(session, dataset),
+            labels=[*_stored_labels(session, dataset), *_our_labels(session, dataset)],
+        )
+    return losses(content, format_name)
+
+
 def export(
     workspace: Workspace,
     dataset_name: str,
     output: Path,
-    format_name: str = "coco",
+    format_name: str | None = None,
     progress: Progress = no_progress,
 ) -> ExportSummary:
     """Write a dataset to a file: whole, or not at all.
+
+    Args:
+        workspace: Where the dataset is.
+        dataset_name: Which one.
+        output: The file, or for some formats the folder, to write.
+        format_name: None for the format it was imported from.
+        progress: Told how far writing is.
 
     Raises:
         NotFoundError: There is no such dataset or format.
         InputError: The file cannot be written there.
     """
-    writer = get_format(format_name)
     progress(0, 1, "reading the dataset")
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
+        writer = get_format(format_name or dataset.format)
         content = _content(session, dataset)
-        if format_name != dataset.format:
+        if writer.name != dataset.format:
             content = replace(content, labels=list(_stored_labels(session, dataset)))
         ours = list(_our_labels(session, dataset))
         summary = _summary(session, dataset, ours)
@@ -101,12 +129,35 @@ def export(
 
 
 def run_export(workspace: Workspace, context: JobContext) -> JsonObject:
-    """Job handler of JobKind.EXPORT: writes into the data directory's exports."""
-    payload = context.job.payload
+    """Job handler of JobKind.EXPORT: one file below the data directory's exports.
+
+    What a format writes as a folder, or as several files, is packed into a zip.
+    """
     name = str(context.job.dataset)
-    output = workspace.data_dir / "exports" / f"{uuid.uuid4().hex}.json"
-    summary = export(workspace, name, output, str(payload.get("format", "coco")), context.progress)
-    return {"message": "ready", "file": output.name, **summary.to_json()}
+    wanted = get_format(str(context.job.payload.get("format", "coco")))
+    exports = workspace.data_dir / "exports"
+    with tempfile.TemporaryDirectory(dir=exports, prefix=".") as scratch:
+        output = Path(scratch) / f"completed{wanted.suffix}"
+        summary = export(workspace, name, output, wanted.name, context.progress)
+        made = sorted(path for path in Path(scratch).rglob("*") if path.is_file())
+        ready = exports / f"{uuid.uuid4().hex}{wanted.suffix if made == [output] else '.zip'}"
+        if made == [output]:
+            output.replace(ready)
+        else:
+            context.progress(0, 1, "packing the files")
+            _pack(made, Path(scratch), ready)
+    return {
+        "message": "ready",
+        "file": ready.name,
+        "format": wanted.name,
+        **summary.to_json(),
+    }
+
+
+def _pack(files: Sequence[Path], folder: Path, output: Path) -> None:
+    with atomic_file(output) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as pack:
+        for path in files:
+            pack.write(path, path.relative_to(folder))
 
 
 def _check_output(output: Path) -> None:

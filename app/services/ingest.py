@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 
 from app.services.jobs import JobContext
 from app.services.workspace import Workspace
-from clsl_core.errors import ImageError, InputError, NotFoundError
+from clsl_core.errors import FormatError, ImageError, InputError, NotFoundError
 from clsl_core.formats import get_format
+from clsl_core.formats.detect import Detected, detect
 from clsl_core.images import LocalImages
 from clsl_core.types import (
     AnnotationRecord,
@@ -30,6 +31,8 @@ from clsl_core.types import (
 from db.models import Annotation, Category, Dataset, Image, ImageStatus, Label
 from db.queries import datasets as queries
 
+AUTO = "auto"
+"""In place of a format's name: find it from the content."""
 BATCH = 5_000
 SHOWN = 50
 
@@ -42,14 +45,14 @@ class ImportRequest:
         file: The annotation file.
         image_root: The folder that its file names are relative to.
         name: The dataset; made when new, added to when it exists.
-        format: Name of the file's format.
+        format: Name of the file's format, or AUTO.
         absent: Whether a missing annotation means UNKNOWN or ABSENT.
     """
 
     file: str
     image_root: str
     name: str
-    format: str = "coco"
+    format: str = AUTO
     absent: Literal["unknown", "negative"] = "unknown"
 
     def to_json(self) -> JsonObject:
@@ -111,15 +114,34 @@ def check_image_root(root: str) -> Path:
     return path
 
 
-def validate(file: Path, format_name: str = "coco") -> ValidationReport:
-    """Every problem of a file, without touching the database.
+def recognise(file: Path, format_name: str = AUTO) -> Detected:
+    """The format of a file or folder: as it was named, or from what is in it.
 
     Raises:
-        NotFoundError: There is no such file.
+        NotFoundError: There is no such file, or no such format.
+        FormatError: It looks like no format that is known.
     """
     if not file.exists():
         raise NotFoundError(f"there is no file {str(file)!r}")
-    return get_format(format_name).validate(file)
+    if format_name == AUTO:
+        try:
+            return detect(file)
+        except FormatError:
+            if file.suffix.lower() != ".json" or not file.is_file():
+                raise
+            # Its report says what is wrong with it, and where.
+            return Detected("coco", "it ends in .json, and nothing tells another format")
+    return Detected(get_format(format_name).name, "it was named")
+
+
+def validate(file: Path, format_name: str = AUTO) -> ValidationReport:
+    """Every problem of a file, without touching the database.
+
+    Raises:
+        NotFoundError: There is no such file, or no such format.
+        FormatError: The format is to be found, and it looks like none.
+    """
+    return get_format(recognise(file, format_name).format).validate(file)
 
 
 def problem_lines(report: ValidationReport) -> list[str]:
@@ -142,7 +164,7 @@ def import_file(
         InputError: The name or the image folder cannot be used.
     """
     name, root = check_name(request.name), check_image_root(request.image_root)
-    source = get_format(request.format)
+    source = get_format(recognise(Path(request.file), request.format).format)
     content, report = source.read(Path(request.file), absent=request.absent, progress=progress)
     images = LocalImages(root, workspace.settings.max_pixels)
     problems = dict(_missing_files(content, images, progress))
@@ -199,6 +221,11 @@ def _dataset(
             retrain_after=workspace.settings.retrain_after,
         )
         session.add(dataset)
+    elif dataset.format != content.format:
+        raise InputError(
+            f"the dataset {name!r} came as {dataset.format}, this file is {content.format}: import "
+            "it under another name, or export the dataset in that format first"
+        )
     else:
         dataset.image_root = str(root)
         dataset.header = {**dataset.header, **content.header}

@@ -133,7 +133,7 @@ def test_the_demo_in_one_click(
     go(page, "Models")
     shoot("models")
     go(page, "Export")
-    page.get_by_role("button", name="Prepare the COCO file").click()
+    page.get_by_role("button", name="Prepare the file").click()
     page.get_by_role("button", name="Download").wait_for(timeout=PATIENCE)
     shoot("export")
     go(page, "Jobs")
@@ -191,7 +191,7 @@ def test_photographs_from_import_to_export(
     assert labels(stored, "photographs") == (856 + 20, 10)
 
     go(page, "Export")
-    page.get_by_role("button", name="Prepare the COCO file").click()
+    page.get_by_role("button", name="Prepare the file").click()
     button = page.get_by_role("button", name="Download")
     button.wait_for(timeout=PATIENCE)
     with page.expect_download() as download:

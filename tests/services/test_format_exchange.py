@@ -1,14 +1,19 @@
 """Every format through the database: in, out again as it was, and into every other one."""
 
+import zipfile
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select
 
-from app.services import exchange, review, views
-from app.services.ingest import ImportRequest, import_file
+from app.services import exchange, review, views, worker
+from app.services.ingest import ImportRequest, import_file, recognise
+from app.services.jobs import JobKind
 from app.services.review import Answer
 from app.services.workspace import Workspace
+from clsl_core.errors import FormatError, InputError, NotFoundError
 from clsl_core.formats import FORMATS
+from clsl_core.formats.detect import Detected
 from db.models import Category, Image
 from tests.builders import make_collection, make_dataset, make_grant
 
@@ -40,3 +45,52 @@ def test_out_in_and_out_again(workspace: Workspace, tmp_path: Path) -> None:
         assert not import_file(workspace, request).changed, name
         exchange.export(workspace, name, tmp_path / "again" / output.name, name)
         assert files(tmp_path / "again" / output.name) == files(output), name
+
+
+def test_a_dataset_keeps_its_format(workspace: Workspace, tmp_path: Path) -> None:
+    make_dataset(workspace)
+    table = tmp_path / "more.csv"
+    exchange.export(workspace, "set", table, "csv-wide")
+    _, root = make_collection(tmp_path / "pictures")
+    with pytest.raises(InputError, match="came as coco, this file is csv-wide"):
+        import_file(workspace, ImportRequest(str(table), str(root), "set"))
+
+
+def test_the_format_is_found_or_named(workspace: Workspace, tmp_path: Path) -> None:
+    make_dataset(workspace)
+    for name, own in FORMATS.items():
+        output = tmp_path / f"{name}{own.suffix}"
+        exchange.export(workspace, "set", output, name)
+        assert recognise(output).format == name
+    assert recognise(output, "voc") == Detected("voc", "it was named")
+    odd = tmp_path / "odd.json"
+    odd.write_text("{}")
+    assert recognise(odd).format == "coco"
+    with pytest.raises(NotFoundError, match="no format 'xml'"):
+        recognise(odd, "xml")
+    (tmp_path / "odd.bin").write_bytes(bytes(range(256)))
+    with pytest.raises(FormatError, match="no known format"):
+        recognise(tmp_path / "odd.bin")
+
+
+def test_what_is_left_behind_is_said_before(workspace: Workspace) -> None:
+    make_dataset(workspace)
+    assert exchange.left_behind(workspace, "set", "coco") == []
+    assert any("box" in what for what in exchange.left_behind(workspace, "set", "csv-wide"))
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"), [("coco", ".json"), ("csv-long", ".csv"), ("voc", ".zip")]
+)
+def test_a_prepared_export_is_one_file(workspace: Workspace, name: str, suffix: str) -> None:
+    dataset_id = make_dataset(workspace).dataset_id
+    handlers = worker.handlers(workspace)
+    job = workspace.jobs.run_here(JobKind.EXPORT, dataset_id, {"format": name}, handlers)
+    result = job.result or {}
+    path = workspace.data_dir / "exports" / result["file"]
+    assert path.suffix == suffix
+    assert result["format"] == name
+    assert [one.name for one in path.parent.iterdir()] == [path.name]
+    if suffix == ".zip":
+        with zipfile.ZipFile(path) as pack:
+            assert any(one.endswith(".xml") for one in pack.namelist())
