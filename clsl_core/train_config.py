@@ -65,7 +65,7 @@ class TrainConfig:
     mixup: float = 0.5
     mixup_alpha: float = 0.4
     refit: float = 0.25
-    warm_epochs: float = 0.5
+    warm_epochs: float = 0.15
 
     def to_json(self) -> str:
         """The configuration as JSON."""
