@@ -228,7 +228,7 @@ def test_progress_is_called_often_and_can_cancel() -> None:
 def test_a_warm_start_begins_where_the_earlier_model_was() -> None:
     labels = COLLECTION.positives_only()
     cold = train(labels, tiny_config(epochs=8))
-    still = tiny_config(epochs=8, learning_rate=1e-9, mixup=0.0)
+    still = tiny_config(epochs=8, learning_rate=1e-9, mixup=0.0, warm_epochs=0.5)
     warm = train(labels, still, warm_start=cold)
     best = max(epoch["held_out_head_rank"] for epoch in cold.curves)
     assert len(warm.curves) == 4
