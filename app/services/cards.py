@@ -100,8 +100,8 @@ def make_cards(
             category=category.name,
             supercategory=category.supercategory,
             state=proposal.state.word,
-            score=proposal.score,
-            probability=proposal.probability,
+            score=_score(proposal),
+            probability=_probability(proposal),
             model_run_id=proposal.model_run_id,
             file_name=image.file_name,
             width=image.width,
@@ -146,10 +146,20 @@ def _other(proposal: Proposal, category: Category) -> Other:
         category=category.name,
         supercategory=category.supercategory,
         state=proposal.state.word,
-        score=proposal.score,
-        probability=proposal.probability,
+        score=_score(proposal),
+        probability=_probability(proposal),
         heatmap_url=_heatmap_url(proposal),
     )
+
+
+def _probability(proposal: Proposal) -> float | None:
+    """The probability as verdicts since the training have moved it; None without calibration."""
+    return None if proposal.probability is None else proposal.chance
+
+
+def _score(proposal: Proposal) -> float:
+    """The score; where no probability is shown, as verdicts since the training have moved it."""
+    return proposal.chance if proposal.probability is None else proposal.score
 
 
 def _heatmap_url(proposal: Proposal) -> str | None:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.services import neighbours
 from app.services.embedding import usable_features
+from app.services.instant_table import InstantTable
 from app.services.jobs import JobContext
 from app.services.workspace import Workspace
 from clsl_core.atomic import atomic_file
@@ -32,7 +33,7 @@ from db.queries import labels, proposals, runs
 
 if TYPE_CHECKING:
     from clsl_core.features import FeatureView
-    from clsl_core.predict import Scores
+    from clsl_core.predict import Recovery, Scores
 
 PROPOSAL_BATCH = 5_000
 SEED = 0
@@ -69,13 +70,13 @@ def propose(workspace: Workspace, dataset_id: int, progress: Progress = no_progr
         )
         settled = _settled(session, dataset_id, image_ids, category_ids)
         run_id, folder = run.id, workspace.data_dir / run.directory
-    scores: Scores = Recovery.load(folder / "model", workspace.settings.device).predict(
-        features, progress
-    )
+    recovery = Recovery.load(folder / "model", workspace.settings.device)
+    scores = recovery.predict(features, progress)
     made = make_proposals(scores, known.values, ProposeConfig(), SEED, settled)
     with atomic_file(folder / "heatmaps.npy") as file:
         np.save(file, made.heatmaps, allow_pickle=False)
     neighbours.store(folder, image_ids, _nearest(features))
+    _instant_table(recovery, scores, features, image_ids, category_ids).save(folder)
     lots = np.random.default_rng(SEED).integers(2**31, size=len(made))
     rows = [
         {
@@ -105,6 +106,29 @@ def propose(workspace: Workspace, dataset_id: int, progress: Progress = no_progr
     ]
     _write_proposals(workspace, run_id, rows, progress)
     return {"message": f"{len(rows)} proposals", "proposals": len(rows), "model_run": run_id}
+
+
+def _instant_table(
+    recovery: Recovery,
+    scores: Scores,
+    features: FeatureView,
+    image_ids: Sequence[int],
+    category_ids: Sequence[int],
+) -> InstantTable:
+    """What instant updates start from."""
+    from clsl_core.views import logit
+
+    order = np.argsort(np.asarray(image_ids, np.int64))
+    calibration = np.zeros((0, 2), np.float32)
+    if recovery.calibration is not None:
+        calibration = recovery.calibration.weights.astype(np.float32)
+    return InstantTable(
+        image_ids=np.asarray(image_ids, np.int64)[order],
+        category_ids=np.asarray(category_ids, np.int64),
+        logits=logit(scores.values)[order].T.astype(np.float16),
+        vectors=recovery.views.standardise(features.pooled())[order].astype(np.float16),
+        calibration=calibration,
+    )
 
 
 def _settled(

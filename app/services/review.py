@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -79,9 +79,19 @@ def decide(
             receipts.append(_decide(session, grant, facts, answer, batch_id))
         facts.store(session)
         job_id = learning.due_retraining(session, grant.dataset_id)
+    saved = {receipt.client_id for receipt in receipts if receipt.status == "saved"}
+    touched = {answer.category_id for answer in answers if answer.client_id in saved}
+    _spread(workspace, grant, touched, job_id)
+    return receipts
+
+
+def _spread(
+    workspace: Workspace, grant: Grant, category_ids: Collection[int], job_id: int | None = None
+) -> None:
+    """Tell those whom verdicts concern, once they are stored."""
+    workspace.instant.soon(grant.dataset_id, category_ids)
     if job_id is not None:
         workspace.jobs.queue.ring(job_id)
-    return receipts
 
 
 def mark_others_absent(
@@ -111,8 +121,8 @@ def mark_others_absent(
                 made.append((_decision(grant, answer, client_id, proposed.values()), None))
         _store(session, made)
         job_id = learning.due_retraining(session, grant.dataset_id)
-    if job_id is not None:
-        workspace.jobs.queue.ring(job_id)
+    # That something nobody thought of is not there is no news for its category.
+    _spread(workspace, grant, proposed, job_id)
     return Receipt(client_id, "saved", count=len(made))
 
 
@@ -301,7 +311,10 @@ def undo(workspace: Workspace, grant: Grant, client_id: str, undoes: str) -> Rec
         kept = len(standing) - len(current)
         message = f"{kept} of {len(standing)} were decided again since and stay" if kept else None
         count = sum(decision.verdict is not Verdict.SKIP for decision in current)
-        return Receipt(client_id, "saved", message, count, _card(session, single))
+        receipt = Receipt(client_id, "saved", message, count, _card(session, single))
+        touched = {decision.category_id for decision in current}
+    _spread(workspace, grant, touched)
+    return receipt
 
 
 def _undo_refusal(grant: Grant, members: Sequence[Decision]) -> str | None:
@@ -379,8 +392,8 @@ def redo(workspace: Workspace, grant: Grant, client_id: str, redoes: str) -> Rec
             made.append((_decision(grant, _answer(decision, own_id), batch_id, known), label))
         _store(session, made)
         job_id = learning.due_retraining(session, grant.dataset_id)
-    if job_id is not None:
-        workspace.jobs.queue.ring(job_id)
+        touched = {decision.category_id for decision in again}
+    _spread(workspace, grant, touched, job_id)
     if not again:
         return Receipt(client_id, "stale", "it was decided again since, or never undone")
     lost = len(undone) - len(again)

@@ -95,7 +95,8 @@ def next_cards(workspace: Workspace, grant: Grant, query: QueueQuery) -> QueuePa
         InputError: There is no such strategy, or the cursor is not one of its.
     """
     _check(query)
-    after = None if query.after is None else _place(query.after, query.strategy)
+    stamp = workspace.instant.stamp(grant.dataset_id)
+    after = None if query.after is None else _place(query.after, query.strategy, stamp)
     limit = max(1, min(query.limit, MAX_CARDS))
     moment = now()
     hidden = or_(
@@ -110,11 +111,11 @@ def next_cards(workspace: Workspace, grant: Grant, query: QueueQuery) -> QueuePa
         rows = queue.page(session, wanted, hidden, after=after, limit=limit)
         last = rows[-1][0] if rows else None
         more = last is not None and len(rows) == limit and query.strategy != "similar"
-        cursor = _cursor(query.strategy, last) if more and last is not None else None
+        cursor = _cursor(query.strategy, stamp, last) if more and last is not None else None
         rows, others = _grouped(session, run.id, _sorted(rows, wanted), query, hidden)
         _lease(session, grant, rows, others)
         cards = make_cards(session, rows, others)
-    if after is not None:
+    if query.after is not None:
         return QueuePage(cards, cursor, run.id, None)
     with workspace.database.read() as session:  # counting takes long: nobody waits for it
         return QueuePage(cards, cursor, run.id, _left(session, wanted))
@@ -230,24 +231,27 @@ def card_of(session: Session, proposal_id: int) -> Card | None:
     return make_cards(session, [row])[0] if serving else None
 
 
-def _cursor(strategy: str, proposal: Proposal) -> str:
-    place = json.dumps([strategy, *queue.ORDERS[strategy].place(proposal)])
+def _cursor(strategy: str, stamp: int, proposal: Proposal) -> str:
+    place = json.dumps([strategy, stamp, *queue.ORDERS[strategy].place(proposal)])
     return base64.urlsafe_b64encode(place.encode()).decode()
 
 
-def _place(cursor: str, strategy: str) -> queue.Place:
-    """Read a cursor.
+def _place(cursor: str, strategy: str, stamp: int) -> queue.Place | None:
+    """Read a cursor; None, the queue's front, where the order has changed since.
+
+    The cards in between are not lost: what was decided is no longer open, and the client knows
+    what it holds.
 
     Raises:
         InputError: It is damaged, or of another queue.
     """
     try:
-        found, *place = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))
+        found, made, *place = json.loads(base64.b64decode(cursor, altchars=b"-_", validate=True))
     except (ValueError, TypeError, binascii.Error, RecursionError) as error:
         raise InputError("the cursor is damaged: begin the queue again") from error
-    numbers = [v for v in place if isinstance(v, int | float) and not isinstance(v, bool)]
-    fitting = len(numbers) == len(place) == len(queue.ORDERS[strategy].columns)
+    numbers = [v for v in (made, *place) if isinstance(v, int | float) and not isinstance(v, bool)]
+    fitting = len(numbers) == len(place) + 1 == len(queue.ORDERS[strategy].columns) + 1
     bounded = all(math.isfinite(value) and abs(value) < 2**53 for value in numbers)
     if found != strategy or not fitting or not bounded:
         raise InputError("the cursor belongs to another queue: begin the queue again")
-    return tuple(numbers)
+    return tuple(place) if made == stamp else None

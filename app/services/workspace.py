@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 import migrations
 from app.services.access import Access, read_secret
+from app.services.instant import InstantUpdates
 from app.services.jobs import Jobs
 from app.services.queue import HueyQueue, JobQueue, connect_queue
 from app.services.settings import Settings
@@ -31,6 +32,7 @@ class Workspace:
     jobs: Jobs
     access: Access
     thumbnails: ThumbnailCache
+    instant: InstantUpdates
 
     @classmethod
     def open(cls, settings: Settings, queue: JobQueue | None = None) -> Workspace:
@@ -49,7 +51,8 @@ class Workspace:
         thumbnails = ThumbnailCache(
             settings.data_dir / "thumbnails", settings.thumbnail_megabytes * 1_000_000
         )
-        return cls(settings, database, Jobs(database, queue), access, thumbnails)
+        instant = InstantUpdates(database, settings.data_dir)
+        return cls(settings, database, Jobs(database, queue), access, thumbnails, instant)
 
     @property
     def data_dir(self) -> Path:
@@ -61,7 +64,8 @@ class Workspace:
         return LocalImages(Path(dataset.image_root), self.settings.max_pixels)
 
     def close(self) -> None:
-        """Give the database's connections back."""
+        """Stop updating and give the database's connections back."""
+        self.instant.close()
         self.database.close()
 
 

@@ -49,3 +49,15 @@ def of_pairs(session: Session, pairs: Collection[tuple[int, int]]) -> Sequence[L
 def categories_of(session: Session, image_id: int) -> set[int]:
     """The categories of which something is known in one image."""
     return set(session.scalars(select(Label.category_id).where(Label.image_id == image_id)))
+
+
+def decided_after(
+    session: Session, category_id: int, decision_id: int
+) -> Sequence[tuple[int, LabelState]]:
+    """Labels of a category that rest on later decisions: image ids and states, oldest first."""
+    query = (
+        select(Label.image_id, Label.state)
+        .where(Label.category_id == category_id, Label.decision_id > decision_id)
+        .order_by(Label.decision_id)
+    )
+    return [(row[0], row[1]) for row in session.execute(query)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from clsl_core.types import LabelState
+from clsl_core.types import JsonObject, LabelState
 from db.models import (
     Category,
     Decision,
@@ -115,3 +115,57 @@ def ranked(
     )
     for row in session.execute(query):
         yield (row[0], row[1], row[2], row[3], row[4], row[5])
+
+
+def open_of_category(session: Session, run_id: int, category_id: int) -> Sequence[Proposal]:
+    """The open proposals of a category, but not the control arm: that stays as it was drawn."""
+    query = select(Proposal).where(
+        Proposal.model_run_id == run_id,
+        Proposal.category_id == category_id,
+        Proposal.status == ProposalStatus.OPEN,
+        ~Proposal.control,
+    )
+    return session.scalars(query).all()
+
+
+def settled_images(session: Session, run_id: int, category_id: int) -> set[int]:
+    """Images that need no new proposal: a label is known, it was answered, or is in the control."""
+    known = select(Label.image_id).where(Label.category_id == category_id)
+    answered = select(Proposal.image_id).where(
+        Proposal.model_run_id == run_id,
+        Proposal.category_id == category_id,
+        or_(Proposal.status != ProposalStatus.OPEN, Proposal.control),
+    )
+    return set(session.scalars(known)) | set(session.scalars(answered))
+
+
+def change(session: Session, rows: Sequence[JsonObject]) -> None:
+    """Write columns of proposals; each row names its ``id``, all rows the same columns."""
+    if rows:
+        session.execute(update(Proposal), rows)
+
+
+def add(session: Session, rows: Sequence[JsonObject]) -> None:
+    """Insert proposals given as column values."""
+    if rows:
+        session.execute(insert(Proposal), rows)
+
+
+def take_turns(session: Session, run_id: int, category_id: int) -> None:
+    """Hand the turns of a category's open PRESENT proposals out anew, the likeliest first."""
+    query = select(Proposal.id, Proposal.turn).where(
+        Proposal.model_run_id == run_id,
+        Proposal.category_id == category_id,
+        Proposal.status == ProposalStatus.OPEN,
+        Proposal.state == LabelState.PRESENT,
+    )
+    rows = session.execute(query.order_by(Proposal.chance.desc(), Proposal.id)).all()
+    turns = sorted(row[1] for row in rows)
+    change(
+        session,
+        [
+            {"id": row[0], "turn": turn}
+            for row, turn in zip(rows, turns, strict=True)
+            if row[1] != turn
+        ],
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -305,7 +306,7 @@ def test_a_changed_key_and_a_refused_one(
     assert page.locator("[data-key=accept]").inner_text() == "j"
     page.keyboard.press("?")
     page.get_by_role("button", name="Back to the defaults").click()
-    page.locator("[data-part=helpKeys] kbd", has_text="a").first.wait_for()
+    page.locator("[data-key=accept]", has_text=re.compile("^a$")).wait_for(state="attached")
     page.keyboard.press("Escape")
     page.keyboard.press("a")
     until(page, verdicts=1, status="All saved")
