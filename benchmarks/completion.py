@@ -40,6 +40,7 @@ DEFAULT_METHODS = (
     "logistic",
     "logistic-weak",
     "ours",
+    "ours:no-instant",
 )
 
 

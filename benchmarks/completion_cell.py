@@ -54,6 +54,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
             trainings=request["trainings"],
             until=max(SHARES),
             told=lambda shown, found: say(f"    {shown} verdicts, {found} found"),
+            follow=method.follow if isinstance(method, Ours) and method.instant else None,
         )
     except NotApplicable as error:
         return {"not_applicable": str(error)}

@@ -18,6 +18,9 @@ Labels = npt.NDArray[np.int8]
 Score = Callable[[Labels], Floats]
 """What is known (N, C) -> scores (N, C); higher is asked sooner."""
 
+_STEPS = 20  # how often scores follow the verdicts of a round
+_FEWEST = 20  # verdicts between two such steps
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -53,6 +56,7 @@ def answer(
     trainings: int,
     until: float,
     told: Callable[[int, int], None] = lambda shown, found: None,
+    follow: Score | None = None,
 ) -> Trace:
     """Show unknown pairs, surest first, until a share of the missing positives is found.
 
@@ -65,6 +69,8 @@ def answer(
         trainings: At most this many.
         until: Share of the missing positives to find, in (0, 1].
         told: Called after each round with the verdicts given and the positives found.
+        follow: Brings the scores up to date within a round, without training; called every 20
+            verdicts, in long rounds 20 times.
 
     Returns:
         The trace, which ends with the verdict that reached ``until``.
@@ -78,12 +84,17 @@ def answer(
         if found >= target:
             break
         rounds += 1
-        rows, columns = _surest(score(labels), open_pairs, size)
-        hits = shown + 1 + np.flatnonzero(truth[rows, columns] > 0)
-        places.append(hits)
-        labels[rows, columns] = truth[rows, columns]
-        open_pairs[rows, columns] = False
-        shown, found = shown + len(rows), found + len(hits)
+        scores = score(labels)
+        step = size if follow is None else max(_FEWEST, -(-size // _STEPS))
+        for start in range(0, size, step):
+            if start and follow is not None:
+                scores = follow(labels)
+            rows, columns = _surest(scores, open_pairs, min(step, size - start))
+            hits = shown + 1 + np.flatnonzero(truth[rows, columns] > 0)
+            places.append(hits)
+            labels[rows, columns] = truth[rows, columns]
+            open_pairs[rows, columns] = False
+            shown, found = shown + len(rows), found + len(hits)
         told(shown, found)
     kept = np.concatenate(places)[:target] if places else np.zeros(0, np.int64)
     return Trace(kept, missing, pairs, rounds)

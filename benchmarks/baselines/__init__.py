@@ -32,6 +32,7 @@ METHODS: Mapping[str, Callable[[], Method]] = {
     "released": Released,
     "rank-blend": RankBlend,
     "ours": Ours,
+    "ours:no-instant": partial(Ours, instant=False),
     **{f"ours:{name}": partial(Ours, change) for name, change in ABLATIONS.items()},
 }
 """Every method by the name used on the command line."""

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from benchmarks.baselines.method import Predicted, Question
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.baselines.method import Labels, Predicted, Question
+from clsl_core.instant import with_verdicts
 from clsl_core.predict import Recovery
 from clsl_core.train import TrainConfig, fit
 from clsl_core.types import no_progress
+from clsl_core.views import logit
 
 __all__ = ["ABLATIONS", "Ours", "shorter"]
 
@@ -46,6 +51,15 @@ def shorter(config: TrainConfig) -> TrainConfig:
     return replace(config, epochs=1, min_epochs=1, max_steps=1)
 
 
+@dataclass(frozen=True)
+class _Base:
+    """What the last training left: logits (N, C), vectors (N, d), and the labels (N, C) it had."""
+
+    logits: npt.NDArray[np.float32]
+    vectors: npt.NDArray[np.float32]
+    labels: Labels
+
+
 @dataclass
 class Ours:
     """``clsl_core.fit`` with a configuration.
@@ -53,12 +67,15 @@ class Ours:
     Attributes:
         change: Makes the configuration from the default one.
         warm: Start each training from the one before, as after a round of verdicts.
+        instant: Let the scores follow verdicts between two trainings, as the program does.
         last: The newest model.
     """
 
     change: Change = _same
     warm: bool = False
+    instant: bool = True
     last: Recovery | None = field(default=None, repr=False)
+    _base: _Base | None = field(default=None, repr=False)
 
     def fit_predict(self, question: Question) -> Predicted:
         """See Method."""
@@ -73,5 +90,26 @@ class Ours:
             warm_start=self.last if self.warm else None,
         )
         train = self.last.predict(question.train).values
+        self._base = _Base(
+            logit(train),
+            self.last.views.standardise(question.train.pooled()),
+            question.labels.copy(),
+        )
         test = self.last.predict(question.test).values if len(question.test) else train[:0]
         return Predicted(train, test)
+
+    def follow(self, labels: Labels) -> npt.NDArray[np.float32]:
+        """Scores (N, C) of the images trained on, after verdicts given since.
+
+        Args:
+            labels: (N, C) what is known now.
+        """
+        assert self._base is not None, "fit_predict comes first"
+        logits = self._base.logits.copy()
+        given = labels != self._base.labels
+        for c in np.flatnonzero(given.any(0)):
+            places = np.flatnonzero(given[:, c])
+            logits[:, c] = with_verdicts(
+                logits[:, c], self._base.vectors, places, labels[places, c] > 0
+            )
+        return np.asarray(1.0 / (1.0 + np.exp(-logits)), np.float32)

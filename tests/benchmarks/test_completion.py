@@ -9,9 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import completion, completion_cell
+from benchmarks.baselines import Question
+from benchmarks.baselines.ours import Ours, shorter
 from benchmarks.oracle import Trace, answer, round_sizes, verdicts_until
 from benchmarks.regimes import Regime, keep
 from benchmarks.runs import run_here
+from benchmarks.tokens import load, subset
 from tests.benchmarks.drawn import write_tokens
 
 TRUTH = np.where(np.random.default_rng(1).random((60, 5)) < 0.2, 1, -1).astype(np.int8)
@@ -57,6 +60,43 @@ def test_verdicts_are_known_at_the_next_training() -> None:
         assert np.array_equal(known[known != 0], TRUTH[known != 0])
     assert [shown for shown, _ in told[:-1]] == list(range(20, 20 * len(told), 20))
     assert told[-1][1] == MISSING
+
+
+def test_scores_follow_the_verdicts_within_a_round() -> None:
+    trained: list[int] = []
+    followed: list[int] = []
+
+    def score(known: np.ndarray) -> np.ndarray:
+        trained.append(int((known != 0).sum()))
+        return -TRUTH.astype(np.float32)
+
+    def follow(known: np.ndarray) -> np.ndarray:
+        followed.append(int((known != 0).sum()))
+        return TRUTH.astype(np.float32)
+
+    trace = answer(TRUTH, KNOWN, score, every=60, trainings=9, until=1.0, follow=follow)
+    start = trained[0]
+    assert followed[:2] == [start + 20, start + 40]
+    assert trained == [start, start + 60][: len(trained)]
+    # The training is wrong each time, the following is right: of 60 verdicts 40 find something.
+    assert trace.places[:3].tolist() == [21, 22, 23]
+
+
+def test_ours_follows_verdicts_without_training(tmp_path: Path) -> None:
+    inputs = load(write_tokens(tmp_path / "tokens.npz"), None)
+    labels = keep(inputs.truth, Regime.POSITIVES, 0.3, 0)
+    nothing = subset(inputs.features, np.zeros(0, np.int64))
+    ours = Ours(shorter)
+    before = ours.fit_predict(
+        Question(inputs.features, labels, nothing, inputs.categories, 0)
+    ).train
+    np.testing.assert_allclose(ours.follow(labels), before, atol=1e-4)
+    told = labels.copy()
+    row = int(np.flatnonzero((labels[:, 1] == 0) & (inputs.truth[:, 1] > 0))[0])
+    told[row, 1] = 1
+    moved = np.abs(ours.follow(told) - before)
+    assert moved[:, 1].max() > 0.01
+    assert np.delete(moved, 1, 1).max() < 1e-4
 
 
 def test_pairs_without_truth_are_never_shown() -> None:
