@@ -1,8 +1,11 @@
-"""Engines and transactions.
+"""Engines and transactions: the same rules on SQLite and on PostgreSQL.
 
-On SQLite every writing transaction begins with BEGIN IMMEDIATE: a transaction that first reads
-and then writes under a deferred BEGIN fails with "database is locked" as soon as another writer
-came between, and no busy timeout helps it.
+A reading transaction sees one state of the database. Writing transactions come one after the
+other, so that what one of them has read is still true when it writes.
+
+On SQLite each of them begins with BEGIN IMMEDIATE: a transaction that first reads and then writes
+under a deferred BEGIN fails with "database is locked" as soon as another writer came between, and
+no busy timeout helps it. On PostgreSQL each first takes one advisory lock; readers never wait.
 """
 
 from __future__ import annotations
@@ -11,24 +14,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session, sessionmaker
 
+from clsl_core.errors import DatabaseError, InputError
+
 BUSY_TIMEOUT_MS = 30_000
+WRITERS = 0x636C736C
+"""Number of the advisory lock that PostgreSQL's writing transactions take: "clsl"."""
+
+BACKENDS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
 
 
 class Database:
     """One database, and the only way to a session.
 
     Args:
-        url: ``sqlite:///…`` or ``postgresql+psycopg://…``.
+        url: ``sqlite:///…`` or ``postgresql://…``.
+
+    Raises:
+        InputError: The URL names another kind of database, or cannot be read.
+        DatabaseError: The driver for PostgreSQL is not installed.
     """
 
     def __init__(self, url: str) -> None:
-        self.url = make_url(url)
-        self.engine = _make_engine(url)
+        self.url = _checked(url)
+        self.engine = _make_engine(self.url)
         writing = self.engine.execution_options(clsl_begin="BEGIN IMMEDIATE")
-        self._read = sessionmaker(self.engine, expire_on_commit=False)
+        reading = self.engine
+        if self.engine.dialect.name == "postgresql":
+            reading = self.engine.execution_options(isolation_level="REPEATABLE READ")
+        self._read = sessionmaker(reading, expire_on_commit=False)
         self._write = sessionmaker(writing, expire_on_commit=False)
 
     @contextmanager
@@ -41,7 +58,7 @@ class Database:
     def write(self) -> Iterator[Session]:
         """A session in a writing transaction: committed at the end, rolled back on an error."""
         with self._write() as session, session.begin():
-            session.connection()
+            wait_for_writers(session.connection())
             yield session
 
     def close(self) -> None:
@@ -49,9 +66,37 @@ class Database:
         self.engine.dispose()
 
 
-def _make_engine(url: str) -> Engine:
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+def wait_for_writers(connection: Connection) -> None:
+    """Let the connection's transaction be the only one that writes, until it ends.
+
+    On SQLite its BEGIN IMMEDIATE does that already.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(WRITERS)))
+
+
+def _checked(url: str) -> URL:
+    try:
+        found = make_url(url)
+        driver = BACKENDS[found.get_backend_name()]
+    except (ArgumentError, KeyError) as error:
+        raise InputError(
+            "the database URL begins with neither sqlite:/// nor postgresql://: correct "
+            "CLSL_DATABASE_URL, or leave it out to use a file in the data directory"
+        ) from error
+    return found.set(drivername=driver)
+
+
+def _make_engine(url: URL) -> Engine:
+    if url.get_backend_name() == "postgresql":
+        options = f"-c lock_timeout={BUSY_TIMEOUT_MS}"
+        try:
+            return create_engine(url, pool_pre_ping=True, connect_args={"options": options})
+        except ModuleNotFoundError as error:
+            raise DatabaseError(
+                "the driver for PostgreSQL is not installed: install the extra `postgres` "
+                "(pip install psycopg[binary])"
+            ) from error
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

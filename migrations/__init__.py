@@ -12,6 +12,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, Engine
 
 from clsl_core.errors import DatabaseError
+from db.session import wait_for_writers
 
 
 def alembic_config(connection: Connection) -> Config:
@@ -42,6 +43,7 @@ def upgrade(engine: Engine) -> None:
     if current(engine) == head():
         return
     with engine.execution_options(clsl_begin="BEGIN IMMEDIATE").begin() as connection:
+        wait_for_writers(connection)  # another process may be about it: then nothing is left
         try:
             command.upgrade(alembic_config(connection), "head")
         except CommandError as error:

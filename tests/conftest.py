@@ -1,7 +1,13 @@
-"""Fixtures that every part of the suite shares."""
+"""Fixtures that every part of the suite shares.
+
+Tests of a module marked ``both_databases`` run twice: on SQLite, and on PostgreSQL where its
+programs are installed. Where they are not, the end of the run says so.
+"""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,13 +16,90 @@ from app.services.workspace import Workspace
 from db.session import Database
 from tests.builders import make_workspace
 
+if TYPE_CHECKING:
+    from tests.postgres import Server
+
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+LEFT_OUT = pytest.StashKey[str]()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what asks for a database on those that its module wants."""
+    if "backend" not in metafunc.fixturenames:
+        return
+    backends = [pytest.param("sqlite")]
+    if metafunc.definition.get_closest_marker("both_databases"):
+        backends.append(pytest.param("postgresql", marks=pytest.mark.postgres))
+    metafunc.parametrize("backend", backends)
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    """An empty, migrated SQLite database."""
-    database = Database(f"sqlite:///{tmp_path / 'clsl.db'}")
+def backend() -> str:
+    """The kind of database; ``pytest_generate_tests`` gives the value."""
+    raise AssertionError("unreachable")
+
+
+@pytest.fixture(scope="session")
+def postgres_server(request: pytest.FixtureRequest) -> Iterator["Server"]:
+    """A PostgreSQL server for the length of the run."""
+    reason = None
+    if find_spec("psycopg") is None:
+        reason = "psycopg is not installed"
+    else:
+        from tests import postgres
+
+        programs = postgres.binaries()
+        if programs is None:
+            reason = f"no initdb on the path or in {postgres.SERVERS}"
+    if reason is not None:
+        request.config.stash[LEFT_OUT] = reason
+        pytest.skip(f"PostgreSQL: {reason}")
+    server = postgres.Server(programs)
+    yield server
+    server.stop()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say when the tests on PostgreSQL were left out."""
+    reason = config.stash.get(LEFT_OUT, None)
+    if reason is not None:
+        terminalreporter.write_line(
+            f"NOT run on PostgreSQL: {reason}. Install Debian's package postgresql.", yellow=True
+        )
+
+
+@pytest.fixture
+def empty_url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a database without any table."""
+    if backend == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+        return
+    server: Server = request.getfixturevalue("postgres_server")
+    url = server.create(migrated=False)
+    yield url
+    server.drop(url)
+
+
+@pytest.fixture
+def database_url(
+    backend: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[str | None]:
+    """The URL of a migrated database; None for the data directory's own SQLite file."""
+    if backend == "sqlite":
+        yield None
+        return
+    server: Server = request.getfixturevalue("postgres_server")
+    url = server.create()
+    yield url
+    server.drop(url)
+
+
+@pytest.fixture
+def database(tmp_path: Path, database_url: str | None) -> Iterator[Database]:
+    """An empty, migrated database."""
+    database = Database(database_url or f"sqlite:///{tmp_path / 'clsl.db'}")
     migrations.upgrade(database.engine)
     yield database
     database.close()
@@ -32,8 +115,8 @@ def coco_a() -> Path:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
+def workspace(tmp_path: Path, database_url: str | None) -> Iterator[Workspace]:
     """An empty workspace in a folder of its own."""
-    opened = make_workspace(tmp_path / "data")
+    opened = make_workspace(tmp_path / "data", database_url=database_url)
     yield opened
     opened.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
@@ -86,10 +87,14 @@ def history(
     """
     limit = max(1, min(limit, MAX_ENTRIES))
     groups: dict[str, _Group] = {}
-    with workspace.database.read() as session:
-        for decision, file_name, category, current in decisions.newest_first(
-            session, grant.dataset_id, grant.annotator_id, _number(before)
-        ):
+    place = _number(before)
+    with (
+        workspace.database.read() as session,
+        closing(
+            decisions.newest_first(session, grant.dataset_id, grant.annotator_id, place)
+        ) as rows,
+    ):
+        for decision, file_name, category, current in rows:
             key = decision.batch_id or decision.client_id
             if key not in groups:
                 if len(groups) == limit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Sequence
 
 from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.orm import Session
@@ -64,7 +64,7 @@ def stored_ids(session: Session, client_ids: Collection[str]) -> set[str]:
 
 def newest_first(
     session: Session, dataset_id: int, annotator_id: int, before: int | None
-) -> Iterator[tuple[Decision, str, str, int | None]]:
+) -> Generator[tuple[Decision, str, str, int | None]]:
     """An annotator's verdicts on a dataset, undone ones too, from the newest on.
 
     With ``before`` only those with a smaller id.
@@ -90,8 +90,9 @@ def newest_first(
     )
     if before is not None:
         query = query.where(Decision.id < before)
-    for row in session.execute(query):
-        yield (row[0], row[1], row[2], row[3])
+    with session.execute(query) as rows:  # who stops early closes the cursor
+        for row in rows:
+            yield (row[0], row[1], row[2], row[3])
 
 
 def last_present_image(session: Session, dataset_id: int, annotator_id: int) -> int | None:

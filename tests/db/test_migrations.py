@@ -1,6 +1,6 @@
 """The migrations are the one truth of the schema: models agree, up and down both work."""
 
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 from alembic import command
@@ -11,10 +11,12 @@ from clsl_core.errors import DatabaseError
 from db.models import Base
 from db.session import Database
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
-def database(tmp_path: Path):
-    database = Database(f"sqlite:///{tmp_path / 'clsl.db'}")
+def database(empty_url: str) -> Iterator[Database]:
+    database = Database(empty_url)
     yield database
     database.close()
 

@@ -18,6 +18,7 @@ def test_every_connection_is_prepared(database: Database, pragma: str, value: ob
         assert session.execute(text(f"PRAGMA {pragma}")).scalar() == value
 
 
+@pytest.mark.both_databases
 def test_an_error_rolls_the_transaction_back(database: Database) -> None:
     with pytest.raises(RuntimeError), database.write() as session:
         session.add(Annotator(name="ada"))
@@ -27,6 +28,7 @@ def test_an_error_rolls_the_transaction_back(database: Database) -> None:
         assert session.scalars(select(Annotator)).all() == []
 
 
+@pytest.mark.both_databases
 def test_read_then_write_on_many_threads_loses_nothing(database: Database) -> None:
     with database.write() as session:
         session.add(Annotator(id=1, name="0"))

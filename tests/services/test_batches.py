@@ -17,6 +17,8 @@ from clsl_core.types import LabelState
 from db.models import Decision, Label, Verdict
 from tests.builders import make_dataset, make_grant, make_proposals
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 def grant(workspace: Workspace) -> Grant:
@@ -208,5 +210,5 @@ def test_undone_events_are_kept(workspace: Workspace, grant: Grant) -> None:
     review.decide(workspace, grant, given, "batch-id-1")
     review.undo(workspace, grant, "undo-id-1", "batch-id-1")
     with workspace.database.read() as session:
-        verdicts = [decision.verdict for decision in session.scalars(select(Decision))]
+        verdicts = session.scalars(select(Decision.verdict).order_by(Decision.id)).all()
     assert verdicts == [Verdict.PRESENT, Verdict.UNDO]

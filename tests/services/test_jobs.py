@@ -7,11 +7,14 @@ import pytest
 
 from app.services.jobs import JobContext, Jobs, new_owner
 from app.services.queue import SilentQueue
+from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, InputError, NotFoundError
 from db.models import Job, JobKind, JobStatus
 from db.session import Database
 from db.types import now
-from tests.builders import make_dataset, make_workspace
+from tests.builders import make_dataset
+
+pytestmark = pytest.mark.both_databases
 
 
 @pytest.fixture
@@ -138,8 +141,7 @@ def test_a_failure_is_kept_with_its_reason(jobs: Jobs, error: Exception, expecte
     assert expected in str(found.error)
 
 
-def test_the_next_job_of_a_chain_is_submitted_with_the_success(tmp_path) -> None:
-    workspace = make_workspace(tmp_path / "data")
+def test_the_next_job_of_a_chain_is_submitted_with_the_success(workspace: Workspace) -> None:
     dataset_id = make_dataset(workspace).dataset_id
     jobs = workspace.jobs
     payload = {"then": ["train", "propose"], "trigger": "test"}
@@ -151,11 +153,9 @@ def test_the_next_job_of_a_chain_is_submitted_with_the_success(tmp_path) -> None
         {"trigger": "test", "then": ["propose"]},
     )
     assert jobs.queue.rung == [first.id, second.id]
-    workspace.close()
 
 
-def test_one_training_runs_and_at_most_one_waits(tmp_path) -> None:
-    workspace = make_workspace(tmp_path / "data")
+def test_one_training_runs_and_at_most_one_waits(workspace: Workspace) -> None:
     dataset_id = make_dataset(workspace).dataset_id
     jobs = workspace.jobs
     outcome: list[str] = []
@@ -183,11 +183,9 @@ def test_one_training_runs_and_at_most_one_waits(tmp_path) -> None:
     assert jobs.run(running.id, "worker:1", {JobKind.TRAIN: handler})
     assert jobs.get(running.id).status is JobStatus.SUCCEEDED
     assert [job.status for job in jobs.live(dataset_id)] == [JobStatus.QUEUED]
-    workspace.close()
 
 
-def test_an_interrupted_training_yields_to_one_that_waits(tmp_path) -> None:
-    workspace = make_workspace(tmp_path / "data")
+def test_an_interrupted_training_yields_to_one_that_waits(workspace: Workspace) -> None:
     dataset_id = make_dataset(workspace).dataset_id
     jobs = workspace.jobs
     first = jobs.submit(JobKind.TRAIN, dataset_id)
@@ -196,7 +194,6 @@ def test_an_interrupted_training_yields_to_one_that_waits(tmp_path) -> None:
     jobs.sweep()
     assert jobs.get(first.id).status is JobStatus.CANCELLED
     assert jobs.get(second.id).status is JobStatus.QUEUED
-    workspace.close()
 
 
 def test_an_unknown_job_is_named(jobs: Jobs) -> None:

@@ -73,6 +73,7 @@ def test_a_collection_without_a_usable_picture_says_so(
         embedding.embed(workspace, dataset_id)
 
 
+@pytest.mark.both_databases
 def test_the_loop_proposes_unknown_pairs_with_heat_maps(
     workspace: Workspace, dataset_id: int
 ) -> None:
@@ -92,6 +93,7 @@ def test_the_loop_proposes_unknown_pairs_with_heat_maps(
         assert card.category not in {label.category for label in card.known}
 
 
+@pytest.mark.both_databases
 def test_a_new_run_takes_over_and_keeps_what_was_decided(
     workspace: Workspace, dataset_id: int
 ) -> None:

@@ -12,6 +12,8 @@ from clsl_core.errors import FormatError, NotFoundError
 from db.models import Decision, Image
 from tests.builders import make_dataset, make_grant, make_proposals
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 def grant(workspace: Workspace) -> Grant:

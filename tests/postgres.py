@@ -1,0 +1,129 @@
+"""A PostgreSQL server of the suite's own: in a temporary folder, on a socket, gone at the end."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+import migrations
+from db.session import Database
+
+SERVERS = "/usr/lib/postgresql"
+TEMPLATE = "clsl_migrated"
+QUICK = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200"]
+
+
+def binaries() -> Path | None:
+    """Where ``initdb`` and ``postgres`` are: on the path, or where Debian puts them."""
+    on_path = shutil.which("initdb")
+    if on_path is not None and (Path(on_path).parent / "postgres").exists():
+        return Path(on_path).parent
+    installed = [path.parent for path in Path(SERVERS).glob("*/bin/initdb")]
+    return max(installed, key=lambda path: float(path.parts[-2]), default=None)
+
+
+class Server:
+    """A running server; every test gets a migrated database of its own.
+
+    Args:
+        programs: The folder of ``initdb`` and ``postgres``.
+        settings: Settings of the server; those that make tests quick by default.
+    """
+
+    def __init__(self, programs: Path, settings: list[str] = QUICK) -> None:
+        self._programs = programs
+        # A socket's path is short, or refused: not pytest's own folder.
+        self.folder = Path(tempfile.mkdtemp(prefix="clsl-pg-"))
+        self._as: dict[str, str | int] = {}
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            names = {entry.pw_name for entry in pwd.getpwall()}
+            owner = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
+            self._as = {"user": owner.pw_uid, "group": owner.pw_gid}
+            os.chown(self.folder, owner.pw_uid, owner.pw_gid)
+        self._settings = [*settings, "listen_addresses=", f"unix_socket_directories={self.folder}"]
+        self._data = self.folder / "data"
+        command = [programs / "initdb", "-D", self._data, "-U", "clsl", "-A", "trust", "-N"]
+        done = subprocess.run(
+            [*command, "-E", "UTF8", "--locale=C.UTF-8"],
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            **self._as,
+        )
+        if done.returncode:
+            raise RuntimeError(f"initdb failed: {done.stderr}")
+        self._made = 0
+        self.start()
+        self._run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+        database = Database(self.url(TEMPLATE))
+        migrations.upgrade(database.engine)
+        database.close()
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        command: list[str | Path] = [self._programs / "postgres", "-D", self._data]
+        for setting in self._settings:
+            command += ["-c", setting]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=self.folder, **self._as
+            )
+        end = time.monotonic() + 30
+        while True:
+            try:
+                psycopg.connect(self._dsn("postgres")).close()
+                return
+            except psycopg.OperationalError:
+                if self.process.poll() is not None or time.monotonic() > end:
+                    log_text = (self.folder / "log").read_text()
+                    raise RuntimeError(f"PostgreSQL did not start: {log_text}") from None
+                time.sleep(0.05)
+
+    def _dsn(self, name: str) -> str:
+        return f"postgresql://clsl@/{name}?host={self.folder}"
+
+    def url(self, name: str) -> str:
+        """A database's URL for SQLAlchemy."""
+        return self._dsn(name).replace("postgresql:", "postgresql+psycopg:")
+
+    def _run(self, statement: sql.Composed) -> None:
+        with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
+            connection.execute(statement)
+
+    def create(self, *, migrated: bool = True) -> str:
+        """A new database's URL."""
+        self._made += 1
+        name = f"clsl_{self._made}"
+        template = TEMPLATE if migrated else "template0"
+        self._run(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+        return self.url(name)
+
+    def drop(self, url: str) -> None:
+        """Remove a database, whoever is connected."""
+        name = url.partition("?")[0].rpartition("/")[2]
+        self._run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def kill(self) -> None:
+        """End the server at once, as a power cut would; ``start`` recovers it."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait()
+
+    def stop(self) -> None:
+        """End the server and remove its folder."""
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait()
+        shutil.rmtree(self.folder)

@@ -1,0 +1,112 @@
+"""Two people never hold the same pair, whatever they do at once, on both databases."""
+
+import threading
+import time
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.services import review
+from app.services.access import Grant
+from app.services.cards import Card
+from app.services.review import Answer
+from app.services.review_queue import QueueQuery, next_cards, release_leases, renew_leases
+from app.services.workspace import Workspace
+from tests.builders import coco_document, make_dataset, make_grant, make_proposals
+
+pytestmark = pytest.mark.both_databases
+
+Pair = tuple[int, int]
+FOR_EVER = float("inf")
+
+
+@dataclass(frozen=True)
+class Held:
+    """From when to when a window surely held a pair, and which."""
+
+    begin: float
+    end: float
+    window: str
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["likely", "uncertain", "mixed"]),
+        st.integers(1, 6),
+        st.sampled_from(["decide", "skip", "release", "renew and decide"]),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+def answers(cards: list[Card], verdict: str) -> list[Answer]:
+    return [
+        Answer(uuid.uuid4().hex, card.image_id, card.category_id, verdict, card.proposal_id)
+        for card in cards
+    ]
+
+
+@settings(
+    max_examples=10,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(people=st.lists(STEPS, min_size=3, max_size=6))
+def test_no_pair_is_held_twice(workspace: Workspace, people: list) -> None:
+    name = uuid.uuid4().hex
+    dataset_id = make_dataset(workspace, name, coco_document(images=10)).dataset_id
+    make_proposals(workspace, dataset_id, turn=lambda place: place)
+    held: dict[Pair, list[Held]] = defaultdict(list)
+    saved: list[Pair] = []
+    barrier = threading.Barrier(len(people))
+    failures: list[BaseException] = []
+
+    def work(grant: Grant, steps: list) -> None:
+        barrier.wait()
+        for strategy, limit, action in steps:
+            cards = next_cards(workspace, grant, QueueQuery(strategy=strategy, limit=limit)).cards
+            begin = time.monotonic()
+            if action == "renew and decide":
+                assert renew_leases(workspace, grant, [card.proposal_id for card in cards]) == []
+            decides = action in ("decide", "renew and decide")
+            end = FOR_EVER if decides else time.monotonic()
+            for card in cards:
+                pair = (card.image_id, card.category_id)
+                held[pair].append(Held(begin, end, f"{grant.annotator_id}"))
+            if action == "release":
+                release_leases(workspace, grant)
+                continue
+            receipts = review.decide(
+                workspace, grant, answers(cards, "present" if decides else "skip")
+            )
+            assert {receipt.status for receipt in receipts} <= {"saved"}
+            if decides:
+                saved.extend((card.image_id, card.category_id) for card in cards)
+
+    def run(grant: Grant, steps: list) -> None:
+        try:
+            work(grant, steps)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [
+        threading.Thread(target=run, args=(make_grant(workspace, dataset_id, f"{name}-{i}"), steps))
+        for i, steps in enumerate(people)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(saved) == len(set(saved))
+    for times in held.values():
+        ordered = sorted(times, key=lambda one: one.begin)
+        for first, second in pairwise(ordered):
+            assert first.end <= second.begin or first.window == second.window, ordered
