@@ -10,12 +10,13 @@ no busy timeout helps it. On PostgreSQL each first takes one advisory lock; read
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session, sessionmaker
 
 from clsl_core.errors import DatabaseError, InputError
@@ -43,7 +44,7 @@ class Database:
         self.engine = _make_engine(self.url)
         writing = self.engine.execution_options(clsl_begin="BEGIN IMMEDIATE")
         reading = self.engine
-        if self.engine.dialect.name == "postgresql":
+        if self.shared:
             reading = self.engine.execution_options(isolation_level="REPEATABLE READ")
         self._read = sessionmaker(reading, expire_on_commit=False)
         self._write = sessionmaker(writing, expire_on_commit=False)
@@ -61,6 +62,11 @@ class Database:
             wait_for_writers(session.connection())
             yield session
 
+    @property
+    def shared(self) -> bool:
+        """Whether processes of several machines may work on it: a server, not a file."""
+        return self.engine.dialect.name == "postgresql"
+
     def close(self) -> None:
         """Give all connections back."""
         self.engine.dispose()
@@ -73,6 +79,61 @@ def wait_for_writers(connection: Connection) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(WRITERS)))
+
+
+class Presence:
+    """Shows all others that a process of some name lives: an advisory lock of its own session.
+
+    The server lets it go by itself when the process, its machine or its network is gone. On
+    SQLite, where a file lock tells who is there, nothing happens.
+    """
+
+    def __init__(self, database: Database, name: str) -> None:
+        self._database = database
+        self._name = name
+        self._connection: Connection | None = None
+
+    def keep(self) -> None:
+        """Take the lock, or take it again after the server was away.
+
+        Raises:
+            DBAPIError: The server is not there.
+        """
+        if not self._database.shared:
+            return
+        try:
+            if self._connection is None:
+                engine = self._database.engine.execution_options(isolation_level="AUTOCOMMIT")
+                self._connection = engine.connect()
+                self._connection.execute(select(func.pg_advisory_lock_shared(*_place(self._name))))
+            else:
+                self._connection.execute(select(1))
+        except DBAPIError:
+            if self._connection is not None:
+                self._connection.invalidate()
+            self._connection = None
+            raise
+
+    def end(self) -> None:
+        """Let the lock go."""
+        if self._connection is not None:
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
+
+
+def absent(session: Session, names: Collection[str]) -> list[str]:
+    """Which of some processes show no presence (PostgreSQL only; a writing transaction)."""
+    return [
+        name
+        for name in names
+        if session.scalar(select(func.pg_try_advisory_xact_lock(*_place(name))))
+    ]
+
+
+def _place(name: str) -> tuple[int, int]:
+    """A name as the two numbers of an advisory lock."""
+    return WRITERS, zlib.crc32(name.encode()) - 2**31
 
 
 def _checked(url: str) -> URL:

@@ -21,7 +21,7 @@ from clsl_core.errors import ClslError, ConflictError, JobCancelled, NotFoundErr
 from clsl_core.types import JsonObject
 from db.models import Dataset, Job, JobKind, JobStatus
 from db.queries import jobs as queries
-from db.session import Database
+from db.session import Database, absent
 from db.types import now
 
 __all__ = [
@@ -42,6 +42,8 @@ HEARTBEAT_SECONDS = 2.0
 STALE_SECONDS = 60.0
 MAX_ATTEMPTS = 5
 PROGRESS_SECONDS = 0.5
+WORKER = "worker:"
+"""How the names of owners begin that are workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,12 +249,19 @@ class Jobs:
     def sweep(self, dead_owner_prefix: str | None = None) -> int:
         """Give interrupted jobs back to the queue and ring for every job that waits.
 
+        On a database that several workers share, those that are gone show no presence.
+
         Returns:
             How many jobs were found interrupted.
         """
         stale = now() - timedelta(seconds=STALE_SECONDS)
         with self.database.write() as session:
-            count = queries.requeue_interrupted(session, stale, dead_owner_prefix, MAX_ATTEMPTS)
+            dead = []
+            if self.database.shared:
+                dead = absent(session, queries.owners(session, WORKER))
+            count = queries.requeue_interrupted(
+                session, stale, dead_owner_prefix, MAX_ATTEMPTS, dead
+            )
         waiting = [job.id for job in self.live() if job.status is JobStatus.QUEUED]
         for job_id in waiting:
             self.queue.ring(job_id)

@@ -7,6 +7,8 @@ that waits.
 from __future__ import annotations
 
 import json
+import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,7 +17,9 @@ from huey import Huey, PostgresHuey, RedisHuey, SqliteHuey
 from huey.registry import Message
 from huey.serializer import Serializer
 
-from clsl_core.errors import InputError
+from clsl_core.errors import DatabaseError, InputError
+
+log = logging.getLogger(__name__)
 
 
 class JobQueue(Protocol):
@@ -23,6 +27,9 @@ class JobQueue(Protocol):
 
     def ring(self, job_id: int) -> None:
         """Announce a job."""
+
+    def close(self) -> None:
+        """Give its connection back."""
 
 
 class SilentQueue:
@@ -34,6 +41,9 @@ class SilentQueue:
     def ring(self, job_id: int) -> None:
         """Remember the id."""
         self.rung.append(job_id)
+
+    def close(self) -> None:
+        """There is nothing to give back."""
 
 
 class JsonSerializer(Serializer):  # type: ignore[misc]
@@ -61,8 +71,15 @@ class HueyQueue:
         self._task = huey.task()(run_job)
 
     def ring(self, job_id: int) -> None:
-        """Put the id into the queue."""
-        self._task(job_id)
+        """Put the id into the queue; a queue that cannot be reached is left to the sweep."""
+        try:
+            self._task(job_id)
+        except Exception:
+            log.exception("job %d could not be announced; a sweep will do it", job_id)
+
+    def close(self) -> None:
+        """Close this thread's connection to the storage."""
+        self.huey.storage.close()
 
 
 def _nobody_handles(job_id: int) -> None:
@@ -74,15 +91,34 @@ def connect_queue(url: str | None, data_dir: Path) -> Huey:
 
     Raises:
         InputError: The URL names another kind of server.
+        DatabaseError: The server cannot be reached, or its driver is not installed.
     """
     common: dict[str, Any] = {"results": False, "serializer": JsonSerializer()}
     if url is None:
         return SqliteHuey("clsl", filename=str(data_dir / "queue.db"), **common)
-    if url.startswith(("redis://", "rediss://")):
-        return RedisHuey("clsl", url=url, **common)
-    if url.startswith("postgresql://"):
-        return PostgresHuey("clsl", dsn=url, **common)
+    scheme = url.partition("://")[0].partition("+")[0]
+    if scheme in ("redis", "rediss"):
+        return _reached(lambda: RedisHuey("clsl", url=url, **common))
+    if scheme == "postgresql":
+        dsn = "postgresql://" + url.partition("://")[2]
+        return _reached(lambda: PostgresHuey("clsl", dsn=dsn, **common))
     raise InputError(
-        f"the queue URL {url!r} begins with neither redis:// nor postgresql://: "
+        "the queue URL begins with neither redis:// nor postgresql://: "
         "correct CLSL_QUEUE_URL, or leave it out to use a file in the data directory"
     )
+
+
+def _reached(connect: Callable[[], Huey]) -> Huey:
+    """Connect; several processes that make the queue's tables at once may need a second try."""
+    for pause in (0.1, 0.5, None):
+        try:
+            return connect()
+        except Exception as error:
+            if pause is None:
+                raise DatabaseError(
+                    f"the queue cannot be used: {type(error).__name__}: {error}. See "
+                    "CLSL_QUEUE_URL; for PostgreSQL install the extra `postgres`, for Redis the "
+                    "package redis"
+                ) from error
+            time.sleep(pause)
+    raise AssertionError("unreachable")

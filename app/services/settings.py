@@ -19,10 +19,11 @@ class Settings(BaseSettings):
         description="Where the database, features, checkpoints and thumbnails live.",
     )
     database_url: str | None = Field(
-        default=None, description="SQLAlchemy URL; default: SQLite in the data directory."
+        default=None, description="postgresql:// URL; default: SQLite in the data directory."
     )
     queue_url: str | None = Field(
-        default=None, description="redis:// or postgresql:// URL; default: SQLite beside it."
+        default=None,
+        description="redis:// or postgresql:// URL; default: the database's server, else SQLite.",
     )
     backbone: str = Field(default="auto", description="auto, builtin, or any open_clip model name.")
     pretrained: str | None = Field(
@@ -47,3 +48,9 @@ class Settings(BaseSettings):
     def effective_database_url(self) -> str:
         """The URL in use."""
         return self.database_url or f"sqlite:///{self.data_dir / 'clsl.db'}"
+
+    @property
+    def effective_queue_url(self) -> str | None:
+        """The queue's URL; None for a file in the data directory."""
+        on_server = (self.database_url or "").startswith("postgresql")
+        return self.queue_url or (self.database_url if on_server else None)

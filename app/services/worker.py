@@ -17,14 +17,16 @@ from types import FrameType
 
 from filelock import FileLock, Timeout
 from huey.consumer import Consumer
+from sqlalchemy.exc import DBAPIError
 
 from app.services import demo, embedding, exchange, ingest, proposing, training
-from app.services.jobs import Handler, Jobs, new_owner
+from app.services.jobs import WORKER, Handler, Jobs, new_owner
 from app.services.queue import HueyQueue, connect_queue
 from app.services.settings import Settings
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError
 from db.models import JobKind
+from db.session import Presence
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +51,10 @@ def run_worker(settings: Settings, *, exit_with_parent: bool = False) -> None:
     """Run jobs until told to stop (SIGTERM or Ctrl-C).
 
     A running job is not waited for: it goes back to the queue and continues at the next start.
+    On PostgreSQL several workers may share the work.
 
     Raises:
-        ConflictError: Another worker serves this data directory.
+        ConflictError: Another worker serves this data directory, whose database is a file.
     """
     over = _stopped_by_signal()
     workspace = Workspace.open(settings)
@@ -59,17 +62,19 @@ def run_worker(settings: Settings, *, exit_with_parent: bool = False) -> None:
         owner = new_owner("worker")
         work = handlers(workspace)
         jobs = workspace.jobs
-        huey = connect_queue(settings.queue_url, settings.data_dir)
+        huey = connect_queue(settings.effective_queue_url, settings.data_dir)
         HueyQueue(huey, lambda job_id: jobs.run(job_id, owner, work))
-        # The lock is ours, so every other worker of this directory is gone.
-        interrupted = jobs.sweep(dead_owner_prefix="worker:")
+        presence = Presence(workspace.database, owner)
+        presence.keep()
+        # Where the database is a file the lock is ours, so every other worker of it is gone.
+        interrupted = jobs.sweep(None if workspace.database.shared else WORKER)
         log.info("worker %s started; %d interrupted jobs go on", owner, interrupted)
         consumer = _Consumer(
             huey, workers=1, periodic=False, initial_delay=0.1, max_delay=0.5, backoff=1.15
         )
         consumer.start()
         threading.Thread(target=_sweep_forever, args=(jobs, over), daemon=True).start()
-        _wait(over, os.getppid() if exit_with_parent else None)
+        _wait(over, presence, os.getppid() if exit_with_parent else None)
         over.set()
         log.info("worker %s stops", owner)
         logging.shutdown()
@@ -96,11 +101,15 @@ def _stopped_by_signal() -> threading.Event:
     return over
 
 
-def _wait(over: threading.Event, parent: int | None) -> None:
-    """Return when a signal came or the parent process is gone."""
+def _wait(over: threading.Event, presence: Presence, parent: int | None) -> None:
+    """Show that this worker lives; return when a signal came or the parent process is gone."""
     while not over.wait(0.5):
         if parent is not None and os.getppid() != parent:
             return
+        try:
+            presence.keep()
+        except DBAPIError as error:
+            log.warning("the database is away: %s", error.orig)
 
 
 def _sweep_forever(jobs: Jobs, over: threading.Event) -> None:
@@ -117,6 +126,9 @@ def _only_one(workspace: Workspace) -> Iterator[None]:
     try:
         lock.acquire(timeout=PROBE_SECONDS)
     except Timeout as error:
+        if workspace.database.shared:
+            yield  # one worker of several; the first of this directory has the lock
+            return
         raise ConflictError(
             f"another worker already serves {str(workspace.data_dir)!r}: one is enough"
         ) from error

@@ -46,7 +46,7 @@ class Workspace:
         database = Database(settings.effective_database_url)
         migrations.upgrade(database.engine)
         if queue is None:
-            queue = HueyQueue(connect_queue(settings.queue_url, settings.data_dir))
+            queue = HueyQueue(connect_queue(settings.effective_queue_url, settings.data_dir))
         access = Access(read_secret(settings.data_dir), settings.token_seconds)
         thumbnails = ThumbnailCache(
             settings.data_dir / "thumbnails", settings.thumbnail_megabytes * 1_000_000
@@ -64,8 +64,9 @@ class Workspace:
         return LocalImages(Path(dataset.image_root), self.settings.max_pixels)
 
     def close(self) -> None:
-        """Stop updating and give the database's connections back."""
+        """Stop updating and give the connections of database and queue back."""
         self.instant.close()
+        self.jobs.queue.close()
         self.database.close()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import or_, select, update
@@ -69,8 +69,20 @@ def beat(session: Session, job_id: int, owner: str) -> bool | None:
     return None if row is None else bool(row[0])
 
 
+def owners(session: Session, prefix: str) -> list[str]:
+    """The different owners of running jobs whose name begins so."""
+    query = select(Job.owner).where(
+        Job.status == JobStatus.RUNNING, Job.owner.startswith(prefix, autoescape=True)
+    )
+    return [owner for owner in session.scalars(query.distinct()) if owner]
+
+
 def requeue_interrupted(
-    session: Session, stale_before: datetime, dead_owner_prefix: str | None, max_attempts: int
+    session: Session,
+    stale_before: datetime,
+    dead_owner_prefix: str | None,
+    max_attempts: int,
+    dead_owners: Collection[str] = (),
 ) -> int:
     """Give running jobs whose process is gone back to the queue.
 
@@ -78,6 +90,7 @@ def requeue_interrupted(
         session: A writing session.
         stale_before: A heartbeat older than this means that the process is gone.
         dead_owner_prefix: Owners known to be gone, whatever their heartbeat says.
+        dead_owners: More of them, by their full names.
         max_attempts: A job interrupted this often is given up as FAILED.
 
     Returns:
@@ -86,6 +99,8 @@ def requeue_interrupted(
     gone = or_(Job.heartbeat_at < stale_before, Job.heartbeat_at.is_(None))
     if dead_owner_prefix is not None:
         gone = or_(gone, Job.owner.startswith(dead_owner_prefix, autoescape=True))
+    if dead_owners:
+        gone = or_(gone, Job.owner.in_(dead_owners))
     running = Job.status == JobStatus.RUNNING
     given_up = session.execute(
         update(Job)

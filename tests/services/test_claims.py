@@ -27,11 +27,11 @@ FOR_EVER = float("inf")
 
 @dataclass(frozen=True)
 class Held:
-    """From when to when a window surely held a pair, and which."""
+    """From when to when somebody surely held a pair."""
 
     begin: float
     end: float
-    window: str
+    person: int
 
 
 STEPS = st.lists(
@@ -52,6 +52,37 @@ def answers(cards: list[Card], verdict: str) -> list[Answer]:
     ]
 
 
+class Log:
+    """What all windows did."""
+
+    def __init__(self) -> None:
+        self.held: dict[Pair, list[Held]] = defaultdict(list)
+        self.saved: list[Pair] = []
+        self.failures: list[BaseException] = []
+
+
+def work(workspace: Workspace, grant: Grant, steps: list, log: Log) -> None:
+    """One person's steps, one after the other."""
+    for strategy, limit, action in steps:
+        cards = next_cards(workspace, grant, QueueQuery(strategy=strategy, limit=limit)).cards
+        begin = time.monotonic()
+        if action == "renew and decide":
+            assert renew_leases(workspace, grant, [card.proposal_id for card in cards]) == []
+        decides = action in ("decide", "renew and decide")
+        end = FOR_EVER if decides else time.monotonic()
+        pairs = [(card.image_id, card.category_id) for card in cards]
+        for pair in pairs:
+            log.held[pair].append(Held(begin, end, grant.annotator_id))
+        if action == "release":
+            release_leases(workspace, grant)
+            continue
+        verdict = "present" if decides else "skip"
+        receipts = review.decide(workspace, grant, answers(cards, verdict))
+        assert {receipt.status for receipt in receipts} <= {"saved"}
+        if decides:
+            log.saved.extend(pairs)
+
+
 @settings(
     max_examples=10,
     deadline=None,
@@ -63,38 +94,14 @@ def test_no_pair_is_held_twice(workspace: Workspace, people: list) -> None:
     name = uuid.uuid4().hex
     dataset_id = make_dataset(workspace, name, coco_document(images=10)).dataset_id
     make_proposals(workspace, dataset_id, turn=lambda place: place)
-    held: dict[Pair, list[Held]] = defaultdict(list)
-    saved: list[Pair] = []
-    barrier = threading.Barrier(len(people))
-    failures: list[BaseException] = []
-
-    def work(grant: Grant, steps: list) -> None:
-        barrier.wait()
-        for strategy, limit, action in steps:
-            cards = next_cards(workspace, grant, QueueQuery(strategy=strategy, limit=limit)).cards
-            begin = time.monotonic()
-            if action == "renew and decide":
-                assert renew_leases(workspace, grant, [card.proposal_id for card in cards]) == []
-            decides = action in ("decide", "renew and decide")
-            end = FOR_EVER if decides else time.monotonic()
-            for card in cards:
-                pair = (card.image_id, card.category_id)
-                held[pair].append(Held(begin, end, f"{grant.annotator_id}"))
-            if action == "release":
-                release_leases(workspace, grant)
-                continue
-            receipts = review.decide(
-                workspace, grant, answers(cards, "present" if decides else "skip")
-            )
-            assert {receipt.status for receipt in receipts} <= {"saved"}
-            if decides:
-                saved.extend((card.image_id, card.category_id) for card in cards)
+    log, barrier = Log(), threading.Barrier(len(people))
 
     def run(grant: Grant, steps: list) -> None:
+        barrier.wait()
         try:
-            work(grant, steps)
+            work(workspace, grant, steps, log)
         except BaseException as error:
-            failures.append(error)
+            log.failures.append(error)
 
     threads = [
         threading.Thread(target=run, args=(make_grant(workspace, dataset_id, f"{name}-{i}"), steps))
@@ -104,9 +111,9 @@ def test_no_pair_is_held_twice(workspace: Workspace, people: list) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert failures == []
-    assert len(saved) == len(set(saved))
-    for times in held.values():
+    assert log.failures == []
+    assert len(log.saved) == len(set(log.saved))
+    for times in log.held.values():
         ordered = sorted(times, key=lambda one: one.begin)
         for first, second in pairwise(ordered):
-            assert first.end <= second.begin or first.window == second.window, ordered
+            assert first.end <= second.begin or first.person == second.person, ordered

@@ -10,7 +10,7 @@ from app.services.queue import SilentQueue
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, InputError, NotFoundError
 from db.models import Job, JobKind, JobStatus
-from db.session import Database
+from db.session import Database, Presence
 from db.types import now
 from tests.builders import make_dataset
 
@@ -71,11 +71,16 @@ def test_a_stale_job_goes_back_to_the_queue_and_is_rung(jobs: Jobs) -> None:
 
 def test_a_beating_job_is_left_alone_unless_its_owner_is_known_dead(jobs: Jobs) -> None:
     job = jobs.submit(JobKind.DEMO, None)
+    presence = Presence(jobs.database, "worker:1")
+    presence.keep()
     age(jobs, job.id, 1, "worker:1")
     assert jobs.sweep() == 0
     assert jobs.get(job.id).status is JobStatus.RUNNING
     assert jobs.sweep(dead_owner_prefix="worker:") == 1
     assert jobs.get(job.id).status is JobStatus.QUEUED
+    presence.end()
+    age(jobs, job.id, 1, "worker:1")
+    assert jobs.sweep() == (1 if jobs.database.shared else 0)
 
 
 def test_a_job_that_kills_its_process_every_time_is_given_up(jobs: Jobs) -> None:

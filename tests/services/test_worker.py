@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from app.services import learning, views
 from app.services.jobs import JobKind, JobStatus, JobView
-from app.services.queue import HueyQueue, connect_queue
 from app.services.settings import Settings
 from app.services.worker import WorkerKeeper, is_running
 from app.services.workspace import Workspace
@@ -27,11 +26,11 @@ IMAGES = 600
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
+def workspace(tmp_path: Path, database_url: str | None) -> Iterator[Workspace]:
     """A workspace with a real queue."""
-    settings = Settings(data_dir=tmp_path / "data", backbone="builtin")
+    settings = Settings(data_dir=tmp_path / "data", backbone="builtin", database_url=database_url)
     (tmp_path / "data").mkdir()
-    opened = Workspace.open(settings, HueyQueue(connect_queue(None, settings.data_dir)))
+    opened = Workspace.open(settings)
     yield opened
     opened.close()
 
@@ -43,7 +42,9 @@ def start(workspace: Workspace) -> Iterator[Callable[[], subprocess.Popen[bytes]
 
     def start_worker() -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "app.cli", "--data-dir", str(workspace.data_dir), "worker"]
-        process = subprocess.Popen(command, cwd=ROOT)
+        url = workspace.settings.database_url
+        environment = os.environ | ({} if url is None else {"CLSL_DATABASE_URL": url})
+        process = subprocess.Popen(command, cwd=ROOT, env=environment)
         processes.append(process)
         return process
 
@@ -148,3 +149,32 @@ def test_cancel_from_outside_reaches_the_worker(workspace: Workspace, start) -> 
     assert workspace.jobs.get(job.id).status is JobStatus.CANCELLED
     assert time.monotonic() - asked < 4
     assert workspace.jobs.live() == []
+
+
+@pytest.mark.slow
+@pytest.mark.both_databases
+def test_of_several_workers_another_goes_on(workspace: Workspace, start, backend: str) -> None:
+    if backend == "sqlite":
+        pytest.skip("a file has one worker")
+    result = make_dataset(workspace, document=coco_document(images=IMAGES))
+    workspace.jobs.submit(JobKind.EMBED, result.dataset_id)
+    first = start()
+    wait_for(lambda: in_the_middle(workspace, JobKind.EMBED, 256))
+    second = start()
+    wait_for(lambda: presences(workspace) == 2)
+    assert workspace.jobs.sweep() == 0  # both live: nobody's work is taken away
+    kill(first)
+    assert second.poll() is None
+    workspace.jobs.sweep()
+    wait_for(lambda: workspace.jobs.recent()[0].attempts == 2, 10)
+    wait_for(lambda: not workspace.jobs.live())
+    job = job_of(workspace, JobKind.EMBED)
+    assert job is not None
+    assert (job.status, job.attempts) == (JobStatus.SUCCEEDED, 2)
+
+
+def presences(workspace: Workspace) -> int:
+    """How many workers show that they live."""
+    with workspace.database.read() as session:
+        held = text("SELECT count(*) FROM pg_locks WHERE locktype='advisory' AND mode='ShareLock'")
+        return session.scalar(held) or 0
