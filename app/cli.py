@@ -6,24 +6,23 @@ Exit codes: 0 done, 1 could not be done, 2 wrong usage, 3 not found, 4 bad input
 
 from __future__ import annotations
 
-import json
 import logging
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from PIL.Image import DecompressionBombWarning
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 import migrations
+from app import cli_safekeeping
+from app.console import err, out, print_json, print_table
 from app.services import demo, exchange, ingest, verdict_file, views, worker
 from app.services import doctor as doctor_service
 from app.services.jobs import JobKind, JobStatus, JobView
@@ -58,8 +57,7 @@ cli = typer.Typer(
 database_cli = typer.Typer(help="Look after the database.", no_args_is_help=True)
 cli.add_typer(database_cli, name="db")
 
-out = Console(highlight=False, markup=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+cli_safekeeping.register(cli)
 
 Name = Annotated[str, typer.Argument(help="The dataset's name.", show_default=False)]
 FormatOption = Annotated[
@@ -158,7 +156,7 @@ def validate(
             {"severity": p.severity, "code": p.code, "where": p.where, "message": p.message}
             for p in report.problems
         ]
-        _print_json({"ok": report.ok, "counts": report.counts, "problems": problems})
+        print_json({"ok": report.ok, "counts": report.counts, "problems": problems})
     else:
         _print_report(report)
         if report.ok:
@@ -269,7 +267,7 @@ def stats(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
         problems = views.problem_images(workspace, name)
     if as_json:
         rows = [{"name": c.name, "present": c.present, "absent": c.absent} for c in counts]
-        _print_json(
+        print_json(
             {
                 "dataset": view.name,
                 "images": view.images,
@@ -292,10 +290,10 @@ def stats(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
         f"{view.present} present, {view.absent_labels} absent, {view.unknown} unknown; "
         f"{view.open_proposals} proposals wait"
     )
-    _print_table(["category", "present", "absent"], [[c.name, c.present, c.absent] for c in counts])
+    print_table(["category", "present", "absent"], [[c.name, c.present, c.absent] for c in counts])
     if problems:
         out.print(f"{view.problem_images} pictures cannot be used:")
-        _print_table(
+        print_table(
             ["file", "reason", "what"], [[p.file_name, p.reason, p.problem] for p in problems]
         )
 
@@ -317,7 +315,7 @@ def jobs(
             return
         recent = workspace.jobs.recent()
     if as_json:
-        _print_json([_job_json(job) for job in recent])
+        print_json([_job_json(job) for job in recent])
         return
     rows = [
         [
@@ -330,7 +328,7 @@ def jobs(
         ]
         for j in recent
     ]
-    _print_table(["id", "kind", "dataset", "status", "done", "message"], rows)
+    print_table(["id", "kind", "dataset", "status", "done", "message"], rows)
 
 
 @cli.command("worker")
@@ -353,14 +351,18 @@ def upgrade(context: typer.Context) -> None:
 
 
 @cli.command()
-def doctor(context: typer.Context, as_json: AsJson = False) -> None:
+def doctor(
+    context: typer.Context,
+    as_json: AsJson = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended safely.")] = False,
+) -> None:
     """Check what the program needs, and what is in the data directory."""
-    findings = doctor_service.examine(context.obj)
+    findings = doctor_service.examine(context.obj, fix=fix)
     if as_json:
-        _print_json([{"check": f.check, "ok": f.ok, "found": f.found} for f in findings])
+        print_json([{"check": f.check, "ok": f.ok, "found": f.found} for f in findings])
     else:
         rows = [["ok" if f.ok else "PROBLEM", f.check, f.found] for f in findings]
-        _print_table(["", "check", "found"], rows)
+        print_table(["", "check", "found"], rows)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 
@@ -462,17 +464,6 @@ def _print_report(report: ValidationReport) -> None:
     err.print(f"read: {counts or 'nothing'}")
     for line in ingest.problem_lines(report):
         err.print(line)
-
-
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    table = Table(*columns, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    out.print(table)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))  # noqa: T201
 
 
 def _job_json(job: JobView) -> JsonObject:

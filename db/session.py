@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from clsl_core.errors import DatabaseError, InputError
@@ -51,16 +51,39 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session for reading; whatever it changed is rolled back."""
-        with self._read() as session:
+        """A session for reading; whatever it changed is rolled back.
+
+        Raises:
+            DatabaseError: The disk or the server gave up.
+        """
+        with self.explained(), self._read() as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session in a writing transaction: committed at the end, rolled back on an error."""
-        with self._write() as session, session.begin():
+        """A session in a writing transaction: committed at the end, rolled back on an error.
+
+        Raises:
+            DatabaseError: The disk or the server gave up; nothing was stored.
+        """
+        with self.explained(), self._write() as session, session.begin():
             wait_for_writers(session.connection())
             yield session
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Say what to do when the disk or the server gives up; other errors pass.
+
+        Raises:
+            DatabaseError: It did.
+        """
+        try:
+            yield
+        except DBAPIError as error:
+            message = _advice(error)
+            if message is None:
+                raise
+            raise DatabaseError(f"{message} ({self.url.render_as_string()})") from error
 
     @property
     def shared(self) -> bool:
@@ -134,6 +157,34 @@ def absent(session: Session, names: Collection[str]) -> list[str]:
 def _place(name: str) -> tuple[int, int]:
     """A name as the two numbers of an advisory lock."""
     return WRITERS, zlib.crc32(name.encode()) - 2**31
+
+
+_ADVICE = {
+    "SQLITE_FULL": "the disk is full and nothing was stored: make room, then try again",
+    "SQLITE_READONLY": "the database is read-only: make the data directory writable",
+    "SQLITE_CANTOPEN": "the database cannot be opened: make the data directory writable",
+    "SQLITE_PERM": "the database cannot be opened: make the data directory writable",
+    "SQLITE_IOERR": "the disk failed and nothing was stored: check it, and `clsl doctor`",
+    "SQLITE_CORRUPT": "the database is damaged: `clsl doctor` says how, `clsl restore` helps",
+    "SQLITE_NOTADB": "the file is no database: `clsl restore` brings a backup back",
+    "SQLITE_BUSY": "another process kept the database for too long: try again",
+    "53100": "the server's disk is full and nothing was stored: make room, then try again",
+    "25006": "the server allows no writing at the moment: see its log",
+    "55P03": "another process kept the database for too long: try again",
+}
+"""What went wrong by SQLite's name of the error or PostgreSQL's code, and what to do."""
+
+
+def _advice(error: DBAPIError) -> str | None:
+    name = str(getattr(error.orig, "sqlite_errorname", None) or "")
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    for code, message in _ADVICE.items():
+        if name.startswith(code) or state == code:
+            return message
+    away = error.connection_invalidated or state[:2] == "08" or state[:3] == "57P"
+    if away or (isinstance(error, OperationalError) and not name and not state):
+        return "the database server cannot be reached: start it, or correct CLSL_DATABASE_URL"
+    return None
 
 
 def _checked(url: str) -> URL:

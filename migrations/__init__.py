@@ -28,6 +28,12 @@ def head() -> str | None:
     return ScriptDirectory(str(Path(__file__).parent)).get_current_head()
 
 
+def known(revision: str) -> bool:
+    """Whether this program has the migration of that name."""
+    script = ScriptDirectory(str(Path(__file__).parent))
+    return any(one.revision == revision for one in script.walk_revisions())
+
+
 def current(engine: Engine) -> str | None:
     """The revision the database is at; None when it is empty."""
     with engine.connect() as connection:

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from app.services.access import AccessDenied, Grant
 from app.services.workspace import Workspace
-from clsl_core.errors import ClslError, ImageError, InputError, NotFoundError
+from clsl_core.errors import ClslError, DatabaseError, ImageError, InputError, NotFoundError
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ _STATUS: list[tuple[type[ClslError], int]] = [
     (NotFoundError, 404),
     (ImageError, 404),
     (InputError, 400),
+    (DatabaseError, 503),  # the client keeps what it sent, and tries again
     (ClslError, 409),
 ]
 

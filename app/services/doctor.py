@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import platform
-import shutil
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from sqlalchemy import select, text
-
-import migrations
-from app.services import worker
+from app.services import upkeep, worker
 from app.services.settings import Settings
+from app.services.upkeep import Check, Fault
 from app.services.workspace import Workspace
 from clsl_core.errors import ClslError
-from db.models import EmbeddingRun, RunStatus
 
 PACKAGES = ("torch", "torchvision", "open_clip_torch", "streamlit", "sqlalchemy", "huey")
-MINIMUM_FREE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,38 +25,45 @@ class Finding:
     found: str
 
 
-def examine(settings: Settings) -> list[Finding]:
-    """Look at everything; a failing check never stops the next one."""
+def examine(settings: Settings, *, fix: bool = False) -> list[Finding]:
+    """Look at everything; a failing check never stops the next one.
+
+    Args:
+        settings: Of which workspace.
+        fix: Mend what can be mended without losing anything.
+    """
     findings = [Finding("python", True, platform.python_version())]
     findings += [_package(name) for name in PACKAGES]
     findings.append(_faiss())
-    findings.append(_attempt("device", _device))
+    findings.append(_attempt(Check("device", _device), fix=False))
     try:
         workspace = Workspace.open(settings)
     except ClslError as error:
         return [*findings, Finding("data directory", False, str(error))]
     try:
-        findings += _workspace_findings(workspace)
+        findings.append(Finding("data directory", True, str(workspace.data_dir)))
+        running = worker.is_running(workspace.settings)
+        findings.append(Finding("worker", True, "running" if running else "not running"))
+        findings += [_attempt(check, fix=fix) for check in upkeep.checks(workspace)]
     finally:
         workspace.close()
     return findings
 
 
-def _workspace_findings(workspace: Workspace) -> Iterator[Finding]:
-    yield Finding("data directory", True, str(workspace.data_dir))
-    free = shutil.disk_usage(workspace.data_dir).free
-    yield Finding("free space", free >= MINIMUM_FREE_BYTES, f"{free / 1e9:.1f} GB")
-    yield _attempt("database", lambda: _database(workspace))
-    running = worker.is_running(workspace.settings)
-    yield Finding("worker", True, "running" if running else "not running")
-    yield _attempt("features", lambda: _features(workspace))
-
-
-def _attempt(check: str, look: Callable[[], str]) -> Finding:
+def _attempt(check: Check, *, fix: bool) -> Finding:
     try:
-        return Finding(check, True, look())
+        return Finding(check.name, True, check.look())
+    except Fault as error:
+        if check.mend is None:
+            return Finding(check.name, False, str(error))
+        if not fix:
+            return Finding(check.name, False, f"{error}; `clsl doctor --fix` mends it")
+        try:
+            return Finding(check.name, True, f"{error}; mended: {check.mend()}")
+        except Exception as failed:
+            return Finding(check.name, False, f"{error}; could not be mended: {failed}")
     except Exception as error:
-        return Finding(check, False, f"{type(error).__name__}: {error}")
+        return Finding(check.name, False, f"{type(error).__name__}: {error}")
 
 
 def _package(name: str) -> Finding:
@@ -89,31 +90,3 @@ def _device() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"CPU, {torch.get_num_threads()} threads"
-
-
-def _database(workspace: Workspace) -> str:
-    engine = workspace.database.engine
-    revision = migrations.current(engine)
-    if engine.dialect.name == "sqlite":
-        with workspace.database.read() as session:
-            damage = session.execute(text("PRAGMA quick_check")).scalars().all()
-            orphans = session.execute(text("PRAGMA foreign_key_check")).all()
-        if damage != ["ok"] or orphans:
-            raise ClslError(f"damaged: {damage[:3]}, {len(orphans)} orphans")
-    return f"{engine.dialect.name}, revision {revision}"
-
-
-def _features(workspace: Workspace) -> str:
-    from clsl_core.backbone import BackboneSpec
-    from clsl_core.features import FeatureStore
-
-    with workspace.database.read() as session:
-        query = select(EmbeddingRun).where(EmbeddingRun.status == RunStatus.READY)
-        embeddings = session.scalars(query).all()
-    damaged: list[str] = []
-    for run in embeddings:
-        spec = BackboneSpec.from_json(run.spec)
-        damaged += FeatureStore.open(workspace.data_dir / run.directory, spec).verify()
-    if damaged:
-        raise ClslError(f"{'; '.join(damaged[:3])}: embedding again replaces them")
-    return f"{len(embeddings)} embedding runs, all checksums right"

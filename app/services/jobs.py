@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 import time
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 2.0
 STALE_SECONDS = 60.0
+WATCH_SECONDS = 3.0
 MAX_ATTEMPTS = 5
 PROGRESS_SECONDS = 0.5
 WORKER = "worker:"
@@ -254,18 +256,35 @@ class Jobs:
         Returns:
             How many jobs were found interrupted.
         """
-        stale = now() - timedelta(seconds=STALE_SECONDS)
+        silent = self._silent()
         with self.database.write() as session:
             dead = []
             if self.database.shared:
                 dead = absent(session, queries.owners(session, WORKER))
             count = queries.requeue_interrupted(
-                session, stale, dead_owner_prefix, MAX_ATTEMPTS, dead
+                session, silent, dead_owner_prefix, MAX_ATTEMPTS, dead
             )
         waiting = [job.id for job in self.live() if job.status is JobStatus.QUEUED]
         for job_id in waiting:
             self.queue.ring(job_id)
         return count
+
+    def _silent(self) -> dict[int, datetime | None]:
+        """Running jobs whose heart does not beat, with the last heartbeat.
+
+        By the clock alone a living job looks dead when the clock was put forward, and a dead one
+        alive when it was put back: what looks odd is watched for longer than between two beats.
+        """
+        with self.database.read() as session:
+            found = queries.heartbeats(session)
+        limit = timedelta(seconds=STALE_SECONDS)
+        odd = {id_: beat for id_, beat in found.items() if not beat or abs(now() - beat) > limit}
+        if odd:
+            time.sleep(WATCH_SECONDS)
+            with self.database.read() as session:
+                later = queries.heartbeats(session)
+            odd = {id_: beat for id_, beat in odd.items() if later.get(id_) == beat}
+        return odd
 
     def _execute(
         self,
@@ -283,6 +302,9 @@ class Jobs:
         except ClslError as error:
             log.warning("job %d (%s) failed: %s", view.id, view.kind, error)
             self._finish(view, owner, JobStatus.FAILED, error=str(error))
+        except OSError as error:
+            log.exception("job %d (%s) failed", view.id, view.kind)
+            self._finish(view, owner, JobStatus.FAILED, error=_about(error))
         except Exception as error:
             incident = uuid.uuid4().hex[:8]
             log.exception("job %d (%s) failed, incident %s", view.id, view.kind, incident)
@@ -355,6 +377,18 @@ def view_of(session: Session, job: Job) -> JobView:
         started_at=job.started_at,
         finished_at=job.finished_at,
     )
+
+
+def _about(error: OSError) -> str:
+    """What the disk said, and what to do."""
+    where = f" at {error.filename}" if error.filename else ""
+    what = {
+        errno.ENOSPC: "the disk is full: make room",
+        errno.EDQUOT: "the disk's quota is used up: make room",
+        errno.EROFS: "the disk is read-only: make it writable",
+        errno.EACCES: "permission is missing: make it readable and writable",
+    }.get(error.errno or 0, f"{error.strerror or error}: look at the worker's log")
+    return f"{what}{where}, then start the job again"
 
 
 def _find(session: Session, job_id: int) -> Job:

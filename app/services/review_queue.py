@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, or_
 from sqlalchemy.orm import Session
@@ -100,7 +100,7 @@ def next_cards(workspace: Workspace, grant: Grant, query: QueueQuery) -> QueuePa
     limit = max(1, min(query.limit, MAX_CARDS))
     moment = now()
     hidden = or_(
-        leases.held_by_others(grant.annotator_id, grant.client, moment),
+        _held_by_others(grant, moment),
         queue.skipped_by(grant.annotator_id),
     )
     with workspace.database.write() as session:
@@ -119,6 +119,10 @@ def next_cards(workspace: Workspace, grant: Grant, query: QueueQuery) -> QueuePa
         return QueuePage(cards, cursor, run.id, None)
     with workspace.database.read() as session:  # counting takes long: nobody waits for it
         return QueuePage(cards, cursor, run.id, _left(session, wanted))
+
+
+def _held_by_others(grant: Grant, moment: datetime) -> ColumnElement[bool]:
+    return leases.held_by_others(grant.annotator_id, grant.client, moment, moment + 2 * LEASE)
 
 
 def _check(query: QueueQuery) -> None:
@@ -207,7 +211,7 @@ def renew_leases(workspace: Workspace, grant: Grant, proposal_ids: Collection[in
     if len(proposal_ids) > MAX_RENEWED:
         raise InputError(f"{len(proposal_ids)} proposals in one request: at most {MAX_RENEWED}")
     moment = now()
-    held = leases.held_by_others(grant.annotator_id, grant.client, moment)
+    held = _held_by_others(grant, moment)
     with workspace.database.write() as session:
         kept = queue.still_open(session, grant.dataset_id, proposal_ids, held)
         leases.take(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from app.services.access import Access, read_secret
 from app.services.instant import InstantUpdates
 from app.services.jobs import Jobs
 from app.services.queue import HueyQueue, JobQueue, connect_queue
+from app.services.safekeeping import keep_before_migration
 from app.services.settings import Settings
 from app.services.thumbnails import ThumbnailCache
 from clsl_core.errors import DatabaseError, NotFoundError
@@ -44,7 +47,9 @@ class Workspace:
         for folder in ("features", "runs", "uploads", "exports", "thumbnails", "demo"):
             _make_folder(settings.data_dir / folder)
         database = Database(settings.effective_database_url)
-        migrations.upgrade(database.engine)
+        with database.explained():
+            keep_before_migration(database, settings.data_dir)
+            migrations.upgrade(database.engine)
         if queue is None:
             queue = HueyQueue(connect_queue(settings.effective_queue_url, settings.data_dir))
         access = Access(read_secret(settings.data_dir), settings.token_seconds)
@@ -97,6 +102,9 @@ def opened(settings: Settings) -> Iterator[Workspace]:
 def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        effective = os.access in os.supports_effective_ids
+        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
+            raise PermissionError(errno.EACCES, "it is read-only")
     except OSError as error:
         raise DatabaseError(
             f"the data directory cannot be used: {folder}: {error.strerror}. Choose another one "

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, and_, false, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.models import Job, JobKind, JobStatus
@@ -77,9 +77,15 @@ def owners(session: Session, prefix: str) -> list[str]:
     return [owner for owner in session.scalars(query.distinct()) if owner]
 
 
+def heartbeats(session: Session) -> dict[int, datetime | None]:
+    """The last heartbeat of every running job."""
+    query = select(Job.id, Job.heartbeat_at).where(Job.status == JobStatus.RUNNING)
+    return {row[0]: row[1] for row in session.execute(query)}
+
+
 def requeue_interrupted(
     session: Session,
-    stale_before: datetime,
+    silent: Mapping[int, datetime | None],
     dead_owner_prefix: str | None,
     max_attempts: int,
     dead_owners: Collection[str] = (),
@@ -88,7 +94,7 @@ def requeue_interrupted(
 
     Args:
         session: A writing session.
-        stale_before: A heartbeat older than this means that the process is gone.
+        silent: Jobs whose process has shown no sign for long, with its last heartbeat.
         dead_owner_prefix: Owners known to be gone, whatever their heartbeat says.
         dead_owners: More of them, by their full names.
         max_attempts: A job interrupted this often is given up as FAILED.
@@ -96,7 +102,13 @@ def requeue_interrupted(
     Returns:
         How many jobs were changed.
     """
-    gone = or_(Job.heartbeat_at < stale_before, Job.heartbeat_at.is_(None))
+    gone: ColumnElement[bool] = or_(
+        false(),
+        *(
+            and_(Job.id == id_, Job.heartbeat_at.is_not_distinct_from(heartbeat))
+            for id_, heartbeat in silent.items()
+        ),
+    )
     if dead_owner_prefix is not None:
         gone = or_(gone, Job.owner.startswith(dead_owner_prefix, autoescape=True))
     if dead_owners:

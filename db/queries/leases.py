@@ -11,13 +11,20 @@ from sqlalchemy.orm import Session
 from db.models import Lease, Proposal
 
 
-def held_by_others(annotator_id: int, client: str, moment: datetime) -> ColumnElement[bool]:
-    """The condition that another person, or another window of this one, shows a proposal's pair."""
+def held_by_others(
+    annotator_id: int, client: str, moment: datetime, latest: datetime
+) -> ColumnElement[bool]:
+    """The condition that another person, or another window of this one, shows a proposal's pair.
+
+    A lease that ends after ``latest``, later than any can, is of a clock that was put back since:
+    it holds nothing.
+    """
     return exists().where(
         Lease.image_id == Proposal.image_id,
         Lease.category_id == Proposal.category_id,
         or_(Lease.annotator_id != annotator_id, Lease.client != client),
         Lease.expires_at > moment,
+        Lease.expires_at <= latest,
     )
 
 

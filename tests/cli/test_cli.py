@@ -14,7 +14,8 @@ from tests.builders import coco_document, make_collection
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
-    "import validate embed train propose proposals decide export stats jobs worker db doctor demo"
+    "import validate embed train propose proposals decide export stats jobs worker db doctor demo "
+    "backup restore"
 )
 
 
@@ -201,6 +202,19 @@ def test_doctor_and_upgrade(clsl) -> None:
     findings = json.loads(clsl("doctor", "--json").stdout)
     assert all(finding["ok"] for finding in findings)
     assert f"revision {migrations.head()}" in clsl("db", "upgrade").stdout
+
+
+def test_backup_and_restore(clsl, tmp_path: Path) -> None:
+    file, root = make_collection(tmp_path / "source", coco_document())
+    clsl("import", file, "--images", root, "--name", "kept")
+    archive = tmp_path / "clsl.zip"
+    assert "1 datasets, 4 labels" in clsl("backup", archive).stdout
+    clsl("import", file, "--images", root, "--name", "later")
+    assert "is whole" in clsl("restore", "--check", archive).stdout
+    assert "kept as" in clsl("restore", archive).stderr
+    assert "'kept'" in clsl("stats", "later", code=3).stderr
+    archive.write_bytes(archive.read_bytes()[:-30])
+    assert "no backup" in clsl("restore", archive, code=4).stderr
 
 
 def test_a_benchmark_of_the_literature_needs_its_files(clsl, tmp_path: Path) -> None:

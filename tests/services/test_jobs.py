@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from app.services import jobs as jobs_module
 from app.services.jobs import JobContext, Jobs, new_owner
 from app.services.queue import SilentQueue
 from app.services.workspace import Workspace
@@ -15,6 +16,12 @@ from db.types import now
 from tests.builders import make_dataset
 
 pytestmark = pytest.mark.both_databases
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody's heart beats here: no need to watch."""
+    monkeypatch.setattr(jobs_module, "WATCH_SECONDS", 0.01)
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def test_every_order_comes_from_an_index(
     wanted = replace(wanted, state=state)
     plan: list[str] = []
     with workspace.database.read() as session:
-        hidden = leases.held_by_others(1, "", now()) | queue.skipped_by(1)
+        hidden = leases.held_by_others(1, "", now(), now()) | queue.skipped_by(1)
         bind = session.connection()
         sqlite = bind.dialect.name == "sqlite"
         explained = "EXPLAIN QUERY PLAN" if sqlite else "EXPLAIN"
