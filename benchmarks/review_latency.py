@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image as Pillow
-from sqlalchemy import insert
+from sqlalchemy import func, insert, select
 
 from app.services.queue import SilentQueue
 from app.services.settings import Settings
@@ -109,9 +109,13 @@ def make_pictures(folder: Path) -> None:
         picture.save(folder / f"{number:04}.jpg", quality=88)
 
 
-def make_collection(folder: Path, images: int, proposals: int) -> None:
+def make_collection(
+    folder: Path, images: int, proposals: int, database_url: str | None = None
+) -> None:
     """A dataset of so many images with open proposals of a finished model run."""
-    settings = Settings(data_dir=folder, backbone="builtin", retrain_after=0)
+    settings = Settings(
+        data_dir=folder, backbone="builtin", retrain_after=0, database_url=database_url
+    )
     workspace = Workspace.open(settings, SilentQueue())
     make_pictures(folder / "pictures")
     with workspace.database.write() as session:
@@ -160,7 +164,18 @@ def make_collection(folder: Path, images: int, proposals: int) -> None:
         for chunk in _chunks(rows):
             with workspace.database.write() as session:
                 session.execute(insert(table), chunk)
+    if workspace.database.shared:
+        _count_on(workspace)
     workspace.close()
+
+
+def _count_on(workspace: Workspace) -> None:
+    """Let PostgreSQL's sequences go on behind the ids that were given by hand."""
+    with workspace.database.write() as session:
+        for table in (Dataset, Category, EmbeddingRun, ModelRun, Image):
+            name = table.__tablename__
+            newest = session.scalar(select(func.max(table.id)))
+            session.execute(select(func.setval(func.pg_get_serial_sequence(name, "id"), newest)))
 
 
 def _categories() -> Iterator[dict[str, Any]]:
@@ -221,7 +236,7 @@ def _chunks(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 
 @contextmanager
-def program(folder: Path) -> Iterator[str]:
+def program(folder: Path, **settings: str) -> Iterator[str]:
     """``streamlit run streamlit_app.py`` on the collection; yields its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -229,6 +244,7 @@ def program(folder: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"]
     command += ["--server.headless=true", f"--server.port={port}"]
     environment = {**os.environ, "CLSL_DATA_DIR": str(folder), "CLSL_WORKER": "false"}
+    environment |= {f"CLSL_{name.upper()}": value for name, value in settings.items()}
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
         try:

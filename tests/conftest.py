@@ -17,7 +17,7 @@ from db.session import Database
 from tests.builders import make_workspace
 
 if TYPE_CHECKING:
-    from tests.postgres import Server
+    from benchmarks.postgres_server import Server
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 LEFT_OUT = pytest.StashKey[str]()
@@ -46,7 +46,7 @@ def postgres_server(request: pytest.FixtureRequest) -> Iterator["Server"]:
     if find_spec("psycopg") is None:
         reason = "psycopg is not installed"
     else:
-        from tests import postgres
+        from benchmarks import postgres_server as postgres
 
         programs = postgres.binaries()
         if programs is None:

@@ -1,4 +1,7 @@
-"""A PostgreSQL server of the suite's own: in a temporary folder, on a socket, gone at the end."""
+"""A PostgreSQL server of one's own: in a temporary folder, on a socket, gone at the end.
+
+For the tests and the benchmarks. Needs Debian's package ``postgresql``, nothing running.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,23 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
 
 import migrations
+from clsl_core.errors import NotFoundError
 from db.session import Database
 
 SERVERS = "/usr/lib/postgresql"
 TEMPLATE = "clsl_migrated"
-QUICK = ["fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200"]
+QUICK = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
+"""Settings for tests: a power cut would cost the database."""
+DURABLE = ("max_connections=200",)
+"""Settings for benchmarks: what is acknowledged is on the disk."""
 
 
 def binaries() -> Path | None:
@@ -31,6 +40,20 @@ def binaries() -> Path | None:
     return max(installed, key=lambda path: float(path.parts[-2]), default=None)
 
 
+def find() -> Path:
+    """As ``binaries``.
+
+    Raises:
+        NotFoundError: They are not installed.
+    """
+    programs = binaries()
+    if programs is None:
+        raise NotFoundError(
+            f"no initdb on the path or in {SERVERS}: install Debian's package postgresql"
+        )
+    return programs
+
+
 class Server:
     """A running server; every test gets a migrated database of its own.
 
@@ -39,11 +62,11 @@ class Server:
         settings: Settings of the server; those that make tests quick by default.
     """
 
-    def __init__(self, programs: Path, settings: list[str] = QUICK) -> None:
+    def __init__(self, programs: Path, settings: Sequence[str] = QUICK) -> None:
         self._programs = programs
         # A socket's path is short, or refused: not pytest's own folder.
         self.folder = Path(tempfile.mkdtemp(prefix="clsl-pg-"))
-        self._as: dict[str, str | int] = {}
+        self._as: dict[str, Any] = {}
         if os.geteuid() == 0:  # PostgreSQL refuses to run as root
             names = {entry.pw_name for entry in pwd.getpwall()}
             owner = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
@@ -51,7 +74,16 @@ class Server:
             os.chown(self.folder, owner.pw_uid, owner.pw_gid)
         self._settings = [*settings, "listen_addresses=", f"unix_socket_directories={self.folder}"]
         self._data = self.folder / "data"
-        command = [programs / "initdb", "-D", self._data, "-U", "clsl", "-A", "trust", "-N"]
+        command: list[str | Path] = [
+            programs / "initdb",
+            "-D",
+            self._data,
+            "-U",
+            "clsl",
+            "-A",
+            "trust",
+            "-N",
+        ]
         done = subprocess.run(
             [*command, "-E", "UTF8", "--locale=C.UTF-8"],
             check=False,
