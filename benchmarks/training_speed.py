@@ -32,7 +32,7 @@ from clsl_core.features import FeatureView
 from clsl_core.train import TrainConfig, fit
 from clsl_core.types import no_progress
 
-__all__ = ["embedding_speed", "main", "training_speed"]
+__all__ = ["drawn", "embedding_speed", "main", "training_speed"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def training_speed(images: int, patches: int, categories: int) -> dict[str, Any]:
     """Seconds of a first training and of a retraining, and of the plain loop, on drawn tokens."""
-    features, labels = _drawn(images, patches, categories)
+    features, labels = drawn(images, patches, categories)
     began = time.perf_counter()
     first = fit(
         features, labels, category_vectors=None, text=False, config=TrainConfig(),
@@ -104,7 +104,7 @@ def embedding_speed(backbone: Backbone, pictures: int) -> dict[str, Any]:
     return {"key": "embedding", "backbone": backbone.spec.describe(), "per_second": rates}
 
 
-def _drawn(
+def drawn(
     images: int, patches: int, categories: int
 ) -> tuple[FeatureView, np.ndarray[Any, np.dtype[np.int8]]]:
     """Tokens in which categories show, and a tenth of the labels."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from clsl_core.linear import PooledLogistic, fit_pooled
 
-__all__ = ["CalibrationConfig", "apply_calibration", "calibrate", "expected_calibration_error"]
+__all__ = ["CalibrationConfig", "apply_calibration", "calibrate"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -78,24 +78,3 @@ def apply_calibration(map_: PooledLogistic, logits: Floats) -> Floats:
     weights = map_.weights
     z = logits * np.maximum(weights[:, 0], 1e-3) + weights[:, 1]
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(z, -15, 15))), np.float32)
-
-
-def expected_calibration_error(
-    probabilities: Floats, truth: npt.NDArray[np.bool_], bins: int = 10
-) -> float:
-    """Mean gap between stated probability and share of positives, over equal-width bins.
-
-    Lower is better, 0 is perfect. Source: Naeini et al. 2015.
-
-    Args:
-        probabilities: (M,) in [0, 1].
-        truth: (M,).
-        bins: Number of bins.
-    """
-    place = np.minimum((probabilities * bins).astype(int), bins - 1)
-    gaps = [
-        abs(float(probabilities[place == b].mean() - truth[place == b].mean()))
-        * float(np.mean(place == b))
-        for b in np.unique(place)
-    ]
-    return float(sum(gaps))

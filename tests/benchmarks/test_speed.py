@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import train_step, training_speed
+from benchmarks import train_step, training_growth, training_speed
 from benchmarks.runs import run_here
 from benchmarks.train_step import HEADS
+from benchmarks.training_growth import exponents
 from clsl_core.backbone import FakeBackbone
 
 SIZES = {
@@ -62,3 +63,23 @@ def test_embedding_is_timed_in_batches_and_one_by_one() -> None:
     found = training_speed.embedding_speed(FakeBackbone(), 40)
     assert set(found["per_second"]) == {"batches", "one by one"}
     assert np.all(np.array(list(found["per_second"].values())) > 0)
+
+
+def test_growth_is_read_off_neighbouring_sizes() -> None:
+    sizes = [10.0, 20.0, 80.0]
+    assert exponents(sizes, [s**2 for s in sizes]) == pytest.approx([2, 2])
+    assert exponents(sizes, [3 * s for s in sizes]) == pytest.approx([1, 1])
+    assert exponents(sizes, [5.0, 5.0, 5.0]) == pytest.approx([0, 0])
+
+
+def test_growth_measures_both_series(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.json"
+    sizes = ["--images", "30", "60", "--fixed-categories", "3", "--categories", "2", "6",
+             "--fixed-images", "30", "--patches", "4", "--json", str(out)]  # fmt: skip
+    assert training_growth.main(sizes, run_here) == 0
+    cells = json.loads(out.read_text())["cells"]
+    assert [(c["series"], c["images"], c["categories"]) for c in cells] == [
+        ("images", 30, 3), ("images", 60, 3), ("categories", 30, 2), ("categories", 30, 6),
+    ]  # fmt: skip
+    assert min(cell["cpu_seconds"] for cell in cells) > 0
+    assert capfd.readouterr().out.count("exponent") == 2

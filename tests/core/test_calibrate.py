@@ -7,8 +7,8 @@ from clsl_core.calibrate import (
     CalibrationConfig,
     apply_calibration,
     calibrate,
-    expected_calibration_error,
 )
+from clsl_core.reliability import expected_calibration_error
 
 CONFIG = CalibrationConfig()
 
