@@ -11,31 +11,26 @@ queues are ordered.
 from __future__ import annotations
 
 import logging
-import math
 import threading
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy.orm import Session
 
-from app.services.instant_table import Floats, Ids, InstantTable
+from app.services.instant_order import Beliefs, Order, reorder
+from app.services.instant_table import Ids, InstantTable
 from clsl_core.instant import with_verdicts
 from clsl_core.types import JsonObject, LabelState
-from db.models import ModelRun, Proposal
 from db.queries import labels, proposals, runs
 from db.session import Database
 
 log = logging.getLogger(__name__)
 
-FRONT = 50
-"""So many of a category's likeliest unknown images always have a proposal."""
-
 _PAUSE = 0.5  # seconds in which further verdicts are waited for
-_NOTICED = 1e-3  # change of a chance that is worth writing
+_AT_ONCE = 200  # rows written before people's verdicts have their turn
 
 
 class InstantUpdates:
@@ -104,86 +99,46 @@ class InstantUpdates:
             if table is None:
                 return 0
             said = labels.decided_after(session, category_id, run.last_decision_id)
+            waiting = proposals.open_of_category(session, run_id, category_id)
+            settled = proposals.settled_images(session, run_id, category_id)
         before, way = table.of(category_id)
         places, present = _places(table.image_ids, said)
         after = with_verdicts(before, table.vectors, places, present)
-        calibrated, spacing = len(table.calibration) > 0, len(table.category_ids)
-        beliefs = _Beliefs(table.image_ids, before, after, way, calibrated, spacing)
-        with self._database.write() as session:
-            serving = runs.serving_run(session, dataset_id)
-            if serving is None or serving.id != run_id:
-                return 0
-            changed = _store(session, serving, category_id, beliefs)
-        if changed:
+        beliefs = Beliefs(table.image_ids, before, after, way, len(table.calibration) > 0)
+        order = reorder(waiting, settled, beliefs, spacing=max(1, len(table.category_ids)))
+        return self._write(dataset_id, run_id, category_id, order)
+
+    def _write(self, dataset_id: int, run_id: int, category_id: int, order: Order) -> int:
+        """Store a new order, a little at a time; how many rows that were."""
+        written = 0
+        for rows in _portions(order.changed):
+            with self._database.write() as session:
+                if not self._serves(session, dataset_id, run_id):
+                    return written
+                proposals.change(session, rows)
+            written += len(rows)
+        if order.added:
+            with self._database.write() as session:
+                if not self._serves(session, dataset_id, run_id):
+                    return written
+                there = proposals.images_with(session, run_id, category_id)
+                added = [row for row in order.added if row["image_id"] not in there]
+                pair = {"model_run_id": run_id, "category_id": category_id}
+                proposals.add(session, [{**pair, **row} for row in added])
+            written += len(added)
+        if written:
             self._stamps[dataset_id] += 1
-        return changed
+        return written
+
+    def _serves(self, session: Session, dataset_id: int, run_id: int) -> bool:
+        """Whether a run's proposals are still those that people see."""
+        serving = runs.serving_run(session, dataset_id)
+        return not self._closed and serving is not None and serving.id == run_id
 
 
-@dataclass(frozen=True)
-class _Beliefs:
-    """What was and is thought of one category.
-
-    Attributes:
-        image_ids: (N,) rising.
-        before, after: (N,) logits of presence.
-        way: Slope and shift from a logit to a probability.
-        calibrated: Whether there is such a way.
-        spacing: Places in the mixed order between two proposals of a category.
-    """
-
-    image_ids: Ids
-    before: Floats
-    after: Floats
-    way: tuple[float, float]
-    calibrated: bool
-    spacing: int
-
-    def front(self, count: int, without: set[int]) -> list[int]:
-        """The images that are likeliest now."""
-        order = np.argsort(-self.after, kind="stable")[: count + len(without)]
-        likeliest = self.image_ids[order].tolist()
-        return [id_ for id_ in likeliest if id_ not in without][:count]
-
-    def chance(self, logit: float) -> float:
-        """Probability of presence where there is a calibration, else the score."""
-        slope, shift = self.way
-        return _sigmoid(slope * logit + shift)
-
-    def move(self, row: Proposal) -> JsonObject | None:
-        """The change of a proposal's chance; None where it stays."""
-        place = self._place(row.image_id)
-        if place is None:
-            return None
-        present = self.chance(float(self.after[place]))
-        held = present if row.state is LabelState.PRESENT else 1.0 - present
-        if abs(held - row.chance) < _NOTICED:
-            return None
-        return {"id": row.id, "chance": held, "margin": abs(held - 0.5)}
-
-    def proposals(self, image_ids: Sequence[int]) -> list[JsonObject]:
-        """Column values of proposals for images at the front."""
-        rows: list[JsonObject] = []
-        for rank, image_id in enumerate(image_ids):
-            place = self._place(image_id)
-            assert place is not None
-            chance, before = self.chance(float(self.after[place])), float(self.before[place])
-            rows.append(
-                {
-                    "image_id": image_id,
-                    "state": LabelState.PRESENT,
-                    "score": _sigmoid(before),
-                    "probability": self.chance(before) if self.calibrated else None,
-                    "chance": chance,
-                    "margin": abs(chance - 0.5),
-                    "turn": rank * self.spacing,
-                }
-            )
-        return rows
-
-    def _place(self, image_id: int) -> int | None:
-        place = int(np.searchsorted(self.image_ids, image_id))
-        here = place < len(self.image_ids) and self.image_ids[place] == image_id
-        return place if here else None
+def _portions(rows: Sequence[JsonObject]) -> Iterator[Sequence[JsonObject]]:
+    for start in range(0, len(rows), _AT_ONCE):
+        yield rows[start : start + _AT_ONCE]
 
 
 def _places(
@@ -196,32 +151,3 @@ def _places(
     known = rows < len(image_ids)
     known[known] = image_ids[rows[known]] == ids[known]
     return rows[known], present[known]
-
-
-def _store(session: Session, run: ModelRun, category_id: int, beliefs: _Beliefs) -> int:
-    """Write the new order within the caller's transaction."""
-    waiting = proposals.open_of_category(session, run.id, category_id)
-    settled = proposals.settled_images(session, run.id, category_id)
-    front = beliefs.front(FRONT, without=settled)
-    present = {row.image_id for row in waiting if row.state is LabelState.PRESENT}
-    raised = beliefs.proposals([id_ for id_ in front if id_ not in present])
-    absent = {row.image_id: row for row in waiting if row.state is LabelState.ABSENT}
-    added = []
-    for values in raised:  # what was thought absent is turned over, anything else is new
-        turned = absent.get(values["image_id"])
-        if turned is None:
-            added.append({"model_run_id": run.id, "category_id": category_id, **values})
-        else:
-            values["id"] = turned.id
-    moved = [change for row in waiting if (change := beliefs.move(row)) is not None]
-    over = [values for values in raised if "id" in values]
-    proposals.change(session, moved)
-    proposals.change(session, over)
-    proposals.add(session, added)
-    if moved or raised:
-        proposals.take_turns(session, run.id, category_id)
-    return len(moved) + len(raised)
-
-
-def _sigmoid(logit: float) -> float:
-    return 1.0 / (1.0 + math.exp(-min(max(logit, -15.0), 15.0)))

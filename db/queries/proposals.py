@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, insert, or_, select, update
 from sqlalchemy.orm import Session
@@ -18,6 +19,17 @@ from db.models import (
     ProposalStatus,
     Verdict,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Where an open proposal stands: its chance and its turn, as in ``Proposal``."""
+
+    id: int
+    image_id: int
+    state: LabelState
+    chance: float
+    turn: int
 
 
 def card(session: Session, proposal_id: int) -> tuple[Proposal, Image, Category] | None:
@@ -117,15 +129,17 @@ def ranked(
         yield (row[0], row[1], row[2], row[3], row[4], row[5])
 
 
-def open_of_category(session: Session, run_id: int, category_id: int) -> Sequence[Proposal]:
+def open_of_category(session: Session, run_id: int, category_id: int) -> list[Waiting]:
     """The open proposals of a category, but not the control arm: that stays as it was drawn."""
-    query = select(Proposal).where(
+    query = select(
+        Proposal.id, Proposal.image_id, Proposal.state, Proposal.chance, Proposal.turn
+    ).where(
         Proposal.model_run_id == run_id,
         Proposal.category_id == category_id,
         Proposal.status == ProposalStatus.OPEN,
         ~Proposal.control,
     )
-    return session.scalars(query).all()
+    return [Waiting(*row) for row in session.execute(query)]
 
 
 def settled_images(session: Session, run_id: int, category_id: int) -> set[int]:
@@ -139,8 +153,16 @@ def settled_images(session: Session, run_id: int, category_id: int) -> set[int]:
     return set(session.scalars(known)) | set(session.scalars(answered))
 
 
+def images_with(session: Session, run_id: int, category_id: int) -> set[int]:
+    """Images about which a run proposes something of one category, answered or not."""
+    query = select(Proposal.image_id).where(
+        Proposal.model_run_id == run_id, Proposal.category_id == category_id
+    )
+    return set(session.scalars(query))
+
+
 def change(session: Session, rows: Sequence[JsonObject]) -> None:
-    """Write columns of proposals; each row names its ``id``, all rows the same columns."""
+    """Write columns of proposals; each row names its ``id``."""
     if rows:
         session.execute(update(Proposal), rows)
 
@@ -149,23 +171,3 @@ def add(session: Session, rows: Sequence[JsonObject]) -> None:
     """Insert proposals given as column values."""
     if rows:
         session.execute(insert(Proposal), rows)
-
-
-def take_turns(session: Session, run_id: int, category_id: int) -> None:
-    """Hand the turns of a category's open PRESENT proposals out anew, the likeliest first."""
-    query = select(Proposal.id, Proposal.turn).where(
-        Proposal.model_run_id == run_id,
-        Proposal.category_id == category_id,
-        Proposal.status == ProposalStatus.OPEN,
-        Proposal.state == LabelState.PRESENT,
-    )
-    rows = session.execute(query.order_by(Proposal.chance.desc(), Proposal.id)).all()
-    turns = sorted(row[1] for row in rows)
-    change(
-        session,
-        [
-            {"id": row[0], "turn": turn}
-            for row, turn in zip(rows, turns, strict=True)
-            if row[1] != turn
-        ],
-    )

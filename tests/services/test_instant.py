@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from app.services import review
 from app.services.access import Grant
-from app.services.instant import FRONT
+from app.services.instant_order import FRONT
 from app.services.instant_table import InstantTable
 from app.services.review import Answer
 from app.services.review_queue import QueueQuery, next_cards
