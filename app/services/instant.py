@@ -109,7 +109,7 @@ class InstantUpdates:
         after = with_verdicts(before, table.vectors, places, present)
         calibrated, spacing = len(table.calibration) > 0, len(table.category_ids)
         beliefs = _Beliefs(table.image_ids, before, after, way, calibrated, spacing)
-        with self._database.write() as session:
+        with self._database.write(dataset_id) as session:
             serving = runs.serving_run(session, dataset_id)
             if serving is None or serving.id != run_id:
                 return 0
