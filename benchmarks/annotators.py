@@ -253,6 +253,7 @@ def background(workspace: Workspace, folder: Path) -> Iterator[dict[str, Any]]:
         cwd=REPOSITORY,
         env=_environment(workspace),
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
     )
     try:
@@ -269,7 +270,8 @@ def background(workspace: Workspace, folder: Path) -> Iterator[dict[str, Any]]:
             importing.wait()
     with workspace.database.read() as session:
         query = select(Job.status, func.count()).where(Job.kind == JobKind.TRAIN)
-        found = dict(session.execute(query.group_by(Job.status)).tuples().all())
+        rows = session.execute(query.group_by(Job.status)).all()
+    found = {row[0]: row[1] for row in rows}
     facts["trainings"] = {status.value: count for status, count in found.items()}
     if found.get(JobStatus.FAILED):
         raise SystemExit("a training failed; see server.log")

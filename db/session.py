@@ -1,11 +1,14 @@
 """Engines and transactions: the same rules on SQLite and on PostgreSQL.
 
-A reading transaction sees one state of the database. Writing transactions come one after the
-other, so that what one of them has read is still true when it writes.
+A reading transaction sees one state of the database. Writing transactions on the same matter come
+one after the other, so that what one of them has read is still true when it writes.
 
 On SQLite each of them begins with BEGIN IMMEDIATE: a transaction that first reads and then writes
 under a deferred BEGIN fails with "database is locked" as soon as another writer came between, and
-no busy timeout helps it. On PostgreSQL each first takes one advisory lock; readers never wait.
+no busy timeout helps it. SQLite has one writer at a time, whatever the matter is.
+
+On PostgreSQL each first takes an advisory lock for its matter: a dataset, the jobs, the people. One
+that names none excludes all others. Readers never wait.
 """
 
 from __future__ import annotations
@@ -23,7 +26,12 @@ from clsl_core.errors import DatabaseError, InputError
 
 BUSY_TIMEOUT_MS = 30_000
 WRITERS = 0x636C736C
-"""Number of the advisory lock that PostgreSQL's writing transactions take: "clsl"."""
+"""Number of the advisory locks that PostgreSQL's writing transactions take: "clsl"."""
+
+Matter = int | str
+"""What a transaction writes about: a dataset's id, or a word."""
+JOBS: Matter = "jobs"
+PEOPLE: Matter = "people"
 
 BACKENDS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg"}
 
@@ -60,15 +68,23 @@ class Database:
             yield session
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
+    def write(self, matter: Matter | None = None) -> Iterator[Session]:
         """A session in a writing transaction: committed at the end, rolled back on an error.
+
+        Args:
+            matter: Only transactions on the same matter, and those that name none, exclude one
+                another on PostgreSQL. None excludes all: right for whatever touches several.
 
         Raises:
             DatabaseError: The disk or the server gave up; nothing was stored.
         """
         with self.explained(), self._write() as session, session.begin():
-            wait_for_writers(session.connection())
+            wait_for_writers(session.connection(), matter)
             yield session
+
+    def also(self, session: Session, matter: Matter) -> None:
+        """Let a writing transaction be the only one on a further matter, too."""
+        wait_for_writers(session.connection(), matter)
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -95,13 +111,23 @@ class Database:
         self.engine.dispose()
 
 
-def wait_for_writers(connection: Connection) -> None:
-    """Let the connection's transaction be the only one that writes, until it ends.
+def wait_for_writers(connection: Connection, matter: Matter | None = None) -> None:
+    """Let the connection's transaction be the only one that writes on a matter, until it ends.
 
     On SQLite its BEGIN IMMEDIATE does that already.
     """
-    if connection.dialect.name == "postgresql":
+    if connection.dialect.name != "postgresql":
+        return
+    if matter is None:
         connection.execute(select(func.pg_advisory_xact_lock(WRITERS)))
+        return
+    if isinstance(matter, str):
+        place = (WRITERS + 1, zlib.crc32(matter.encode()) - 2**31)
+    else:
+        place = (WRITERS + 2, matter)
+    connection.execute(
+        select(func.pg_advisory_xact_lock_shared(WRITERS), func.pg_advisory_xact_lock(*place))
+    )
 
 
 class Presence:

@@ -6,6 +6,7 @@ from app.services.access import Grant
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import InputError
 from db.queries import decisions as decision_queries
+from db.session import PEOPLE
 
 
 def enter(workspace: Workspace, dataset_name: str, annotator_name: str) -> Grant:
@@ -16,7 +17,7 @@ def enter(workspace: Workspace, dataset_name: str, annotator_name: str) -> Grant
         InputError: The name cannot be an annotator's.
     """
     name = check_annotator(annotator_name)
-    with workspace.database.write() as session:
+    with workspace.database.write(PEOPLE) as session:
         dataset = find_dataset(session, dataset_name)
         return Grant(decision_queries.annotator(session, name).id, dataset.id)
 

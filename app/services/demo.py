@@ -22,7 +22,7 @@ def create_demo(workspace: Workspace, progress: Progress = no_progress) -> inges
     files = draw_demo(workspace.data_dir / "demo", images=IMAGES, progress=progress)
     request = ingest.ImportRequest(str(files.instances), str(files.images), NAME)
     result = ingest.import_file(workspace, request, progress)
-    with workspace.database.write() as session:
+    with workspace.database.write(result.dataset_id) as session:
         session.get_one(Dataset, result.dataset_id).backbone = "builtin"
     return result
 

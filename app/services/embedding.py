@@ -87,7 +87,7 @@ def embed(
     if backbone_name is not None:
         name, weights = backbone_name, pretrained
     backbone, notice = choose_backbone(name, weights, workspace.settings.device)
-    with workspace.database.write() as session:
+    with workspace.database.write(dataset_id) as session:
         dataset = session.get_one(Dataset, dataset_id)
         dataset.backbone, dataset.pretrained = name, weights
     run_id, store = _open_embedding_run(workspace, dataset_id, backbone, notice)
@@ -100,7 +100,7 @@ def embed(
                 progress(start + done, len(pictures), f"embedding with {backbone.spec.name}")
 
             outcome = embedder.embed(pictures[start : start + SHARD_IMAGES], tick)
-            _note_pictures(workspace, outcome)
+            _note_pictures(workspace, dataset_id, outcome)
     text_vectors(workspace, run_id, backbone)
     return _finish_embedding(workspace, dataset_id, run_id, notice)
 
@@ -175,7 +175,9 @@ def _concatenate(parts: Sequence[ImageFeatures]) -> ImageFeatures:
     )
 
 
-def _note_pictures(workspace: Workspace, outcome: dict[int, str | ImageError]) -> None:
+def _note_pictures(
+    workspace: Workspace, dataset_id: int, outcome: dict[int, str | ImageError]
+) -> None:
     rows: list[JsonObject] = []
     for image_id, found in outcome.items():
         failed = isinstance(found, ImageError)
@@ -188,7 +190,7 @@ def _note_pictures(workspace: Workspace, outcome: dict[int, str | ImageError]) -
                 "fingerprint": None if failed else found,
             }
         )
-    with workspace.database.write() as session:
+    with workspace.database.write(dataset_id) as session:
         session.execute(update(Image), rows)
 
 
@@ -200,7 +202,7 @@ def _open_embedding_run(
     spec = backbone.spec
     folder = f"features/{dataset_id}/{spec.key}"
     store = FeatureStore.open(workspace.data_dir / folder, spec)
-    with workspace.database.write() as session:
+    with workspace.database.write(dataset_id) as session:
         run = runs.embedding_run(session, dataset_id, spec.key)
         if run is None:
             run = EmbeddingRun(dataset_id=dataset_id, backbone_key=spec.key)
@@ -214,7 +216,7 @@ def _open_embedding_run(
 def _finish_embedding(
     workspace: Workspace, dataset_id: int, run_id: int, notice: str | None
 ) -> JsonObject:
-    with workspace.database.write() as session:
+    with workspace.database.write(dataset_id) as session:
         counts = dataset_queries.image_status_counts(session, dataset_id)
         usable, broken = counts.get(ImageStatus.OK, 0), counts.get(ImageStatus.PROBLEM, 0)
         run = session.get_one(EmbeddingRun, run_id)

@@ -24,7 +24,7 @@ def flag(
     comment: str = "",
 ) -> Receipt:
     """Flag an image; the same ``client_id`` again is the same flag."""
-    with workspace.database.write() as session:
+    with workspace.database.write(grant.dataset_id) as session:
         if flags.by_client_id(session, client_id) is not None:
             return Receipt(client_id, "duplicate")
         refusal = _refusal(session, grant, client_id, image_id, category_id, comment)
@@ -45,7 +45,7 @@ def flag(
 
 def unflag(workspace: Workspace, grant: Grant, client_id: str, image_id: int) -> Receipt:
     """Resolve every open flag of an image, whoever raised it."""
-    with workspace.database.write() as session:
+    with workspace.database.write(grant.dataset_id) as session:
         image = session.get(Image, image_id)
         if image is None or image.dataset_id != grant.dataset_id:
             return Receipt(client_id, "refused", "this image is not in the dataset any more")

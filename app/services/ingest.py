@@ -169,8 +169,9 @@ def import_file(
     images = LocalImages(root, workspace.settings.max_pixels)
     problems = dict(_missing_files(content, images, progress))
     progress(0, 1, "writing to the database")
-    with workspace.database.write() as session:
+    with workspace.database.write(f"import {name}") as session:
         dataset = _dataset(session, name, root, request, content, workspace)
+        workspace.database.also(session, dataset.id)
         result = ImportResult(dataset.id, name, problems=problem_lines(report))
         image_ids = _write_images(session, dataset.id, content, problems, result)
         category_ids = _write_categories(session, dataset.id, content, result)

@@ -112,13 +112,13 @@ class InstantUpdates:
         """Store a new order, a little at a time; how many rows that were."""
         written = 0
         for rows in _portions(order.changed):
-            with self._database.write() as session:
+            with self._database.write(dataset_id) as session:
                 if not self._serves(session, dataset_id, run_id):
                     return written
                 proposals.change(session, rows)
             written += len(rows)
         if order.added:
-            with self._database.write() as session:
+            with self._database.write(dataset_id) as session:
                 if not self._serves(session, dataset_id, run_id):
                     return written
                 there = proposals.images_with(session, run_id, category_id)

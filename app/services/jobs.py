@@ -22,7 +22,7 @@ from clsl_core.errors import ClslError, ConflictError, JobCancelled, NotFoundErr
 from clsl_core.types import JsonObject
 from db.models import Dataset, Job, JobKind, JobStatus
 from db.queries import jobs as queries
-from db.session import Database, absent
+from db.session import JOBS, Database, absent
 from db.types import now
 
 __all__ = [
@@ -122,13 +122,13 @@ class JobContext:
         if moment - self._written < PROGRESS_SECONDS and done < total:
             return
         self._written = moment
-        with self._database.write() as session:
+        with self._database.write(JOBS) as session:
             job = session.get_one(Job, self.job.id)
             job.done, job.total, job.message = done, total, message
 
     def beat(self) -> bool:
         """Write a heartbeat and look for a cancel; False when the beating may end."""
-        with self._database.write() as session:
+        with self._database.write(JOBS) as session:
             cancel = queries.beat(session, self.job.id, self._owner)
         if cancel is None or cancel:
             self._stop.set()
@@ -160,7 +160,7 @@ class Jobs:
             ConflictError: A training of this dataset already waits.
         """
         try:
-            with self.database.write() as session:
+            with self.database.write(JOBS) as session:
                 job = add(session, kind, dataset_id, payload)
                 view = view_of(session, job)
         except IntegrityError as error:
@@ -186,7 +186,7 @@ class Jobs:
         """
         owner = new_owner("cli")
         try:
-            with self.database.write() as session:
+            with self.database.write(JOBS) as session:
                 job = add(session, kind, dataset_id, payload)
                 claimed = queries.claim(session, job.id, owner)
                 view = view_of(session, claimed or job)
@@ -205,7 +205,7 @@ class Jobs:
             Whether it was there to be claimed.
         """
         try:
-            with self.database.write() as session:
+            with self.database.write(JOBS) as session:
                 job = queries.claim(session, job_id, owner)
                 view = None if job is None else view_of(session, job)
         except IntegrityError:
@@ -240,7 +240,7 @@ class Jobs:
         Raises:
             NotFoundError: There is none with this id.
         """
-        with self.database.write() as session:
+        with self.database.write(JOBS) as session:
             job = _find(session, job_id)
             if job.status is JobStatus.QUEUED:
                 job.status, job.finished_at = JobStatus.CANCELLED, now()
@@ -257,7 +257,7 @@ class Jobs:
             How many jobs were found interrupted.
         """
         silent = self._silent()
-        with self.database.write() as session:
+        with self.database.write(JOBS) as session:
             dead = []
             if self.database.shared:
                 dead = absent(session, queries.owners(session, WORKER))
@@ -324,7 +324,7 @@ class Jobs:
         result: JsonObject | None = None,
     ) -> None:
         """Write a job's end and, in the same transaction, the job that follows it."""
-        with self.database.write() as session:
+        with self.database.write(JOBS) as session:
             job = session.get_one(Job, view.id)
             if job.owner != owner or job.status is not JobStatus.RUNNING:
                 return  # taken over by another process

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.services import jobs as job_service
@@ -16,6 +17,7 @@ from db.models import (
     JobStatus,
 )
 from db.queries import decisions, jobs, runs
+from db.session import JOBS
 
 if TYPE_CHECKING:
     pass
@@ -27,7 +29,7 @@ def start(workspace: Workspace, dataset_id: int, trigger: str = "by hand") -> Jo
     Raises:
         ConflictError: It is already under way.
     """
-    with workspace.database.write() as session:
+    with workspace.database.write(JOBS) as session:
         if session.get(Dataset, dataset_id) is None:
             raise NotFoundError(f"there is no dataset with the id {dataset_id}")
         kinds = [JobKind.EMBED, JobKind.TRAIN, JobKind.PROPOSE]
@@ -59,4 +61,8 @@ def due_retraining(session: Session, dataset_id: int) -> int | None:
     if any(job.status is JobStatus.QUEUED for job in queued):
         return None
     payload = {"trigger": "decisions", "then": [JobKind.PROPOSE.value]}
-    return job_service.add(session, JobKind.TRAIN, dataset_id, payload).id
+    try:
+        with session.begin_nested():
+            return job_service.add(session, JobKind.TRAIN, dataset_id, payload).id
+    except IntegrityError:
+        return None  # somebody else has just submitted one

@@ -9,6 +9,7 @@ from app.services.access import Grant
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 from db.models import Annotator
+from db.session import PEOPLE
 
 CARD_KEYS: Final = {
     "accept": "a",
@@ -66,7 +67,7 @@ def set_keys(workspace: Workspace, grant: Grant, changed: Mapping[str, object]) 
     complete, before = KEYS | wanted, keys_of(workspace, grant)
     for actions in (CARD_KEYS, GRID_KEYS):
         _check_conflicts({action: complete[action] for action in actions}, before)
-    with workspace.database.write() as session:
+    with workspace.database.write(PEOPLE) as session:
         annotator = session.get_one(Annotator, grant.annotator_id)
         annotator.keys = {a: key for a, key in wanted.items() if key != KEYS[a]}
     return complete

@@ -104,7 +104,7 @@ def propose(workspace: Workspace, dataset_id: int, progress: Progress = no_progr
             )
         )
     ]
-    _write_proposals(workspace, run_id, rows, progress)
+    _write_proposals(workspace, dataset_id, run_id, rows, progress)
     return {"message": f"{len(rows)} proposals", "proposals": len(rows), "model_run": run_id}
 
 
@@ -156,9 +156,13 @@ def _nearest(features: FeatureView) -> npt.NDArray[np.int64]:
 
 
 def _write_proposals(
-    workspace: Workspace, run_id: int, rows: Sequence[JsonObject], progress: Progress
+    workspace: Workspace,
+    dataset_id: int,
+    run_id: int,
+    rows: Sequence[JsonObject],
+    progress: Progress,
 ) -> None:
-    with workspace.database.write() as session:
+    with workspace.database.write(dataset_id) as session:
         run = session.get_one(ModelRun, run_id)
         if run.serving:  # proposing again with the same run: take it from the screen first
             run.serving = False
@@ -166,12 +170,12 @@ def _write_proposals(
     rows = [row for row in rows if (row["image_id"], row["category_id"]) not in answered]
     for done in range(0, len(rows), PROPOSAL_BATCH):
         progress(done, len(rows), "storing proposals")
-        with workspace.database.write() as session:
+        with workspace.database.write(f"run {run_id}") as session:
             session.execute(insert(Proposal), rows[done : done + PROPOSAL_BATCH])
-    with workspace.database.write() as session:
+    with workspace.database.write(dataset_id) as session:
         runs.serve(session, session.get_one(ModelRun, run_id))
     while True:
-        with workspace.database.write() as session:
+        with workspace.database.write(dataset_id) as session:
             run = session.get_one(ModelRun, run_id)
             if not runs.delete_open_proposals_of_others(session, run, PROPOSAL_BATCH):
                 break

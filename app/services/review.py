@@ -70,7 +70,7 @@ def decide(
         raise InputError(f"{len(answers)} verdicts in one request: send at most {MAX_DECISIONS}")
     if batch_id is not None:
         _check_id(batch_id)
-    with workspace.database.write() as session:
+    with workspace.database.write(grant.dataset_id) as session:
         facts = _Facts.read(session, grant, answers)
         receipts = []
         for answer in answers:
@@ -103,7 +103,7 @@ def mark_others_absent(
         InputError: The batch's id cannot be used.
     """
     _check_id(client_id)
-    with workspace.database.write() as session:
+    with workspace.database.write(grant.dataset_id) as session:
         if _seen(session, client_id):
             return Receipt(client_id, "duplicate")
         image = session.get(Image, image_id)
@@ -292,7 +292,7 @@ def undo(workspace: Workspace, grant: Grant, client_id: str, undoes: str) -> Rec
         InputError: The undo's own id cannot be used.
     """
     _check_id(client_id)
-    with workspace.database.write() as session:
+    with workspace.database.write(grant.dataset_id) as session:
         single = decisions.by_client_id(session, undoes)
         members = [single] if single else list(decisions.of_batch(session, undoes))
         if _seen(session, client_id):
@@ -373,7 +373,7 @@ def redo(workspace: Workspace, grant: Grant, client_id: str, redoes: str) -> Rec
         InputError: The id cannot be used.
     """
     _check_id(client_id)
-    with workspace.database.write() as session:
+    with workspace.database.write(grant.dataset_id) as session:
         if _seen(session, client_id):
             return Receipt(client_id, "duplicate")
         single = decisions.by_client_id(session, redoes)

@@ -103,7 +103,7 @@ def next_cards(workspace: Workspace, grant: Grant, query: QueueQuery) -> QueuePa
         _held_by_others(grant, moment),
         queue.skipped_by(grant.annotator_id),
     )
-    with workspace.database.write() as session:
+    with workspace.database.write(grant.dataset_id) as session:
         run = runs.serving_run(session, grant.dataset_id)
         if run is None:
             return QueuePage([], None, None, Left(0, None, 0))
@@ -212,7 +212,7 @@ def renew_leases(workspace: Workspace, grant: Grant, proposal_ids: Collection[in
         raise InputError(f"{len(proposal_ids)} proposals in one request: at most {MAX_RENEWED}")
     moment = now()
     held = _held_by_others(grant, moment)
-    with workspace.database.write() as session:
+    with workspace.database.write(grant.dataset_id) as session:
         kept = queue.still_open(session, grant.dataset_id, proposal_ids, held)
         leases.take(
             session, grant.annotator_id, grant.client, kept.values(), moment, moment + LEASE
@@ -222,7 +222,7 @@ def renew_leases(workspace: Workspace, grant: Grant, proposal_ids: Collection[in
 
 def release_leases(workspace: Workspace, grant: Grant) -> None:
     """A window was closed: what it showed is free for everybody."""
-    with workspace.database.write() as session:
+    with workspace.database.write(grant.dataset_id) as session:
         leases.release_all(session, grant.annotator_id, grant.client)
 
 

@@ -125,7 +125,7 @@ def _run_folder(dataset_id: int, run_id: int) -> str:
 def _begin_training(
     workspace: Workspace, dataset_id: int, trigger: str, job_id: int | None, config: Any
 ) -> _Snapshot:
-    with workspace.database.write() as session:
+    with workspace.database.write(dataset_id) as session:
         dataset = session.get_one(Dataset, dataset_id)
         embedding = embedding_in_use(session, dataset)
         features, image_ids = usable_features(workspace, session, embedding)
@@ -166,7 +166,7 @@ def _begin_training(
 def _finish_training(
     workspace: Workspace, dataset_id: int, run_id: int, recovery: Recovery
 ) -> None:
-    with workspace.database.write() as session:
+    with workspace.database.write(dataset_id) as session:
         run = session.get_one(ModelRun, run_id)
         run.status, run.finished_at = RunStatus.READY, now()
         run.directory = _run_folder(dataset_id, run_id)
@@ -177,6 +177,6 @@ def _finish_training(
 
 
 def _fail_run(workspace: Workspace, run_id: int, message: str) -> None:
-    with workspace.database.write() as session:
+    with workspace.database.write(f"run {run_id}") as session:
         run = session.get_one(ModelRun, run_id)
         run.status, run.error, run.finished_at = RunStatus.FAILED, message, now()

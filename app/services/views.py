@@ -208,5 +208,5 @@ def _run_view(session: Session, run: ModelRun) -> ModelRunView:
 
 def set_retrain_after(workspace: Workspace, name: str, decisions_needed: int) -> None:
     """Change after how many decisions a dataset retrains by itself; 0 turns it off."""
-    with workspace.database.write() as session:
+    with workspace.database.write(dataset_id(workspace, name)) as session:
         find_dataset(session, name).retrain_after = max(0, decisions_needed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, insert, or_
+from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, insert, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from db.models import Lease, Proposal
@@ -40,8 +40,8 @@ def take(
 
     The caller has made sure, in the same transaction, that nobody else holds them.
     """
-    session.execute(delete(Lease).where(Lease.expires_at <= moment))
     release(session, pairs)
+    _clear(session, moment)
     rows = [
         {
             "image_id": image_id,
@@ -54,6 +54,19 @@ def take(
     ]
     if rows:
         session.execute(insert(Lease), rows)
+
+
+def _clear(session: Session, moment: datetime) -> None:
+    """Remove what has expired, of every dataset; a row that another transaction has is left to it.
+
+    Whoever waited for such a row here, having cleared rows of others, could wait for ever.
+    """
+    expired = Lease.expires_at <= moment
+    if session.get_bind().dialect.name == "postgresql":
+        rows = select(Lease.image_id, Lease.category_id).where(expired)
+        free = rows.with_for_update(skip_locked=True)
+        expired = tuple_(Lease.image_id, Lease.category_id).in_(free)
+    session.execute(delete(Lease).where(expired))
 
 
 def release(session: Session, pairs: Collection[tuple[int, int]]) -> None:

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, text
 
 from db.models import Annotator
-from db.session import Database
+from db.session import JOBS, Database, Matter
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,35 @@ def test_read_then_write_on_many_threads_loses_nothing(database: Database) -> No
     assert failures == []
     with database.read() as session:
         assert session.get_one(Annotator, 1).name == "100"
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize(
+    ("held", "wanted", "together"),
+    [(1, 2, True), (1, JOBS, True), (1, 1, False), (1, None, False), (None, JOBS, False)],
+)
+def test_writers_on_one_matter_take_turns(
+    database: Database, held: Matter | None, wanted: Matter | None, together: bool
+) -> None:
+    inside, go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with database.write(held):
+            inside.set()
+            go.wait(10)
+
+    entered = threading.Event()
+
+    def enter() -> None:
+        with database.write(wanted):
+            entered.set()
+
+    threads = [threading.Thread(target=hold), threading.Thread(target=enter)]
+    threads[0].start()
+    inside.wait(10)
+    threads[1].start()
+    assert entered.wait(0.3) == (together and database.shared)
+    go.set()
+    assert entered.wait(10)
+    for thread in threads:
+        thread.join()

@@ -176,5 +176,8 @@ def test_of_several_workers_another_goes_on(workspace: Workspace, start, backend
 def presences(workspace: Workspace) -> int:
     """How many workers show that they live."""
     with workspace.database.read() as session:
-        held = text("SELECT count(*) FROM pg_locks WHERE locktype='advisory' AND mode='ShareLock'")
+        held = text(
+            "SELECT count(*) FROM pg_locks "
+            "WHERE locktype = 'advisory' AND mode = 'ShareLock' AND objsubid = 2"
+        )
         return session.scalar(held) or 0
