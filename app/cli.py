@@ -25,6 +25,7 @@ from app import cli_safekeeping
 from app.console import err, out, print_json, print_table
 from app.services import demo, exchange, ingest, verdict_file, views, worker
 from app.services import doctor as doctor_service
+from app.services.finetuning import FinetuneRequest
 from app.services.jobs import JobKind, JobStatus, JobView
 from app.services.settings import Settings
 from app.services.workspace import Workspace, opened
@@ -37,7 +38,7 @@ from clsl_core.errors import (
     NotFoundError,
 )
 from clsl_core.formats import FORMATS
-from clsl_core.types import JsonObject, ValidationReport
+from clsl_core.types import Finetune, JsonObject, ValidationReport
 
 EXIT_CODES: list[tuple[type[ClslError], int]] = [
     (JobCancelled, 130),
@@ -191,10 +192,25 @@ def embed(
 
 
 @cli.command()
-def train(context: typer.Context, name: Name) -> None:
+def train(
+    context: typer.Context,
+    name: Name,
+    finetune: Annotated[
+        Finetune,
+        typer.Option(help="Train the open_clip backbone on the known labels first (needs a GPU)."),
+    ] = Finetune.NONE,
+    finetune_epochs: Annotated[int, typer.Option(help="Passes over the pictures.", min=1)] = 10,
+    finetune_size: Annotated[
+        int, typer.Option(help="Side of the pictures in pixels.", min=16)
+    ] = 448,
+) -> None:
     """Fit the recovery model to all that is known now."""
+    payload: JsonObject = {"trigger": "by hand"}
+    if finetune is not Finetune.NONE:
+        request = FinetuneRequest(finetune, finetune_epochs, finetune_size)
+        payload["finetune"] = request.to_json()
     with opened(context.obj) as workspace:
-        out.print(_run_for(workspace, JobKind.TRAIN, name, {"trigger": "by hand"}).message)
+        out.print(_run_for(workspace, JobKind.TRAIN, name, payload).message)
 
 
 @cli.command()

@@ -29,6 +29,7 @@ from torch.nn.functional import normalize
 
 from clsl_core.backbone import BackboneSpec, ImageFeatures
 from clsl_core.errors import BackboneError
+from clsl_core.split_attention import SplitAttention
 from clsl_core.weights import DEFAULT_MODEL, Weights, find_weights
 
 if TYPE_CHECKING:
@@ -72,7 +73,11 @@ class OpenClipBackbone:
 
     @classmethod
     def load(
-        cls, name: str = DEFAULT_MODEL, pretrained: str | None = None, device: str | None = None
+        cls,
+        name: str = DEFAULT_MODEL,
+        pretrained: str | None = None,
+        device: str | None = None,
+        image_size: int | None = None,
     ) -> OpenClipBackbone:
         """Load a model and its weights.
 
@@ -80,6 +85,8 @@ class OpenClipBackbone:
             name: Name of an open_clip model.
             pretrained: Hub tag or checkpoint path; None for the usual tag.
             device: Torch device; None picks a GPU when there is one.
+            image_size: Side of the pictures in pixels, the position embedding being interpolated;
+                None for the size the weights were made for.
 
         Raises:
             BackboneError: When there are no weights, they do not fit the model, or the model's
@@ -88,13 +95,18 @@ class OpenClipBackbone:
         weights = find_weights(name, pretrained)
         try:
             place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-            model = _model(name, weights).to(place)
+            model = _model(name, weights, image_size).to(place)
             tokenizer = open_clip.get_tokenizer(name)
         except Exception as error:  # open_clip, torch and pickle raise many unrelated kinds
             told = f"{type(error).__name__}: {error}"[:300]
             message = f"{name} cannot be loaded from {weights.path} ({told})"
             raise BackboneError(f"{message}; is it a checkpoint of this model?") from error
         return cls(_spec(name, weights, model), model, tokenizer, place)
+
+    @property
+    def model(self) -> Any:
+        """The open_clip model itself."""
+        return self._model
 
     @torch.inference_mode()
     def encode_images(self, images: Sequence[Image.Image]) -> ImageFeatures:
@@ -160,6 +172,8 @@ def patch_and_pooled(visual: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
 def _values(block: Any, x: Tensor) -> Tensor:
     """What an attention block adds when every token attends to itself only, (B, 1+P, w)."""
     attention, normed = block.attn, block.ln_1(x)
+    if isinstance(attention, SplitAttention):  # a tower in training
+        return attention.values(normed)
     width = x.shape[-1]
     bias = attention.in_proj_bias
     value_bias = None if bias is None else bias[2 * width :]
@@ -178,14 +192,16 @@ def _resnet(visual: Any, pixels: Tensor) -> tuple[Tensor, Tensor]:
     return pool.c_proj(pool.v_proj(cells)), pool(x)
 
 
-def _model(name: str, weights: Weights) -> Any:
+def _model(name: str, weights: Weights, image_size: int | None) -> Any:
     """Build the model from a checkpoint; pickles are never executed."""
+    size = image_size or weights.settings.get("image_size")
     scale = {key: weights.settings[key] for key in ("mean", "std") if key in weights.settings}
     model = open_clip.create_model(
         name,
         pretrained=str(weights.path),
         force_quick_gelu=bool(weights.settings.get("quick_gelu", False)),
         force_preprocess_cfg=scale,
+        force_image_size=size,
         weights_only=True,
     )
     return model.eval().requires_grad_(False)

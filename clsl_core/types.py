@@ -15,6 +15,7 @@ __all__ = [
     "AnnotationRecord",
     "AnnotationSet",
     "CategoryRecord",
+    "Finetune",
     "ImageRecord",
     "JsonObject",
     "LabelMatrix",
@@ -75,6 +76,14 @@ class LabelSource(StrEnum):
 
     IMPORT = "import"
     HUMAN = "human"
+
+
+class Finetune(StrEnum):
+    """What of a backbone is trained: nothing, low-rank updates of its image tower, or all of it."""
+
+    NONE = "none"
+    LORA = "lora"
+    FULL = "full"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import socket
 import threading
@@ -13,12 +14,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from safetensors import SafetensorError, safe_open
+
 from clsl_core.errors import BackboneError
 
-__all__ = ["DEFAULT_MODEL", "DEFAULT_WEIGHTS", "Weights", "find_weights"]
+__all__ = ["DEFAULT_MODEL", "DEFAULT_WEIGHTS", "METADATA_KEY", "Weights", "find_weights"]
 
 DEFAULT_MODEL = "ViT-B-16"
 DEFAULT_WEIGHTS = "laion2b_s34b_b88k"
+
+METADATA_KEY = "clsl"
+"""Under this key a fine-tuned checkpoint keeps its settings as JSON, in its safetensors header."""
 
 _REACHABLE_WITHIN = 3.0  # seconds
 _FILE_ENDINGS = (".pt", ".pth", ".bin", ".safetensors")
@@ -35,7 +41,8 @@ class Weights:
     Attributes:
         source: Hub tag or path: what the features' spec records.
         path: The checkpoint file on this machine.
-        settings: What open_clip records about a tag (``quick_gelu``, ``mean`` …); empty for files.
+        settings: What open_clip records about a tag (``quick_gelu``, ``mean`` …), or what a
+            fine-tuned file says about itself; empty for other files.
     """
 
     source: str
@@ -65,11 +72,30 @@ def find_weights(model: str, pretrained: str | None) -> Weights:
         raise BackboneError(f"open_clip has no model {model!r}; similar names: {near}.")
     if pretrained is not None and Path(pretrained).expanduser().is_file():
         path = Path(pretrained).expanduser().resolve()
-        return Weights(str(path), path)
+        return Weights(str(path), path, _recorded(model, path))
     tag = _known_tag(model, pretrained, open_clip.list_pretrained_tags_by_model(model))
     settings = open_clip.get_pretrained_cfg(model, tag)
     path = _cached(settings) or _fetched(f"{model} ({tag})", settings)
     return Weights(tag, path, settings)
+
+
+def _recorded(model: str, path: Path) -> Mapping[str, Any]:
+    """What a fine-tuned checkpoint says about itself; empty for any other file.
+
+    Raises:
+        BackboneError: It was made from another model.
+    """
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        with safe_open(path, "pt") as file:
+            settings = json.loads((file.metadata() or {}).get(METADATA_KEY, "{}"))
+    except (SafetensorError, OSError, ValueError):
+        return {}  # loading it will say what is wrong
+    made_of = settings.get("model", model)
+    if made_of != model:
+        raise BackboneError(f"{path} is a fine-tuned {made_of}, not a {model}: choose {made_of}.")
+    return dict(settings)
 
 
 def _known_tag(model: str, pretrained: str | None, tags: list[str]) -> str:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from app.services.embedding import embedding_in_use, text_vectors, usable_features
+from app.services.embedding import embed, embedding_in_use, text_vectors, usable_features
+from app.services.finetuning import FinetuneRequest, finetune_backbone, forget_job
 from app.services.jobs import JobContext
 from app.services.workspace import Workspace
 from clsl_core.errors import ClslError, InputError
-from clsl_core.types import JsonObject, LabelMatrix, LabelState, Progress, no_progress
+from clsl_core.types import Finetune, JsonObject, LabelMatrix, LabelState, Progress, no_progress
 from db.models import (
     Dataset,
     ModelRun,
@@ -52,15 +53,20 @@ class _Snapshot:
 
 
 def run_train(workspace: Workspace, context: JobContext) -> JsonObject:
-    """Job handler of JobKind.TRAIN."""
-    payload = context.job.payload
-    return train(
-        workspace,
-        context.dataset_id,
-        str(payload.get("trigger", "by hand")),
-        context.job.id,
-        context.progress,
-    )
+    """Job handler of JobKind.TRAIN; where it is asked for, the backbone is fine-tuned first."""
+    payload, dataset_id, job_id = context.job.payload, context.dataset_id, context.job.id
+    request = FinetuneRequest.from_payload(payload)
+    tuned: JsonObject = {}
+    if request.mode is not Finetune.NONE:
+        tuned = finetune_backbone(workspace, dataset_id, request, job_id, context.progress)
+        embed(workspace, dataset_id, progress=context.progress)
+    trigger = str(payload.get("trigger", "by hand"))
+    result = train(workspace, dataset_id, trigger, job_id, context.progress)
+    if not tuned:
+        return result
+    forget_job(workspace, dataset_id, job_id)
+    message = f"{tuned['message']}; {result['message']}"
+    return {**result, "message": message, "finetuned": tuned}
 
 
 def train(
