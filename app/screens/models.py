@@ -5,8 +5,9 @@ import streamlit as st
 
 from app.components.progress import live_jobs
 from app.context import current_dataset, error_boundary, plain, workspace
-from app.services import learning, views
-from app.services.views import DatasetView, ModelRunView
+from app.services import learning, model_runs, views
+from app.services.model_runs import ModelRunView
+from app.services.views import DatasetView
 
 
 def controls(dataset: DatasetView, busy: bool) -> None:
@@ -91,7 +92,7 @@ with error_boundary():
         st.info("There is no dataset yet. Start with Datasets.")
     else:
         controls(dataset, live_jobs(dataset.id, key="models"))
-        found = views.model_runs(workspace(), dataset.name)
+        found = model_runs.all_runs(workspace(), dataset.name)
         if found:
             runs_table(found)
             details(found)

@@ -118,7 +118,10 @@ def propose(
     else:
         served = _add_proposals(workspace, switch, made, progress)
         if not served:
-            message = f"model run {task.run_id} is kept: another run was put in charge meanwhile"
+            message = (
+                f"model run {task.run_id} is kept and does not serve: another one was put in "
+                "charge or pinned meanwhile"
+            )
             return {"message": message, "served": False, "model_run": task.run_id}
     _sweep_old(workspace, task)
     progress(len(made.rows), len(made.rows), "proposals are ready")
@@ -306,8 +309,9 @@ def _add_proposals(workspace: Workspace, switch: _Switch, made: _Made, progress:
             session.execute(insert(Proposal), rows[done : done + PROPOSAL_BATCH])
     with workspace.database.write() as session:
         run = session.get_one(ModelRun, task.run_id)
-        serving = runs.serving_run(session, run.dataset_id)
-        if not switch.ordered and (serving.id if serving else None) != task.serving_id:
+        if not switch.ordered and _taken(session, run.dataset_id, task.serving_id):
+            reason = "Another run was put in charge or pinned while this one proposed."
+            run.gate = gate.record(GateDecision("keep", reason), task.serving_id)
             return False
         runs.serve(session, run)
         if switch.decision is not None:
@@ -316,6 +320,12 @@ def _add_proposals(workspace: Workspace, switch: _Switch, made: _Made, progress:
         elif run.gate is not None and run.gate["decision"] == "keep":
             run.gate = {**run.gate, "overridden": True}
     return True
+
+
+def _taken(session: Session, dataset_id: int, expected: int | None) -> bool:
+    """Whether a person has put another run in charge, or pinned the one that was."""
+    serving = runs.serving_run(session, dataset_id)
+    return serving is not None and (serving.id != expected or serving.pinned)
 
 
 def _sweep_old(workspace: Workspace, task: _Task) -> None:

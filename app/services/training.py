@@ -51,7 +51,10 @@ def code_version() -> str:
 class _Snapshot:
     """What a training learns from, read in one transaction.
 
-    ``fresh``: it was not begun before by a job that was killed.
+    Attributes:
+        parent_directory: Of the run to start from.
+        same_places: That run's categories are the first ones of today's.
+        fresh: It was not begun before by a job that was killed.
     """
 
     matrix: LabelMatrix
@@ -59,6 +62,7 @@ class _Snapshot:
     run_id: int
     embedding_run_id: int
     parent_directory: str | None
+    same_places: bool
     fresh: bool
 
 
@@ -111,7 +115,7 @@ def train(
                 config=config,
                 progress=progress,
                 resume_dir=folder / "resume",
-                warm_start=_parent(workspace, snapshot.parent_directory),
+                warm_start=_parent(workspace, snapshot, named=text is not None),
                 device=workspace.settings.device,
             )
         recovery.save(folder / "model")
@@ -126,11 +130,16 @@ def train(
     return {"message": f"model run {snapshot.run_id} trained", "model_run": snapshot.run_id}
 
 
-def _parent(workspace: Workspace, directory: str | None) -> Recovery | None:
-    """The model to start from; None (a cold start) when there is none or it cannot be read."""
+def _parent(workspace: Workspace, snapshot: _Snapshot, *, named: bool) -> Recovery | None:
+    """The model to start from; None (a cold start) when there is none or it cannot be read.
+
+    Categories that are not ``named`` by vectors are matched by place: once one is gone, the
+    places mean others.
+    """
     from clsl_core.predict import Recovery
 
-    if directory is None:
+    directory = snapshot.parent_directory
+    if directory is None or not (named or snapshot.same_places):
         return None
     try:
         return Recovery.load(workspace.data_dir / directory / "model", workspace.settings.device)
@@ -192,7 +201,9 @@ def _begin_training(
         session.add(run)
         session.flush()
         directory = parent.directory if parent else None
-        return _Snapshot(matrix, features, run.id, embedding.id, directory, fresh)
+        earlier = parent.snapshot.get("categories", []) if parent else []
+        same = earlier == category_ids[: len(earlier)]
+        return _Snapshot(matrix, features, run.id, embedding.id, directory, same, fresh)
 
 
 def _parent_run(session: Session, dataset_id: int, embedding_run_id: int) -> ModelRun | None:
