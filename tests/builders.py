@@ -98,21 +98,25 @@ def make_grant(workspace: Workspace, dataset_id: int, name: str = "ada") -> Gran
         return Grant(annotator.id, dataset_id)
 
 
-def make_run(session: Session, dataset_id: int, *, serving: bool = True) -> ModelRun:
-    """A finished model run that nobody trained."""
-    embedding = EmbeddingRun(
-        dataset_id=dataset_id,
-        backbone_key=f"key-{dataset_id}",
-        spec={"name": "builtin", "grid": [2, 2]},
-        description="made for a test",
-        directory="nowhere",
-        status=RunStatus.READY,
-    )
-    session.add(embedding)
-    session.flush()
+def make_run(
+    session: Session, dataset_id: int, *, serving: bool = True, embedding_id: int | None = None
+) -> ModelRun:
+    """A finished model run that nobody trained, on new features unless they are named."""
+    if embedding_id is None:
+        embedding = EmbeddingRun(
+            dataset_id=dataset_id,
+            backbone_key=f"key-{dataset_id}",
+            spec={"name": "builtin", "grid": [2, 2]},
+            description="made for a test",
+            directory="nowhere",
+            status=RunStatus.READY,
+        )
+        session.add(embedding)
+        session.flush()
+        embedding_id = embedding.id
     run = ModelRun(
         dataset_id=dataset_id,
-        embedding_run_id=embedding.id,
+        embedding_run_id=embedding_id,
         status=RunStatus.READY,
         serving=serving,
         trigger="test",
