@@ -12,6 +12,8 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -23,10 +25,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 import migrations
 from app import cli_safekeeping
 from app.console import err, out, print_json, print_table
-from app.services import demo, exchange, ingest, verdict_file, views, worker
+from app.services import demo, exchange, ingest, model_runs, schedule, verdict_file, views, worker
 from app.services import doctor as doctor_service
 from app.services.finetuning import FinetuneRequest
 from app.services.jobs import JobKind, JobStatus, JobView
+from app.services.model_runs import ModelRunView
 from app.services.settings import Settings
 from app.services.workspace import Workspace, opened
 from clsl_core.errors import (
@@ -213,9 +216,81 @@ def train(
         out.print(_run_for(workspace, JobKind.TRAIN, name, payload).message)
 
 
+@cli.command("schedule")
+def schedule_(
+    context: typer.Context,
+    name: Name,
+    times: Annotated[
+        str | None,
+        typer.Argument(
+            help="Cron expression in local time: minute, hour, day, month, day of the week.",
+            show_default=False,
+        ),
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="Train at no set times any more.")] = False,
+) -> None:
+    """Train at set times, as in "0 3 * * *" for every night at three; or show what is set."""
+    with opened(context.obj) as workspace:
+        if off or times is not None:
+            schedule.set_schedule(workspace, name, None if off else times)
+        kept = views.dataset(workspace, name).schedule
+    if kept is None:
+        out.print("no set times")
+        return
+    following = schedule.next_time(kept, datetime.now().astimezone())
+    out.print(f"{kept}: {schedule.explain(kept)}; next {following:%Y-%m-%d %H:%M}")
+
+
+@cli.command()
+def runs(
+    context: typer.Context,
+    name: Name,
+    serve: Annotated[
+        int | None,
+        typer.Option(help="Let this run propose and serve, whatever was said of it."),
+    ] = None,
+    pin: Annotated[int | None, typer.Option(help="Keep this run, which serves, in charge.")] = None,
+    unpin: Annotated[int | None, typer.Option(help="Let later runs take over again.")] = None,
+    delete: Annotated[
+        int | None, typer.Option(help="Delete this run with its proposals and files.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the model runs, newest first; or serve, pin, unpin or delete one."""
+    with opened(context.obj) as workspace:
+        dataset_id = views.dataset_id(workspace, name)
+        if serve is not None:
+            payload = model_runs.order(workspace, dataset_id, serve)
+            out.print(_run_job(workspace, JobKind.PROPOSE, dataset_id, payload).message)
+        if pin is not None:
+            model_runs.pin(workspace, dataset_id, pin)
+        if unpin is not None:
+            model_runs.unpin(workspace, dataset_id, unpin)
+        if delete is not None:
+            model_runs.delete(workspace, dataset_id, delete)
+        found = model_runs.all_runs(workspace, name)
+    if as_json:
+        print_json([_run_json(run) for run in found])
+        return
+    columns = ["id", "state", "started by", "new", "seconds", "begun", "gate"]
+    rows = [
+        [
+            run.id,
+            run.state,
+            run.trigger,
+            run.new_decisions,
+            "" if run.seconds is None else f"{run.seconds:.1f}",
+            f"{run.created_at:%Y-%m-%d %H:%M}",
+            run.error or (run.gate or {}).get("reason", ""),
+        ]
+        for run in found
+    ]
+    print_table(columns, rows)
+
+
 @cli.command()
 def propose(context: typer.Context, name: Name) -> None:
-    """Let the newest model propose labels for what is unknown."""
+    """Let the newest model propose labels for what is unknown, unless it is worse."""
     with opened(context.obj) as workspace:
         out.print(_run_for(workspace, JobKind.PROPOSE, name, {}).message)
 
@@ -495,6 +570,12 @@ def _job_json(job: JobView) -> JsonObject:
         "attempts": job.attempts,
         "created_at": job.created_at.isoformat(),
     }
+
+
+def _run_json(run: ModelRunView) -> JsonObject:
+    record = asdict(run) | {"state": run.state}
+    moments = ("created_at", "finished_at")
+    return record | {key: record[key] and record[key].isoformat() for key in moments}
 
 
 def main() -> NoReturn:

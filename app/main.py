@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from app.context import ANNOTATOR_KEY
+from app.components.notices import notice_lines
+from app.context import ANNOTATOR_KEY, error_boundary
 
 st.set_page_config(page_title="CLSL annotation completion", page_icon="🏷️", layout="wide")
 
@@ -32,4 +33,6 @@ with st.sidebar:
         max_chars=100,
         help="Every verdict is stored with the name of the person who gave it.",
     )
+with st.sidebar, error_boundary():
+    notice_lines()
 page.run()

@@ -108,6 +108,9 @@ class Recovery:
         curves: One record for each epoch.
         start: The head's weights before it learned from the held-out labels: what a later
             training may start from and still judge itself on labels it has not seen.
+        unseen: (N, C) float32 logits of the model before it learned from the held-out labels, nan
+            at the labels it had learned from: what two runs are compared by. Not saved with the
+            model; None after loading.
     """
 
     config: TrainConfig
@@ -123,6 +126,7 @@ class Recovery:
     metrics: dict[str, Any]
     curves: list[dict[str, float]]
     start: dict[str, Tensor]
+    unseen: Floats | None = None
 
     @property
     def category_count(self) -> int:

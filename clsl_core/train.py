@@ -244,14 +244,15 @@ class _Training:
             },
             curves=curves,
             start=start,
+            unseen=np.where(split.train != 0, np.float32(np.nan), logits),
         )
 
     def _text_only(self) -> Recovery:
         """No label is known: the blend is the text prior, as it is."""
         count = self.labels.shape[1]
         head = self._make_head(np.full(count, 0.5, np.float32), self.labels, 1.0)
-        views = self._gather(self.labels).views
-        names = views.names(text=True)
+        evidence = self._gather(self.labels)
+        views, names = evidence.views, evidence.views.names(text=True)
         weights = np.zeros(len(names) + 1, np.float32)
         weights[names.index("text")] = 1.0
         return Recovery(
@@ -268,6 +269,7 @@ class _Training:
             metrics={"known_present": 0, "known_absent": 0, "calibrated": False},
             curves=[],
             start={},
+            unseen=evidence.context.text,
         )
 
     def _gather(self, labels: Labels) -> _Evidence:

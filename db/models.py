@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Enum,
     ForeignKey,
@@ -136,7 +137,11 @@ class Base(DeclarativeBase):
 
 
 class Dataset(Base):
-    """One collection. ``header`` holds the source file's top level, lists left out."""
+    """One collection. ``header`` holds the source file's top level, lists left out.
+
+    ``schedule`` is a cron expression; a training is due at its first time after
+    ``schedule_from``.
+    """
 
     __tablename__ = "dataset"
 
@@ -149,6 +154,8 @@ class Dataset(Base):
     backbone: Mapped[str] = mapped_column(default="auto")
     pretrained: Mapped[str | None]
     retrain_after: Mapped[int] = mapped_column(default=50)
+    schedule: Mapped[str | None]
+    schedule_from: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
 
     __table_args__ = (
@@ -220,13 +227,17 @@ class Annotation(Base):
 
 
 class Annotator(Base):
-    """A person who gives verdicts. ``keys`` are those of the review page that they changed."""
+    """A person who gives verdicts. ``keys`` are those of the review page that they changed.
+
+    ``notices_seen`` is the id of the newest notice that they were shown.
+    """
 
     __tablename__ = "annotator"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     keys: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    notices_seen: Mapped[int] = mapped_column(default=0, server_default="0")
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
@@ -316,7 +327,17 @@ class EmbeddingRun(Base):
 class ModelRun(Base):
     """One training: what went in, what came out, where its checkpoint lies.
 
-    People are shown the proposals of the one run that is ``serving``.
+    People are shown the proposals of the one run that is ``serving``. While it is ``pinned`` no
+    other takes its place.
+
+    Attributes:
+        new_decisions: Verdicts since the training before.
+        last_decision_id: The newest decision that it learned from.
+        snapshot: How many images, decisions and labels of each kind it saw, and the ids of its
+            categories in the order of its scores.
+        gate: Why it serves or does not; NULL until that was judged.
+        seconds: Work of the attempt that finished it.
+        peak_memory, peak_gpu_memory: Bytes; NULL where they cannot be measured.
     """
 
     __tablename__ = "model_run"
@@ -330,6 +351,7 @@ class ModelRun(Base):
     job_id: Mapped[int | None] = mapped_column(ForeignKey("job.id", ondelete="SET NULL"))
     status: Mapped[RunStatus] = mapped_column(default=RunStatus.RUNNING)
     serving: Mapped[bool] = mapped_column(default=False)
+    pinned: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
     trigger: Mapped[str]
     new_decisions: Mapped[int]
     last_decision_id: Mapped[int]
@@ -339,6 +361,11 @@ class ModelRun(Base):
     seed: Mapped[int]
     code_version: Mapped[str]
     device: Mapped[str | None]
+    snapshot: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    gate: Mapped[dict[str, Any] | None] = mapped_column(VerbatimJson())
+    seconds: Mapped[float | None]
+    peak_memory: Mapped[int | None] = mapped_column(BigInteger)
+    peak_gpu_memory: Mapped[int | None] = mapped_column(BigInteger)
     metrics: Mapped[dict[str, Any]] = mapped_column(default=dict)
     curves: Mapped[list[dict[str, Any]]] = mapped_column(default=list)
     directory: Mapped[str | None]
@@ -490,6 +517,20 @@ class Flag(Base):
         Index(None, "annotator_id"),
         Index(None, "resolved_by_id"),
     )
+
+
+class Notice(Base):
+    """Something that happened in the background, told once to everybody who works here."""
+
+    __tablename__ = "notice"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    good: Mapped[bool]
+    message: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+    __table_args__ = (Index(None, "dataset_id"),)
 
 
 class Job(Base):

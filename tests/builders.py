@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image as Pillow
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
@@ -53,24 +54,38 @@ def coco_document(images: int = 4, categories: int = 3) -> dict[str, Any]:
 COLOURS = ["#d22", "#2b2", "#22d", "#888", "#eee"]
 
 
-def make_collection(folder: Path, document: dict[str, Any] | None = None) -> tuple[Path, Path]:
-    """Write a COCO file and one small picture for each image; returns (file, image root)."""
+def make_collection(
+    folder: Path, document: dict[str, Any] | None = None, *, grain: float = 0.0
+) -> tuple[Path, Path]:
+    """Write a COCO file and one small picture for each image; returns (file, image root).
+
+    Pictures of one colour are all the same unless there is a ``grain`` (its standard deviation).
+    """
     document = document or coco_document()
     root = folder / "images"
     root.mkdir(parents=True, exist_ok=True)
     for i, image in enumerate(document["images"]):
         colour = COLOURS[i % len(document["categories"])]
-        Pillow.new("RGB", (64, 48), colour).save(root / image["file_name"])
+        picture = Pillow.new("RGB", (64, 48), colour)
+        if grain:
+            noise = np.random.default_rng(i).normal(0.0, grain, (48, 64, 3))
+            grainy = np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8)
+            picture = Pillow.fromarray(grainy)
+        picture.save(root / image["file_name"])
     file = folder / "instances.json"
     file.write_text(json.dumps(document))
     return file, root
 
 
 def make_dataset(
-    workspace: Workspace, name: str = "set", document: dict[str, Any] | None = None
+    workspace: Workspace,
+    name: str = "set",
+    document: dict[str, Any] | None = None,
+    *,
+    grain: float = 0.0,
 ) -> ImportResult:
     """Import a made collection."""
-    file, root = make_collection(workspace.data_dir / f"source-{name}", document)
+    file, root = make_collection(workspace.data_dir / f"source-{name}", document, grain=grain)
     return import_file(workspace, ImportRequest(str(file), str(root), name))
 
 
@@ -83,21 +98,25 @@ def make_grant(workspace: Workspace, dataset_id: int, name: str = "ada") -> Gran
         return Grant(annotator.id, dataset_id)
 
 
-def make_run(session: Session, dataset_id: int, *, serving: bool = True) -> ModelRun:
-    """A finished model run that nobody trained."""
-    embedding = EmbeddingRun(
-        dataset_id=dataset_id,
-        backbone_key=f"key-{dataset_id}",
-        spec={"name": "builtin", "grid": [2, 2]},
-        description="made for a test",
-        directory="nowhere",
-        status=RunStatus.READY,
-    )
-    session.add(embedding)
-    session.flush()
+def make_run(
+    session: Session, dataset_id: int, *, serving: bool = True, embedding_id: int | None = None
+) -> ModelRun:
+    """A finished model run that nobody trained, on new features unless they are named."""
+    if embedding_id is None:
+        embedding = EmbeddingRun(
+            dataset_id=dataset_id,
+            backbone_key=f"key-{dataset_id}",
+            spec={"name": "builtin", "grid": [2, 2]},
+            description="made for a test",
+            directory="nowhere",
+            status=RunStatus.READY,
+        )
+        session.add(embedding)
+        session.flush()
+        embedding_id = embedding.id
     run = ModelRun(
         dataset_id=dataset_id,
-        embedding_run_id=embedding.id,
+        embedding_run_id=embedding_id,
         status=RunStatus.READY,
         serving=serving,
         trigger="test",

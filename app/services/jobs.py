@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from app.services.queue import JobQueue
 from clsl_core.errors import ClslError, ConflictError, JobCancelled, NotFoundError
 from clsl_core.types import JsonObject
-from db.models import Dataset, Job, JobKind, JobStatus
+from db.models import Dataset, Job, JobKind, JobStatus, Notice
 from db.queries import jobs as queries
 from db.session import JOBS, Database, absent
 from db.types import now
@@ -46,6 +46,8 @@ MAX_ATTEMPTS = 5
 PROGRESS_SECONDS = 0.5
 WORKER = "worker:"
 """How the names of owners begin that are workers."""
+LOOP = (JobKind.EMBED, JobKind.TRAIN, JobKind.PROPOSE)
+"""What a dataset's loop goes through, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +337,9 @@ class Jobs:
                 job.done = job.total
                 job.message = str((result or {}).get("message", "done"))
             follower = _follower(session, job) if status is JobStatus.SUCCEEDED else None
+            if status is JobStatus.FAILED and job.kind in LOOP and job.dataset_id is not None:
+                message = f"{job.kind.value.capitalize()} (job {job.id}) failed: {error}"
+                session.add(Notice(dataset_id=job.dataset_id, good=False, message=message))
         if follower is not None:
             self.queue.ring(follower)
 
@@ -409,6 +414,8 @@ def _follower(session: Session, job: Job) -> int | None:
             if other.status is JobStatus.QUEUED:
                 return other.id
     keep = {key: job.payload[key] for key in ("trigger",) if key in job.payload}
+    if kind is JobKind.PROPOSE and "model_run" in (job.result or {}):
+        keep["model_run"] = (job.result or {})["model_run"]
     return add(session, kind, dataset_id, {**keep, "then": then[1:]}).id
 
 

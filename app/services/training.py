@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy.orm import Session
+
+from app.services import peak_memory, unseen
 from app.services.embedding import embed, embedding_in_use, text_vectors, usable_features
 from app.services.finetuning import FinetuneRequest, finetune_backbone, forget_job
 from app.services.jobs import JobContext
 from app.services.workspace import Workspace
-from clsl_core.errors import ClslError, InputError
+from clsl_core.errors import InputError
 from clsl_core.types import Finetune, JsonObject, LabelMatrix, LabelState, Progress, no_progress
 from db.models import (
     Dataset,
@@ -25,6 +30,8 @@ from db.queries import decisions, labels, runs
 from db.types import now
 
 if TYPE_CHECKING:
+    import torch
+
     from clsl_core.features import FeatureView
     from clsl_core.predict import Recovery
 
@@ -43,13 +50,21 @@ def code_version() -> str:
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """What a training learns from, read in one transaction."""
+    """What a training learns from, read in one transaction.
+
+    Attributes:
+        parent_directory: Of the run to start from.
+        same_places: That run's categories are the first ones of today's.
+        fresh: It was not begun before by a job that was killed.
+    """
 
     matrix: LabelMatrix
     features: FeatureView
     run_id: int
     embedding_run_id: int
     parent_directory: str | None
+    same_places: bool
+    fresh: bool
 
 
 def run_train(workspace: Workspace, context: JobContext) -> JsonObject:
@@ -82,46 +97,75 @@ def train(
         TrainingError: The dataset is not embedded, or nothing is known and nothing can be
             guessed from category names.
     """
+    from clsl_core.pieces import explained
     from clsl_core.train import TrainConfig, fit
 
     progress(0, 1, "reading labels and features")
+    began = time.monotonic()
+    peak_memory.restart()
     config = TrainConfig(seed=SEED)
     snapshot = _begin_training(workspace, dataset_id, trigger, job_id, config)
     folder = workspace.data_dir / _run_folder(dataset_id, snapshot.run_id)
+    if snapshot.fresh:
+        # The newest run's id is given again once that run is deleted.
+        shutil.rmtree(folder, ignore_errors=True)
     try:
         text = text_vectors(workspace, snapshot.embedding_run_id)
-        recovery = fit(
-            snapshot.features,
-            snapshot.matrix.values,
-            category_vectors=text.categories if text else None,
-            background_vectors=text.background if text else None,
-            text=text is not None,
-            config=config,
-            progress=progress,
-            resume_dir=folder / "resume",
-            warm_start=_parent(workspace, snapshot.parent_directory),
-            device=workspace.settings.device,
-        )
+        with explained("training"):
+            recovery = fit(
+                snapshot.features,
+                snapshot.matrix.values,
+                category_vectors=text.categories if text else None,
+                background_vectors=text.background if text else None,
+                text=text is not None,
+                config=config,
+                progress=progress,
+                resume_dir=folder / "resume",
+                warm_start=_parent(workspace, snapshot, named=text is not None),
+                device=workspace.settings.device,
+            )
         recovery.save(folder / "model")
-    except ClslError as error:
-        _fail_run(workspace, snapshot.run_id, str(error))
+        _keep_unseen(workspace, snapshot, folder, recovery)
+    except BaseException as error:
+        # A job that ends in an error is not taken up again: nothing half-made stays.
+        shutil.rmtree(folder, ignore_errors=True)
+        _fail_run(workspace, snapshot.run_id, str(error) or type(error).__name__)
         raise
-    _finish_training(workspace, dataset_id, snapshot.run_id, recovery)
+    _finish_training(workspace, dataset_id, snapshot.run_id, recovery, time.monotonic() - began)
     shutil.rmtree(folder / "resume", ignore_errors=True)
     return {"message": f"model run {snapshot.run_id} trained", "model_run": snapshot.run_id}
 
 
-def _parent(workspace: Workspace, directory: str | None) -> Recovery | None:
-    """The model to start from; None (a cold start) when there is none or it cannot be read."""
+def _parent(workspace: Workspace, snapshot: _Snapshot, *, named: bool) -> Recovery | None:
+    """The model to start from; None (a cold start) when there is none or it cannot be read.
+
+    Categories that are not ``named`` by vectors are matched by place: once one is gone, the
+    places mean others.
+    """
     from clsl_core.predict import Recovery
 
-    if directory is None:
+    directory = snapshot.parent_directory
+    if directory is None or not (named or snapshot.same_places):
         return None
     try:
-        return Recovery.load(workspace.data_dir / directory, workspace.settings.device)
+        return Recovery.load(workspace.data_dir / directory / "model", workspace.settings.device)
     except InputError as error:
         log.warning("training starts cold: %s", error)
         return None
+
+
+def _keep_unseen(
+    workspace: Workspace, snapshot: _Snapshot, folder: Path, recovery: Recovery
+) -> None:
+    """What the run said of labels it had not learned from, for the gate."""
+    if recovery.unseen is None:
+        return
+    directory = snapshot.parent_directory
+    parent = None if directory is None else unseen.load(workspace.data_dir / directory)
+    matrix = snapshot.matrix
+    unseen.store(
+        folder, matrix.image_ids.tolist(), matrix.category_ids.tolist(), recovery.unseen, parent
+    )
 
 
 def _run_folder(dataset_id: int, run_id: int) -> str:
@@ -139,47 +183,65 @@ def _begin_training(
         matrix = LabelMatrix.from_triples(
             image_ids, category_ids, labels.triples(session, dataset_id)
         )
-        seen, last = (
-            runs.last_decision_seen(session, dataset_id),
-            decisions.last_id(session, dataset_id),
-        )
-        parent = runs.latest_ready_run(session, dataset_id)
-        if parent is not None and parent.embedding_run_id != embedding.id:
-            parent = None
         run = None if job_id is None else runs.run_of_job(session, job_id)
+        seen = runs.last_decision_seen(session, dataset_id, None if run is None else run.id)
+        parent = _parent_run(session, dataset_id, embedding.id)
+        fresh, last = run is None, decisions.last_id(session, dataset_id)
+        new = decisions.count_after(session, dataset_id, seen)
+        standing = decisions.count_after(session, dataset_id, 0)
         if run is None:
-            run = ModelRun(
-                dataset_id=dataset_id,
-                job_id=job_id,
-                trigger=trigger,
-                new_decisions=decisions.count_after(session, dataset_id, seen),
-                seed=config.seed,
-                code_version=code_version(),
-                config=json.loads(config.to_json()),
-            )
-            session.add(run)
+            run = ModelRun(dataset_id=dataset_id, job_id=job_id, trigger=trigger)
+            run.seed, run.config = config.seed, json.loads(config.to_json())
         run.embedding_run_id = embedding.id
         run.parent_id = parent.id if parent else None
+        run.code_version = code_version()
         run.status, run.error = RunStatus.RUNNING, None
-        run.last_decision_id = last
+        run.new_decisions, run.last_decision_id = new, last
         run.known_present = int((matrix.values == LabelState.PRESENT).sum())
         run.known_absent = int((matrix.values == LabelState.ABSENT).sum())
+        run.snapshot = {
+            "images": len(image_ids),
+            "decisions": standing,
+            "categories": category_ids,
+        }
+        session.add(run)
         session.flush()
-        parent_directory = f"{parent.directory}/model" if parent and parent.directory else None
-        return _Snapshot(matrix, features, run.id, embedding.id, parent_directory)
+        directory = parent.directory if parent else None
+        earlier = parent.snapshot.get("categories", []) if parent else []
+        same = earlier == category_ids[: len(earlier)]
+        return _Snapshot(matrix, features, run.id, embedding.id, directory, same, fresh)
+
+
+def _parent_run(session: Session, dataset_id: int, embedding_run_id: int) -> ModelRun | None:
+    """The run whose head the next one starts from: the one in charge, never one kept back."""
+    run = runs.serving_run(session, dataset_id) or runs.latest_ready_run(session, dataset_id)
+    if run is None or run.embedding_run_id != embedding_run_id:
+        return None
+    return run
 
 
 def _finish_training(
-    workspace: Workspace, dataset_id: int, run_id: int, recovery: Recovery
+    workspace: Workspace, dataset_id: int, run_id: int, recovery: Recovery, seconds: float
 ) -> None:
     with workspace.database.write(dataset_id) as session:
         run = session.get_one(ModelRun, run_id)
         run.status, run.finished_at = RunStatus.READY, now()
-        run.directory = _run_folder(dataset_id, run_id)
+        run.directory = _run_folder(run.dataset_id, run_id)
         saved = workspace.data_dir / run.directory / "model" / "recovery.json"
         run.checksum = json.loads(saved.read_text("utf-8"))["sha256"]
         run.metrics, run.curves = recovery.metrics, recovery.curves
-        run.device = str(next(recovery.head.parameters()).device)
+        run.device = _device_name(next(recovery.head.parameters()).device)
+        run.seconds = seconds
+        run.peak_memory, run.peak_gpu_memory = peak_memory.of_process(), peak_memory.of_gpu()
+
+
+def _device_name(device: torch.device) -> str:
+    """``cpu``, or the GPU with its name."""
+    import torch
+
+    if device.type != "cuda":
+        return str(device)
+    return f"{device} ({torch.cuda.get_device_name(device)})"
 
 
 def _fail_run(workspace: Workspace, run_id: int, message: str) -> None:

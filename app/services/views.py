@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy.orm import Session
 
 from app.services.workspace import Workspace, find_dataset
-from clsl_core.types import JsonObject, LabelState
-from db.models import Dataset, ImageStatus, ModelRun
+from clsl_core.types import LabelState
+from db.models import Dataset, ImageStatus
 from db.queries import datasets, decisions, labels, queue, runs
 from db.queries.datasets import CategoryCounts
 
@@ -30,6 +29,7 @@ class DatasetView:
     present: int
     absent_labels: int
     retrain_after: int
+    schedule: str | None
     decisions_since_training: int
     backbone: str | None
     backbone_notice: str | None
@@ -62,36 +62,6 @@ class ProblemImage:
     file_name: str
     reason: str
     problem: str
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRunView:
-    """One training with what came of it."""
-
-    id: int
-    status: str
-    serving: bool
-    trigger: str
-    new_decisions: int
-    known_present: int
-    known_absent: int
-    backbone: str
-    device: str | None
-    seed: int
-    code_version: str
-    metrics: JsonObject
-    curves: list[dict[str, Any]]
-    config: JsonObject
-    error: str | None
-    created_at: datetime
-    finished_at: datetime | None
-
-    @property
-    def seconds(self) -> float | None:
-        """How long it took."""
-        if self.finished_at is None:
-            return None
-        return (self.finished_at - self.created_at).total_seconds()
 
 
 def all_datasets(workspace: Workspace) -> list[DatasetView]:
@@ -138,6 +108,7 @@ def _view(session: Session, row: Dataset) -> DatasetView:
         present=states.get(LabelState.PRESENT, 0),
         absent_labels=states.get(LabelState.ABSENT, 0),
         retrain_after=row.retrain_after,
+        schedule=row.schedule,
         decisions_since_training=decisions.count_after(session, row.id, seen),
         backbone=embedding.description if embedding else None,
         backbone_notice=embedding.notice if embedding else None,
@@ -175,35 +146,6 @@ def busiest_category(workspace: Workspace, dataset_id: int) -> int | None:
     with workspace.database.read() as session:
         serving = runs.serving_run(session, dataset_id)
         return queue.busiest_category(session, serving.id) if serving else None
-
-
-def model_runs(workspace: Workspace, name: str) -> list[ModelRunView]:
-    """Every training of a dataset, newest first."""
-    with workspace.database.read() as session:
-        found = runs.model_runs(session, find_dataset(session, name).id)
-        return [_run_view(session, run) for run in found]
-
-
-def _run_view(session: Session, run: ModelRun) -> ModelRunView:
-    return ModelRunView(
-        id=run.id,
-        status=run.status.value,
-        serving=run.serving,
-        trigger=run.trigger,
-        new_decisions=run.new_decisions,
-        known_present=run.known_present,
-        known_absent=run.known_absent,
-        backbone=runs.backbone_name(session, run),
-        device=run.device,
-        seed=run.seed,
-        code_version=run.code_version,
-        metrics=run.metrics,
-        curves=run.curves,
-        config=run.config,
-        error=run.error,
-        created_at=run.created_at,
-        finished_at=run.finished_at,
-    )
 
 
 def set_retrain_after(workspace: Workspace, name: str, decisions_needed: int) -> None:

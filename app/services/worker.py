@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,8 @@ from filelock import FileLock, Timeout
 from huey.consumer import Consumer
 from sqlalchemy.exc import DBAPIError
 
-from app.services import demo, embedding, exchange, ingest, proposing, training
-from app.services.jobs import WORKER, Handler, Jobs, new_owner
+from app.services import demo, embedding, exchange, ingest, proposing, schedule, training
+from app.services.jobs import WORKER, Handler, new_owner
 from app.services.queue import HueyQueue, connect_queue
 from app.services.settings import Settings
 from app.services.workspace import Workspace
@@ -31,6 +31,7 @@ from db.session import Presence
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 60.0
+SCHEDULE_SECONDS = 15.0
 LOCK_NAME = "worker.lock"
 PROBE_SECONDS = 1.0  # longer than `is_running` ever holds the lock
 
@@ -73,7 +74,12 @@ def run_worker(settings: Settings, *, exit_with_parent: bool = False) -> None:
             huey, workers=1, periodic=False, initial_delay=0.1, max_delay=0.5, backoff=1.15
         )
         consumer.start()
-        threading.Thread(target=_sweep_forever, args=(jobs, over), daemon=True).start()
+        chores = [
+            (SWEEP_SECONDS, jobs.sweep),
+            (SCHEDULE_SECONDS, partial(schedule.run_due, workspace)),
+        ]
+        for seconds, chore in chores:
+            threading.Thread(target=_repeat, args=(over, seconds, chore), daemon=True).start()
         _wait(over, presence, os.getppid() if exit_with_parent else None)
         over.set()
         log.info("worker %s stops", owner)
@@ -112,12 +118,13 @@ def _wait(over: threading.Event, presence: Presence, parent: int | None) -> None
             log.warning("the database is away: %s", error.orig)
 
 
-def _sweep_forever(jobs: Jobs, over: threading.Event) -> None:
-    while not over.wait(SWEEP_SECONDS):
+def _repeat(over: threading.Event, seconds: float, chore: Callable[[], object]) -> None:
+    """Do a chore again and again until it is over, whatever happens."""
+    while not over.wait(seconds):
         try:
-            jobs.sweep()
+            chore()
         except Exception:
-            log.exception("sweep failed; the next one is in %d s", SWEEP_SECONDS)
+            log.exception("a chore failed; it is tried again in %d s", seconds)
 
 
 @contextmanager

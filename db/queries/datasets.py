@@ -27,6 +27,12 @@ def all_datasets(session: Session) -> Sequence[Dataset]:
     return session.scalars(select(Dataset).order_by(Dataset.id.desc())).all()
 
 
+def scheduled(session: Session) -> Sequence[Dataset]:
+    """The datasets that train at set times."""
+    query = select(Dataset).where(Dataset.schedule.is_not(None)).order_by(Dataset.id)
+    return session.scalars(query).all()
+
+
 def categories(session: Session, dataset_id: int) -> Sequence[Category]:
     """The categories in source order."""
     query = select(Category).where(Category.dataset_id == dataset_id)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from enum import IntEnum
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
-from clsl_core.types import LabelState
-from db.models import Category, Label
+from clsl_core.types import LabelSource, LabelState
+from db.models import Category, Decision, Label, Proposal
 
 
 def triples(session: Session, dataset_id: int) -> Iterator[tuple[int, int, int]]:
@@ -21,6 +22,47 @@ def triples(session: Session, dataset_id: int) -> Iterator[tuple[int, int, int]]
     )
     for image_id, category_id, state in session.execute(query):
         yield image_id, category_id, int(state)
+
+
+class Origin(IntEnum):
+    """How a label came to be known."""
+
+    IMPORTED = 0
+    QUEUE = 1
+    RANDOM = 2
+    UNASKED = 3
+
+
+def with_origins(session: Session, dataset_id: int) -> Iterator[tuple[int, int, int, Origin]]:
+    """Labels from files and people as ``(image_id, category_id, state, origin)``.
+
+    QUEUE answers a proposal of an ordered queue, RANDOM one of the control arm; UNASKED was given
+    without a proposal.
+    """
+    query = (
+        select(
+            Label.image_id,
+            Label.category_id,
+            Label.state,
+            case(
+                (Label.source == LabelSource.IMPORT, Origin.IMPORTED.value),
+                (Proposal.control, Origin.RANDOM.value),
+                (Proposal.id.is_not(None), Origin.QUEUE.value),
+                else_=Origin.UNASKED.value,
+            ),
+        )
+        .join(Category, Category.id == Label.category_id)
+        .outerjoin(Decision, Decision.id == Label.decision_id)
+        .outerjoin(Proposal, Proposal.id == Decision.proposal_id)
+        .where(
+            Category.dataset_id == dataset_id,
+            Label.source.in_((LabelSource.IMPORT, LabelSource.HUMAN)),
+        )
+        .order_by(Label.image_id, Label.category_id)
+        .execution_options(yield_per=10_000)
+    )
+    for image_id, category_id, state, origin in session.execute(query):
+        yield image_id, category_id, int(state), Origin(origin)
 
 
 def counts_by_state(session: Session, dataset_id: int) -> dict[LabelState, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import case, delete, exists, func, select, update
+from sqlalchemy import case, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.models import (
@@ -58,19 +58,53 @@ def run_of_job(session: Session, job_id: int) -> ModelRun | None:
     return session.scalar(select(ModelRun).where(ModelRun.job_id == job_id))
 
 
-def last_decision_seen(session: Session, dataset_id: int) -> int:
-    """Id of the newest decision that any training, finished or running, has taken in."""
+def last_decision_seen(session: Session, dataset_id: int, besides: int | None = None) -> int:
+    """Id of the newest decision that any training, finished or running, has taken in.
+
+    ``besides`` is a run that does not count.
+    """
     query = select(func.max(ModelRun.last_decision_id)).where(
         ModelRun.dataset_id == dataset_id, ModelRun.status != RunStatus.FAILED
     )
+    if besides is not None:
+        query = query.where(ModelRun.id != besides)
     return session.scalar(query) or 0
 
 
+def run_to_propose(session: Session, dataset_id: int) -> ModelRun | None:
+    """The run that proposes when none is named.
+
+    The newest one where it is newer than the serving run and was not judged yet, else the serving
+    run.
+    """
+    serving, newest = serving_run(session, dataset_id), latest_ready_run(session, dataset_id)
+    if newest is None or serving is None:
+        return newest
+    return newest if newest.id > serving.id and newest.gate is None else serving
+
+
 def serve(session: Session, run: ModelRun) -> None:
-    """Make one run the serving one, in the caller's transaction.
+    """Make one run the serving one, in the caller's transaction; a pin on another is lost.
 
     Pairs that were answered while the run was trained and proposed are closed first.
     """
+    close_answered(session, run)
+    session.execute(
+        update(ModelRun)
+        .where(ModelRun.dataset_id == run.dataset_id, ModelRun.serving)
+        .values(serving=False)
+    )
+    session.execute(
+        update(ModelRun)
+        .where(ModelRun.dataset_id == run.dataset_id, ModelRun.id != run.id)
+        .values(pinned=False)
+    )
+    session.flush()
+    run.serving = True
+
+
+def close_answered(session: Session, run: ModelRun) -> None:
+    """Close a run's proposals for pairs that were answered since it read the labels."""
     pair = (Label.image_id == Proposal.image_id, Label.category_id == Proposal.category_id)
     still_disputed = exists().where(*pair, Label.state != Proposal.state)
     answered = case(
@@ -82,13 +116,6 @@ def serve(session: Session, run: ModelRun) -> None:
         .where(Proposal.model_run_id == run.id, answered)
         .values(status=ProposalStatus.DECIDED)
     )
-    session.execute(
-        update(ModelRun)
-        .where(ModelRun.dataset_id == run.dataset_id, ModelRun.serving)
-        .values(serving=False)
-    )
-    session.flush()
-    run.serving = True
 
 
 def clear_for_proposing(session: Session, run_id: int) -> set[tuple[int, int]]:
@@ -113,8 +140,17 @@ def clear_for_proposing(session: Session, run_id: int) -> set[tuple[int, int]]:
     }
 
 
-def delete_open_proposals_of_others(session: Session, run: ModelRun, limit: int) -> int:
+def delete_open_proposals_of_others(
+    session: Session, run: ModelRun, limit: int, before: int | None = None
+) -> int:
     """Remove up to ``limit`` unanswered proposals of runs that no longer serve.
+
+    Args:
+        session: Writes.
+        run: The one that serves.
+        limit: How many at most.
+        before: Id of the run that served before it: older runs and this one are swept. A newer
+            one may be proposing.
 
     Returns:
         How many were removed; 0 means that nothing is left to remove.
@@ -124,7 +160,8 @@ def delete_open_proposals_of_others(session: Session, run: ModelRun, limit: int)
         .join(ModelRun, ModelRun.id == Proposal.model_run_id)
         .where(
             ModelRun.dataset_id == run.dataset_id,
-            ModelRun.id < run.id,
+            or_(ModelRun.id < run.id, ModelRun.id == (before or 0)),
+            ModelRun.id != run.id,
             Proposal.status != ProposalStatus.DECIDED,
         )
         .limit(limit)

@@ -14,8 +14,8 @@ from tests.builders import coco_document, make_collection
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
-    "import validate embed train propose proposals decide export stats jobs worker db doctor demo "
-    "backup restore"
+    "import validate embed train schedule runs propose proposals decide export stats jobs "
+    "worker db doctor demo backup restore"
 )
 
 
@@ -220,3 +220,40 @@ def test_backup_and_restore(clsl, tmp_path: Path) -> None:
 def test_a_benchmark_of_the_literature_needs_its_files(clsl, tmp_path: Path) -> None:
     said = clsl("benchmark", "voc2007", "--root", tmp_path / "nowhere", code=4).stderr
     assert "nowhere" in said
+
+
+def test_set_times_are_shown_changed_and_taken_away(clsl, tmp_path: Path) -> None:
+    file, root = make_collection(tmp_path / "source")
+    clsl("import", file, "--images", root, "--name", "set")
+    assert "no set times" in clsl("schedule", "set").stdout
+    shown = clsl("schedule", "set", "30 3 * * 1").stdout
+    assert shown.startswith("30 3 * * 1: At 03:30 on Monday; next ")
+    assert clsl("schedule", "set").stdout == shown
+    assert "Bad hour" in clsl("schedule", "set", "0 99 * * *", code=4).stderr
+    assert "no set times" in clsl("schedule", "set", "--off").stdout
+    clsl("schedule", "nowhere", code=3)
+
+
+@pytest.mark.slow
+def test_runs_are_listed_rolled_back_pinned_and_deleted(clsl, tmp_path: Path) -> None:
+    file, root = make_collection(tmp_path / "source", coco_document(images=12))
+    clsl("import", file, "--images", root, "--name", "set")
+    clsl("embed", "set")
+    for _ in range(2):
+        clsl("train", "set")
+        clsl("propose", "set")
+    listed = clsl("runs", "set").stdout
+    assert listed.count("Nothing could be compared") == 1
+    assert listed.count("No run served before") == 1
+    states = {run["id"]: run["state"] for run in json.loads(clsl("runs", "set", "--json").stdout)}
+    assert states == {2: "serves", 1: "served before"}
+    clsl("runs", "set", "--delete", 2, code=5)
+    assert "proposals" in clsl("runs", "set", "--serve", 1).stdout
+    clsl("runs", "set", "--serve", 1, code=5)
+    clsl("runs", "set", "--pin", 1)
+    clsl("runs", "set", "--serve", 2, code=5)
+    clsl("runs", "set", "--unpin", 1, "--delete", 2)
+    (run,) = json.loads(clsl("runs", "set", "--json").stdout)
+    assert (run["id"], run["state"], run["pinned"]) == (1, "serves", False)
+    assert run["seconds"] > 0
+    clsl("runs", "set", "--pin", 7, code=3)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.services import views
+from app.services import model_runs, views
 from app.services.jobs import JobKind, JobStatus
 from app.services.workspace import Workspace
 from tests.builders import make_workspace
@@ -183,7 +183,7 @@ def test_photographs_from_import_to_export(
     wait_until(page, lambda: views.dataset(stored, "photographs").serving_run == 2)
     page.reload()
     page.get_by_role("heading", name="Models").wait_for()
-    runs = views.model_runs(stored, "photographs")
+    runs = model_runs.all_runs(stored, "photographs")
     assert [(run.trigger, run.new_decisions) for run in runs] == [
         ("decisions", VERDICTS),
         ("import", 0),

@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from app.services import embedding, exchange, learning, pictures, proposing, review, training, views
+from app.services import (
+    embedding,
+    exchange,
+    learning,
+    model_runs,
+    pictures,
+    proposing,
+    review,
+    training,
+    views,
+)
 from app.services.review import Answer
 from app.services.review_queue import QueueQuery, next_cards
 from app.services.workspace import Workspace
@@ -79,7 +89,7 @@ def test_the_loop_proposes_unknown_pairs_with_heat_maps(
 ) -> None:
     run_loop(workspace, dataset_id)
     view = views.dataset(workspace, "set")
-    (run,) = views.model_runs(workspace, "set")
+    (run,) = model_runs.all_runs(workspace, "set")
     assert (run.serving, run.status, run.known_present) == (True, "ready", IMAGES)
     assert view.serving_run == run.id
     grant = make_grant(workspace, dataset_id)
@@ -103,10 +113,10 @@ def test_a_new_run_takes_over_and_keeps_what_was_decided(
     answer = Answer("a-client-id", card.image_id, card.category_id, "absent", card.proposal_id)
     review.decide(workspace, grant, [answer])
     training.train(workspace, dataset_id, "decisions")
-    old = views.model_runs(workspace, "set")[1]
+    old = model_runs.all_runs(workspace, "set")[1]
     assert old.serving
     proposing.propose(workspace, dataset_id)
-    new, old = views.model_runs(workspace, "set")
+    new, old = model_runs.all_runs(workspace, "set")
     assert (new.serving, old.serving) == (True, False)
     assert (new.new_decisions, new.known_absent, new.trigger) == (1, 1, "decisions")
     with workspace.database.read() as session:
@@ -168,7 +178,7 @@ def test_a_cancelled_training_leaves_the_old_run_in_charge(
 
     with pytest.raises(JobCancelled):
         training.train(workspace, dataset_id, progress=stop)
-    failed, serving = views.model_runs(workspace, "set")
+    failed, serving = model_runs.all_runs(workspace, "set")
     assert (failed.status, failed.serving, serving.serving) == ("failed", False, True)
 
 
@@ -177,7 +187,7 @@ def test_a_damaged_parent_means_a_cold_start(workspace: Workspace, dataset_id: i
     for file in (workspace.data_dir / "runs").rglob("*.safetensors"):
         file.write_bytes(b"damaged")
     training.train(workspace, dataset_id)
-    assert [run.status for run in views.model_runs(workspace, "set")] == ["ready", "ready"]
+    assert [run.status for run in model_runs.all_runs(workspace, "set")] == ["ready", "ready"]
 
 
 def test_another_backbone_makes_another_run(workspace: Workspace, dataset_id: int) -> None:

@@ -1,0 +1,89 @@
+"""Work in pieces that get smaller when memory runs out.
+
+A piece is halved until it fits; what still does not fit as a single item ends in an error that
+says so. The size that fitted stays for the rest of the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from clsl_core.errors import TrainingError
+
+__all__ = ["Pieces", "explained", "ran_out"]
+
+
+class Pieces:
+    """Pieces of at most ``size`` items.
+
+    Attributes:
+        size: Of a piece; only ever gets smaller.
+    """
+
+    def __init__(self, size: int, what: str) -> None:
+        """Args: size to begin with, and what the work is called in messages."""
+        self.size = max(1, size)
+        self._what = what
+
+    def run(self, count: int, work: Callable[[slice], None]) -> None:
+        """Call ``work`` with consecutive slices of ``range(count)``.
+
+        A slice for which memory ran out is done again in halves, so ``work`` must be repeatable
+        for a slice that did not end.
+
+        Raises:
+            TrainingError: Memory does not even suffice for one item.
+        """
+        start = 0
+        while start < count:
+            part = slice(start, min(start + self.size, count))
+            try:
+                work(part)
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not ran_out(error):
+                    raise
+                self._halve(part.stop - part.start, error)
+            else:
+                start = part.stop
+
+    def _halve(self, tried: int, error: BaseException) -> None:
+        if tried == 1:
+            raise TrainingError(_message(self._what, " even one at a time")) from error
+        self.size = max(1, tried // 2)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on the GPU or beside it."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn running out of memory into an error with advice.
+
+    Args:
+        what: What was being done, as in "training".
+
+    Raises:
+        TrainingError: Memory ran out within the block.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not ran_out(error):
+            raise
+        raise TrainingError(_message(what, "")) from error
+
+
+def _message(what: str, how: str) -> str:
+    return (
+        f"memory ran out while {what}{how}: close other programs, or set CLSL_DEVICE=cpu to use "
+        "main memory in place of the GPU's; a backbone with fewer patches also needs less."
+    )
