@@ -25,7 +25,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 import migrations
 from app import cli_safekeeping
 from app.console import err, out, print_json, print_table
-from app.services import demo, exchange, ingest, model_runs, schedule, verdict_file, views, worker
+from app.services import (
+    demo,
+    exchange,
+    ingest,
+    logs,
+    model_runs,
+    schedule,
+    verdict_file,
+    views,
+    worker,
+)
 from app.services import doctor as doctor_service
 from app.services.finetuning import FinetuneRequest
 from app.services.jobs import JobKind, JobStatus, JobView
@@ -95,17 +105,13 @@ def start(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Choose the data directory, for all commands."""
-    logging.basicConfig(
-        level=logging.INFO if verbose or context.invoked_subcommand == "worker" else logging.ERROR,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    for noisy in ("huey", "faiss"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     # Pillow warns of pictures that are large but allowed; those not allowed are listed one by one.
     warnings.simplefilter("ignore", DecompressionBombWarning)
     # Without --data-dir the field is left out, so that its default applies.
-    context.obj = Settings() if data_dir is None else Settings(data_dir=data_dir.absolute())
+    settings = Settings() if data_dir is None else Settings(data_dir=data_dir.absolute())
+    informs = verbose or context.invoked_subcommand == "worker"
+    logs.configure(settings.log_format, logging.INFO if informs else logging.ERROR)
+    context.obj = settings
 
 
 @cli.command("import")

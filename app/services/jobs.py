@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.services.logs import of_job
 from app.services.queue import JobQueue
 from clsl_core.errors import ClslError, ConflictError, JobCancelled, NotFoundError
 from clsl_core.types import JsonObject
@@ -289,6 +290,16 @@ class Jobs:
         return odd
 
     def _execute(
+        self,
+        view: JobView,
+        owner: str,
+        handlers: Mapping[JobKind, Handler],
+        listener: Callable[[int, int, str], None] | None,
+    ) -> None:
+        with of_job(view.id):
+            self._run(view, owner, handlers, listener)
+
+    def _run(
         self,
         view: JobView,
         owner: str,
