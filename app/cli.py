@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 could not be done, 2 wrong usage, 3 not found, 4 bad input
 
 from __future__ import annotations
 
+import getpass
 import logging
 import shlex
 import sys
@@ -23,7 +24,7 @@ from PIL.Image import DecompressionBombWarning
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import migrations
-from app import cli_safekeeping
+from app import cli_people, cli_safekeeping
 from app.console import err, out, print_json, print_table
 from app.services import (
     demo,
@@ -34,6 +35,7 @@ from app.services import (
     schedule,
     verdict_file,
     views,
+    who,
     worker,
 )
 from app.services import doctor as doctor_service
@@ -72,6 +74,7 @@ database_cli = typer.Typer(help="Look after the database.", no_args_is_help=True
 cli.add_typer(database_cli, name="db")
 
 cli_safekeeping.register(cli)
+cli_people.register(cli)
 
 Name = Annotated[str, typer.Argument(help="The dataset's name.", show_default=False)]
 FormatOption = Annotated[
@@ -112,6 +115,7 @@ def start(
     informs = verbose or context.invoked_subcommand == "worker"
     logs.configure(settings.log_format, logging.INFO if informs else logging.ERROR)
     context.obj = settings
+    who.enter(who.Actor(f"{getpass.getuser()} (command line)", who.Role.ADMIN))
 
 
 @cli.command("import")

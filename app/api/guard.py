@@ -14,14 +14,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api import operations
 from app.api.limits import RateLimit
 from app.api.reading import TooLarge
-from app.services import logs
+from app.services import logs, people, tokens, who
 from app.services.access import AccessDenied, Grant
+from app.services.who import Actor, Forbidden
 from app.services.workspace import Workspace
 from clsl_core.errors import ClslError, DatabaseError, ImageError, InputError, NotFoundError
 
@@ -29,11 +31,14 @@ log = logging.getLogger(__name__)
 
 TOKEN_HEADER = "x-clsl-token"  # noqa: S105 - the name of a header
 CLIENT_HEADER = "x-clsl-client"
+DATASET_HEADER = "x-clsl-dataset"
 REQUEST_HEADER = "x-request-id"
 CLIENT = re.compile(r"[A-Za-z0-9-]{8,64}")
 PICTURES = ("/api/images/", "/api/heatmaps/", "/api/boxes/")
 """Routes that a page calls many times for each card: they have a bucket of their own."""
 PICTURES_FACTOR = 10
+ROLE_SECONDS = 5.0
+"""How long a process goes on with a role that was changed."""
 STRANGERS_PER_SECOND = 5.0
 """Requests without a valid key, by address: guessing keys, or a page left open for long."""
 
@@ -55,6 +60,7 @@ class TooMany(ClslError):  # noqa: N818
 _STATUS: list[tuple[type[ClslError], int]] = [
     (AccessDenied, 401),
     (CrossSite, 403),
+    (Forbidden, 403),
     (TooLarge, 413),
     (TooMany, 429),
     (NotFoundError, 404),
@@ -84,6 +90,7 @@ class Guard:
     def __init__(self, open_workspace: Callable[[], Workspace]) -> None:
         self._open = open_workspace
         self._limits: _Limits | None = None
+        self._actors: dict[int, tuple[Actor, float]] = {}
 
     def endpoint(self, path: str, handle: Handler) -> Any:
         """An endpoint that lets in whoever has a key, and answers errors as ``{"error": …}``."""
@@ -120,7 +127,9 @@ class Guard:
         try:
             workspace = self._open()
             check_site(request, workspace.settings.allowed_origins)
-            return await handle(workspace, self._grant(workspace, request), request)
+            grant = await self._grant(workspace, request)
+            with who.acting(await self._actor(workspace, grant)):
+                return await handle(workspace, grant, request)
         except ClslError as error:
             status = next(code for kind, code in _STATUS if isinstance(error, kind))
             response = JSONResponse({"error": str(error)}, status)
@@ -131,13 +140,29 @@ class Guard:
             log.exception("request %s failed, incident %s", request.url.path, id_)
             return JSONResponse({"error": f"unexpected error {id_}"}, 500)
 
-    def _grant(self, workspace: Workspace, request: Request) -> Grant:
+    async def _actor(self, workspace: Workspace, grant: Grant) -> Actor:
+        """Who a key is for, with a role that is at most ROLE_SECONDS old."""
+        moment = time.monotonic()
+        known = self._actors.get(grant.annotator_id)
+        if known is None or moment - known[1] > ROLE_SECONDS:
+            actor = await run_in_threadpool(people.actor, workspace, grant.annotator_id)
+            if len(self._actors) > 1000:
+                self._actors.clear()
+            known = self._actors[grant.annotator_id] = (actor, moment)
+        return known[0]
+
+    async def _grant(self, workspace: Workspace, request: Request) -> Grant:
         limits = self._buckets(workspace)
         token = request.headers.get(TOKEN_HEADER)
         if token is None and request.method in ("GET", "HEAD"):
             token = request.query_params.get("token")  # an <img> cannot send headers
         try:
-            grant = workspace.access.check(token or "")
+            bearer = request.headers.get("authorization", "").partition("Bearer ")[2]
+            if bearer.startswith(tokens.PREFIX):
+                dataset = request.headers.get(DATASET_HEADER, "")
+                grant = await run_in_threadpool(tokens.check, workspace, bearer, dataset)
+            else:
+                grant = workspace.access.check(token or "")
         except AccessDenied:
             _take(limits.strangers, request.client.host if request.client else "")
             raise

@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.services.logs import LogFormat
+from db.models import Role
 
 
 class Settings(BaseSettings):
@@ -54,6 +55,9 @@ class Settings(BaseSettings):
     )
     requests_per_second: float = Field(
         default=40.0, ge=0, description="Most a person's page may send; 0 sets no limit."
+    )
+    default_role: Role = Field(
+        default=Role.ADMIN, description="Of people who are new: viewer, annotator, reviewer, admin."
     )
     allowed_origins: str = Field(
         default="", description="Origins, with commas, under which a proxy shows the tool."
