@@ -11,7 +11,7 @@ FAISS ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: run test check format lint types imports docs clean
+.PHONY: run test check format lint types imports audit docs clean
 
 run: $(VENV)/.ready-run
 	$(BIN)/streamlit run streamlit_app.py
@@ -34,6 +34,9 @@ types: $(VENV)/.ready-dev
 
 imports: $(VENV)/.ready-dev
 	$(BIN)/lint-imports
+
+audit: $(VENV)/.ready-dev
+	.ci/audit $(BIN)/pip-audit
 
 docs: $(VENV)/.ready-dev
 	$(BIN)/python -m typer app/cli.py utils docs --name clsl --output docs/reference/cli.md

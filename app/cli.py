@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 could not be done, 2 wrong usage, 3 not found, 4 bad input
 
 from __future__ import annotations
 
+import getpass
 import logging
 import shlex
 import sys
@@ -23,9 +24,20 @@ from PIL.Image import DecompressionBombWarning
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import migrations
-from app import cli_safekeeping
+from app import cli_people, cli_safekeeping
 from app.console import err, out, print_json, print_table
-from app.services import demo, exchange, ingest, model_runs, schedule, verdict_file, views, worker
+from app.services import (
+    demo,
+    exchange,
+    ingest,
+    logs,
+    model_runs,
+    schedule,
+    verdict_file,
+    views,
+    who,
+    worker,
+)
 from app.services import doctor as doctor_service
 from app.services.finetuning import FinetuneRequest
 from app.services.jobs import JobKind, JobStatus, JobView
@@ -62,6 +74,7 @@ database_cli = typer.Typer(help="Look after the database.", no_args_is_help=True
 cli.add_typer(database_cli, name="db")
 
 cli_safekeeping.register(cli)
+cli_people.register(cli)
 
 Name = Annotated[str, typer.Argument(help="The dataset's name.", show_default=False)]
 FormatOption = Annotated[
@@ -95,17 +108,14 @@ def start(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
     """Choose the data directory, for all commands."""
-    logging.basicConfig(
-        level=logging.INFO if verbose or context.invoked_subcommand == "worker" else logging.ERROR,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    for noisy in ("huey", "faiss"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     # Pillow warns of pictures that are large but allowed; those not allowed are listed one by one.
     warnings.simplefilter("ignore", DecompressionBombWarning)
     # Without --data-dir the field is left out, so that its default applies.
-    context.obj = Settings() if data_dir is None else Settings(data_dir=data_dir.absolute())
+    settings = Settings() if data_dir is None else Settings(data_dir=data_dir.absolute())
+    informs = verbose or context.invoked_subcommand == "worker"
+    logs.configure(settings.log_format, logging.INFO if informs else logging.ERROR)
+    context.obj = settings
+    who.enter(who.Actor(f"{getpass.getuser()} (command line)", who.Role.ADMIN))
 
 
 @cli.command("import")

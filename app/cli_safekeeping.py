@@ -1,4 +1,4 @@
-"""``clsl backup`` and ``clsl restore``."""
+"""``clsl backup``, ``clsl restore`` and ``clsl support-bundle``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from app.console import err, out
-from app.services import safekeeping
+from app.services import safekeeping, support
 from app.services.safekeeping import Summary
 
 BackupFile = Annotated[Path, typer.Argument(help="The archive.", show_default=False)]
@@ -18,6 +18,7 @@ def register(cli: typer.Typer) -> None:
     """Add the commands."""
     cli.command()(backup)
     cli.command()(restore)
+    cli.command("support-bundle")(support_bundle)
 
 
 def backup(
@@ -48,6 +49,15 @@ def restore(
     if earlier is not None:
         err.print(f"the database that was there is kept as {earlier}")
     out.print(f"restored {_about(summary)}")
+
+
+def support_bundle(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The zip to write.", show_default=False)],
+) -> None:
+    """Collect what helps to find a fault, without names, pictures, paths or secrets."""
+    listed = support.write_bundle(context.obj, file.absolute())
+    out.print(f"{file}: {', '.join(listed)}; look through it before you send it")
 
 
 def _about(summary: Summary) -> str:

@@ -11,7 +11,7 @@ from functools import lru_cache
 import streamlit as st
 from starlette.applications import Starlette
 
-from app.services import views
+from app.services import logs, people, views, who
 from app.services.settings import Settings
 from app.services.views import DatasetView
 from app.services.worker import WorkerKeeper
@@ -35,6 +35,7 @@ def workspace() -> Workspace:
 async def lifespan(_app: Starlette) -> AsyncIterator[None]:
     """Open the workspace before the first page, keep a worker while the app runs."""
     opened = workspace()
+    logs.configure(opened.settings.log_format, logging.INFO)
     keeper = WorkerKeeper(opened.settings) if opened.settings.worker else None
     if keeper is not None:
         keeper.start()
@@ -96,6 +97,11 @@ def plain(text: str) -> str:
 def annotator() -> str:
     """Who is here; asked once, in the sidebar."""
     return str(st.session_state.get(ANNOTATOR_KEY, "")).strip()
+
+
+def enter_person() -> None:
+    """Let the services know who is here: what follows is done by them, with their role."""
+    who.enter(people.actor_by_name(workspace(), annotator()))
 
 
 def current_dataset() -> DatasetView | None:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app.components.notices import notice_lines
-from app.context import ANNOTATOR_KEY, error_boundary
+from app.context import ANNOTATOR_KEY, enter_person, error_boundary
 
 st.set_page_config(page_title="CLSL annotation completion", page_icon="🏷️", layout="wide")
 
@@ -35,4 +35,6 @@ with st.sidebar:
     )
 with st.sidebar, error_boundary():
     notice_lines()
+with error_boundary():
+    enter_person()
 page.run()

@@ -241,8 +241,8 @@ def background(workspace: Workspace, folder: Path) -> Iterator[dict[str, Any]]:
             over.wait(0.5)
 
     small = make_learnable(folder, TRAINED)
-    _clsl(workspace, "import", small, "--images", folder / "small", "--name", "learnable")
-    _clsl(workspace, "embed", "learnable", "--backbone", "builtin")
+    run_command(workspace, "import", small, "--images", folder / "small", "--name", "learnable")
+    run_command(workspace, "embed", "learnable", "--backbone", "builtin")
     large = make_import(folder, IMPORTED)
     facts["dataset_id"] = enter(workspace, "learnable", "person 0").dataset_id
     thread = threading.Thread(target=keep_training)
@@ -288,7 +288,8 @@ def _environment(workspace: Workspace) -> dict[str, str]:
     return found
 
 
-def _clsl(workspace: Workspace, *arguments: object) -> None:
+def run_command(workspace: Workspace, *arguments: object) -> None:
+    """``clsl`` on a workspace, in a process of its own."""
     subprocess.run(
         _command(*arguments),
         cwd=REPOSITORY,
@@ -324,7 +325,7 @@ def held(result: dict[str, Any]) -> bool:
 
 def measure(workspace: Workspace, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The run that was asked for under load, then the highest rate without."""
-    settings = {"worker": "true", "backbone": "builtin"}
+    settings = {"worker": "true", "backbone": "builtin", "requests_per_second": "0"}
     if workspace.settings.database_url is not None:
         settings["database_url"] = workspace.settings.database_url
     result: dict[str, Any] = {}

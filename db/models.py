@@ -79,6 +79,15 @@ class RunStatus(StrEnum):
     FAILED = "failed"
 
 
+class Role(StrEnum):
+    """What people may do: each may all that the one before may, and more."""
+
+    VIEWER = "viewer"
+    ANNOTATOR = "annotator"
+    REVIEWER = "reviewer"
+    ADMIN = "admin"
+
+
 class JobKind(StrEnum):
     """The kinds of background work."""
 
@@ -133,6 +142,7 @@ class Base(DeclarativeBase):
         RunStatus: _words(RunStatus),
         JobKind: _words(JobKind),
         JobStatus: _words(JobStatus),
+        Role: _words(Role),
     }
 
 
@@ -238,7 +248,38 @@ class Annotator(Base):
     name: Mapped[str] = mapped_column(unique=True)
     keys: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     notices_seen: Mapped[int] = mapped_column(default=0, server_default="0")
+    role: Mapped[Role] = mapped_column(default=Role.ADMIN, server_default=Role.ADMIN.value)
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class ApiToken(Base):
+    """A script's token, of which only the sha256 is kept: the script acts as the annotator."""
+
+    __tablename__ = "api_token"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    annotator_id: Mapped[int] = mapped_column(ForeignKey("annotator.id", ondelete="CASCADE"))
+    digest: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+    __table_args__ = (Index(None, "annotator_id"),)
+
+
+class AuditEvent(Base):
+    """Who did what. Append-only; verdicts are not here, since decisions are events themselves."""
+
+    __tablename__ = "audit_event"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    actor: Mapped[str]
+    action: Mapped[str]
+    subject: Mapped[str]
+    details: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
 
 class Decision(Base):

@@ -1,19 +1,19 @@
-"""HTTP routes under ``/api``: pictures, the queue, verdicts, history, flags, keys, health.
+"""HTTP routes under ``/api``: pictures, the queue, verdicts, history, flags, keys; health, metrics.
 
-They trust no one: every call but ``/api/health`` carries a short-lived signed key for one
-annotator on one dataset, pictures are reached by database id only, bodies are limited.
+They trust no one: every call but those for whoever runs the program carries a short-lived signed
+key for one annotator on one dataset, pictures are reached by database id only, what is sent is
+limited in size and rate, and other sites are refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.api import annotator, pictures, verdicts
-from app.api.guard import guarded
+from app.api import annotator, operations, pictures, verdicts
+from app.api.guard import Guard
+from app.api.openapi import openapi
 from app.services.workspace import Workspace
 
 
@@ -23,7 +23,13 @@ def routes(open_workspace: Callable[[], Workspace]) -> list[Route]:
     Args:
         open_workspace: Gives the process's workspace; called at the first request.
     """
-    found = [Route("/api/health", _health)]
+    guard = Guard(open_workspace)
+    found = [
+        Route("/api/health", operations.health),
+        Route("/api/ready", operations.ready(open_workspace)),
+        Route("/api/openapi.json", openapi),
+        Route("/api/metrics", operations.metrics(open_workspace)),
+    ]
     for path, method, handle in (
         ("/api/queue", "GET", verdicts.queue),
         ("/api/leases", "POST", verdicts.leases),
@@ -41,9 +47,5 @@ def routes(open_workspace: Callable[[], Workspace]) -> list[Route]:
         ("/api/boxes/{image_id:int}", "GET", pictures.boxes),
         ("/api/heatmaps/{proposal_id:int}", "GET", pictures.heatmap),
     ):
-        found.append(Route(path, guarded(open_workspace, handle), methods=[method]))
+        found.append(Route(path, guard.endpoint(path, handle), methods=[method]))
     return found
-
-
-async def _health(_request: Request) -> Response:
-    return JSONResponse({"status": "ok"})

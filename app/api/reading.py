@@ -14,17 +14,25 @@ MAX_BODY = 256 * 1024
 MAX_TEXT = 2_000
 
 
+class TooLarge(InputError):  # noqa: N818 - the words of HTTP
+    """A body is larger than a route reads."""
+
+
 async def body(request: Request) -> dict[str, Any]:
     """The JSON object of a request, read up to MAX_BODY bytes.
 
     Raises:
-        InputError: It is too large, or something else.
+        TooLarge: It is larger than MAX_BODY, or says so.
+        InputError: It is something else.
     """
+    said = request.headers.get("content-length", "0")
+    if not said.isascii() or not said.isdigit() or int(said) > MAX_BODY:
+        raise TooLarge(f"the request is larger than {MAX_BODY} bytes")
     content = bytearray()
     async for chunk in request.stream():
         content += chunk
         if len(content) > MAX_BODY:
-            raise InputError(f"the request is larger than {MAX_BODY} bytes")
+            raise TooLarge(f"the request is larger than {MAX_BODY} bytes")
     try:
         found = json.loads(bytes(content))
     except (ValueError, RecursionError) as error:

@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.api import reading
+from app.api import operations, reading
 from app.services import review, review_queue
 from app.services.access import Grant
 from app.services.history import history as read_history
@@ -61,6 +61,8 @@ async def decisions(workspace: Workspace, grant: Grant, request: Request) -> Res
     answers = [_answer(item, index) for index, item in enumerate(items)]
     batch_id = reading.optional_text(body.get("batch_id"), "batch_id")
     receipts = await run_in_threadpool(review.decide, workspace, grant, answers, batch_id)
+    for receipt in receipts:
+        operations.receipts.labels(receipt.status).inc()
     fields = ("client_id", "status", "message")
     results = [{key: getattr(receipt, key) for key in fields} for receipt in receipts]
     return JSONResponse({"results": results})

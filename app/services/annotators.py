@@ -19,7 +19,8 @@ def enter(workspace: Workspace, dataset_name: str, annotator_name: str) -> Grant
     name = check_annotator(annotator_name)
     with workspace.database.write(PEOPLE) as session:
         dataset = find_dataset(session, dataset_name)
-        return Grant(decision_queries.annotator(session, name).id, dataset.id)
+        role = workspace.settings.default_role
+        return Grant(decision_queries.annotator(session, name, role).id, dataset.id)
 
 
 def check_annotator(name: str) -> str:

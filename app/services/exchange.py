@@ -16,7 +16,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.services import audit, who
 from app.services.jobs import JobContext
+from app.services.who import Right
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.atomic import atomic_file, atomic_text
 from clsl_core.errors import InputError
@@ -112,6 +114,7 @@ def export(
         NotFoundError: There is no such dataset or format.
         InputError: The file cannot be written there.
     """
+    who.require(Right.EXPORT)
     progress(0, 1, "reading the dataset")
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
@@ -120,8 +123,10 @@ def export(
         if writer.name != dataset.format:
             content = replace(content, labels=list(_stored_labels(session, dataset)))
         ours = list(_our_labels(session, dataset))
-        summary = _summary(session, dataset, ours)
+        summary, dataset_id = _summary(session, dataset, ours), dataset.id
     _check_output(output)
+    with workspace.database.write("audit") as session:
+        audit.record(session, "export", f"dataset {dataset_id}", format=writer.name)
     progress(0, 1, f"writing {output.name}")
     writer.write(content, ours, output, summary=summary.to_json())
     progress(1, 1, f"wrote {output.name}")
@@ -288,6 +293,7 @@ def write_proposals(workspace: Workspace, dataset_name: str, output: Path) -> in
         NotFoundError: There is no such dataset.
         InputError: The file cannot be written there.
     """
+    who.require(Right.EXPORT)
     _check_output(output)
     count = 0
     with workspace.database.read() as session, atomic_text(output) as file:

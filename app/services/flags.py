@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
+from app.services import who
 from app.services.access import Grant
 from app.services.review import ID_LENGTH, Receipt
+from app.services.who import Right
 from app.services.workspace import Workspace
 from db.models import Category, Flag, Image
 from db.queries import flags
@@ -24,6 +26,7 @@ def flag(
     comment: str = "",
 ) -> Receipt:
     """Flag an image; the same ``client_id`` again is the same flag."""
+    who.require(Right.DECIDE)
     with workspace.database.write(grant.dataset_id) as session:
         if flags.by_client_id(session, client_id) is not None:
             return Receipt(client_id, "duplicate")
@@ -45,6 +48,7 @@ def flag(
 
 def unflag(workspace: Workspace, grant: Grant, client_id: str, image_id: int) -> Receipt:
     """Resolve every open flag of an image, whoever raised it."""
+    who.require(Right.DECIDE)
     with workspace.database.write(grant.dataset_id) as session:
         image = session.get(Image, image_id)
         if image is None or image.dataset_id != grant.dataset_id:

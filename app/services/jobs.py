@@ -17,7 +17,10 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.services import audit, who
+from app.services.logs import of_job
 from app.services.queue import JobQueue
+from app.services.who import Right
 from clsl_core.errors import ClslError, ConflictError, JobCancelled, NotFoundError
 from clsl_core.types import JsonObject
 from db.models import Dataset, Job, JobKind, JobStatus, Notice
@@ -161,6 +164,7 @@ class Jobs:
         Raises:
             ConflictError: A training of this dataset already waits.
         """
+        _allow(kind)
         try:
             with self.database.write(JOBS) as session:
                 job = add(session, kind, dataset_id, payload)
@@ -186,6 +190,7 @@ class Jobs:
         Raises:
             ConflictError: A training of this dataset is already live.
         """
+        _allow(kind)
         owner = new_owner("cli")
         try:
             with self.database.write(JOBS) as session:
@@ -244,6 +249,8 @@ class Jobs:
         """
         with self.database.write(JOBS) as session:
             job = _find(session, job_id)
+            _allow(job.kind)
+            audit.record(session, "job.cancel", f"job {job.id}", kind=job.kind)
             if job.status is JobStatus.QUEUED:
                 job.status, job.finished_at = JobStatus.CANCELLED, now()
             elif job.status is JobStatus.RUNNING:
@@ -289,6 +296,16 @@ class Jobs:
         return odd
 
     def _execute(
+        self,
+        view: JobView,
+        owner: str,
+        handlers: Mapping[JobKind, Handler],
+        listener: Callable[[int, int, str], None] | None,
+    ) -> None:
+        with of_job(view.id):
+            self._run(view, owner, handlers, listener)
+
+    def _run(
         self,
         view: JobView,
         owner: str,
@@ -354,7 +371,12 @@ def add(
     job = Job(kind=kind, dataset_id=dataset_id, payload=payload or {})
     session.add(job)
     session.flush()
+    audit.record(session, f"job.{kind}", f"job {job.id}", dataset=dataset_id)
     return job
+
+
+def _allow(kind: JobKind) -> None:
+    who.require(Right.EXPORT if kind is JobKind.EXPORT else Right.MANAGE)
 
 
 def new_owner(role: str) -> str:

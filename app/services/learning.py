@@ -11,7 +11,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.services import jobs as job_service
+from app.services import who
 from app.services.jobs import LOOP, JobView
+from app.services.who import Right
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, NotFoundError
 from db.models import Dataset, Job, JobKind, JobStatus
@@ -28,6 +30,7 @@ def start(workspace: Workspace, dataset_id: int, trigger_: str = "by hand") -> J
         NotFoundError: There is no such dataset.
         ConflictError: A training waits already.
     """
+    who.require(Right.MANAGE)
     with workspace.database.write(JOBS) as session:
         if session.get(Dataset, dataset_id) is None:
             raise NotFoundError(f"there is no dataset with the id {dataset_id}")

@@ -13,10 +13,11 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.services import gate
+from app.services import gate, who
 from app.services import jobs as job_service
 from app.services.jobs import JobView
 from app.services.proposing import find_run
+from app.services.who import Right
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import ConflictError
 from clsl_core.gate import GateDecision
@@ -144,6 +145,7 @@ def put_in_charge(workspace: Workspace, dataset_id: int, run_id: int) -> JobView
         NotFoundError: There is no such run.
         ConflictError: It serves already, has not finished, or another one is pinned.
     """
+    who.require(Right.MANAGE)
     with workspace.database.write() as session:
         payload = _order(session, dataset_id, run_id)
         job = job_service.add(session, JobKind.PROPOSE, dataset_id, payload)
@@ -184,6 +186,7 @@ def pin(workspace: Workspace, dataset_id: int, run_id: int) -> None:
         NotFoundError: There is no such run.
         ConflictError: It does not serve.
     """
+    who.require(Right.MANAGE)
     with workspace.database.write() as session:
         run = find_run(session, dataset_id, run_id)
         if not run.serving:
@@ -197,6 +200,7 @@ def unpin(workspace: Workspace, dataset_id: int, run_id: int) -> None:
     Raises:
         NotFoundError: There is no such run.
     """
+    who.require(Right.MANAGE)
     with workspace.database.write() as session:
         find_run(session, dataset_id, run_id).pinned = False
 
@@ -208,6 +212,7 @@ def delete(workspace: Workspace, dataset_id: int, run_id: int) -> None:
         NotFoundError: There is no such run.
         ConflictError: It serves, or a job works on it.
     """
+    who.require(Right.MANAGE)
     with workspace.database.write() as session:
         run = find_run(session, dataset_id, run_id)
         if run.serving:

@@ -10,10 +10,11 @@ from typing import TypeVar
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.services import learning
+from app.services import learning, who
 from app.services.access import Grant
 from app.services.cards import Card
 from app.services.review_queue import card_of
+from app.services.who import Right
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 from db.models import Category, Decision, Image, Label, Proposal, ProposalStatus, Verdict
@@ -66,6 +67,7 @@ def decide(
     Raises:
         InputError: More than MAX_DECISIONS at once, or the batch's id cannot be used.
     """
+    who.require(Right.DECIDE)
     if len(answers) > MAX_DECISIONS:
         raise InputError(f"{len(answers)} verdicts in one request: send at most {MAX_DECISIONS}")
     if batch_id is not None:
@@ -102,6 +104,7 @@ def mark_others_absent(
     Raises:
         InputError: The batch's id cannot be used.
     """
+    who.require(Right.DECIDE)
     _check_id(client_id)
     with workspace.database.write(grant.dataset_id) as session:
         if _seen(session, client_id):
@@ -291,6 +294,7 @@ def undo(workspace: Workspace, grant: Grant, client_id: str, undoes: str) -> Rec
     Raises:
         InputError: The undo's own id cannot be used.
     """
+    who.require(Right.DECIDE)
     _check_id(client_id)
     with workspace.database.write(grant.dataset_id) as session:
         single = decisions.by_client_id(session, undoes)
@@ -372,6 +376,7 @@ def redo(workspace: Workspace, grant: Grant, client_id: str, redoes: str) -> Rec
     Raises:
         InputError: The id cannot be used.
     """
+    who.require(Right.DECIDE)
     _check_id(client_id)
     with workspace.database.write(grant.dataset_id) as session:
         if _seen(session, client_id):

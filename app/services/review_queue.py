@@ -13,9 +13,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, or_
 from sqlalchemy.orm import Session
 
+from app.services import who
 from app.services.access import Grant
 from app.services.cards import Card, Other, make_cards, others_of
 from app.services.neighbours import nearest_images
+from app.services.who import Right
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 from clsl_core.types import JsonObject, LabelState
@@ -94,6 +96,7 @@ def next_cards(workspace: Workspace, grant: Grant, query: QueueQuery) -> QueuePa
     Raises:
         InputError: There is no such strategy, or the cursor is not one of its.
     """
+    who.require(Right.DECIDE)
     _check(query)
     stamp = workspace.instant.stamp(grant.dataset_id)
     after = None if query.after is None else _place(query.after, query.strategy, stamp)
@@ -208,6 +211,7 @@ def renew_leases(workspace: Workspace, grant: Grant, proposal_ids: Collection[in
     Raises:
         InputError: More than MAX_RENEWED at once.
     """
+    who.require(Right.DECIDE)
     if len(proposal_ids) > MAX_RENEWED:
         raise InputError(f"{len(proposal_ids)} proposals in one request: at most {MAX_RENEWED}")
     moment = now()

@@ -10,7 +10,8 @@ from datetime import datetime
 
 from cronsim import CronSim, CronSimError
 
-from app.services import learning
+from app.services import learning, who
+from app.services.who import Right
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import InputError
 from db.models import Dataset
@@ -29,6 +30,7 @@ def set_schedule(workspace: Workspace, name: str, expression: str | None) -> str
         NotFoundError: There is no such dataset.
         InputError: The expression cannot be read.
     """
+    who.require(Right.MANAGE)
     kept = " ".join((expression or "").split()) or None
     words = None if kept is None else explain(kept)
     with workspace.database.write(JOBS) as session:

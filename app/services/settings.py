@@ -8,6 +8,9 @@ from platformdirs import user_data_path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.services.logs import LogFormat
+from db.models import Role
+
 
 class Settings(BaseSettings):
     """Settings of one workspace. Made at the edge, passed down, never imported."""
@@ -42,6 +45,22 @@ class Settings(BaseSettings):
     worker: bool = Field(default=True, description="Whether the app starts a worker.")
     token_seconds: int = Field(
         default=3600, gt=0, description="How long a review page's key to the routes is valid."
+    )
+
+    log_format: LogFormat = Field(
+        default="text", description="text, or json: one object a line, for machines."
+    )
+    metrics_token: str | None = Field(
+        default=None, description="What Prometheus must send; without one: this machine only."
+    )
+    requests_per_second: float = Field(
+        default=40.0, ge=0, description="Most a person's page may send; 0 sets no limit."
+    )
+    default_role: Role = Field(
+        default=Role.ADMIN, description="Of people who are new: viewer, annotator, reviewer, admin."
+    )
+    allowed_origins: str = Field(
+        default="", description="Origins, with commas, under which a proxy shows the tool."
     )
 
     @property

@@ -7,6 +7,8 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from app.services import audit, who
+from app.services.who import Right
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.types import LabelState
 from db.models import Dataset, ImageStatus
@@ -150,5 +152,10 @@ def busiest_category(workspace: Workspace, dataset_id: int) -> int | None:
 
 def set_retrain_after(workspace: Workspace, name: str, decisions_needed: int) -> None:
     """Change after how many decisions a dataset retrains by itself; 0 turns it off."""
+    who.require(Right.MANAGE)
     with workspace.database.write(dataset_id(workspace, name)) as session:
-        find_dataset(session, name).retrain_after = max(0, decisions_needed)
+        dataset = find_dataset(session, name)
+        dataset.retrain_after = max(0, decisions_needed)
+        audit.record(
+            session, "setting", f"dataset {dataset.id}", retrain_after=dataset.retrain_after
+        )

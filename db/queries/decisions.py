@@ -17,15 +17,16 @@ from db.models import (
     ModelRun,
     Proposal,
     ProposalStatus,
+    Role,
     Verdict,
 )
 
 
-def annotator(session: Session, name: str) -> Annotator:
-    """The annotator of that name, made when new."""
+def annotator(session: Session, name: str, role: Role = Role.ADMIN) -> Annotator:
+    """The annotator of that name, made with a role when new."""
     found = session.scalar(select(Annotator).where(Annotator.name == name))
     if found is None:
-        found = Annotator(name=name)
+        found = Annotator(name=name, role=role)
         session.add(found)
         session.flush()
     return found

@@ -10,7 +10,10 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from app import api
+from app.api.openapi import description
+from app.services import people, tokens
 from app.services.access import Access, Grant, read_secret
+from app.services.who import Role
 from app.services.workspace import Workspace
 from tests.builders import make_dataset, make_grant, make_proposals
 
@@ -208,7 +211,7 @@ def test_bad_fields_are_refused(client: TestClient, path: str, body: dict) -> No
 )
 def test_bad_bodies_are_refused(client: TestClient, body: bytes) -> None:
     response = client.post("/api/decisions", content=body)
-    assert response.status_code == 400
+    assert response.status_code == (413 if len(body) > 256 * 1024 else 400)
     assert response.json()["error"]
 
 
@@ -277,3 +280,68 @@ def test_a_proposal_without_heat_map(client: TestClient) -> None:
     card = queue(client)["cards"][0]
     assert card["heatmap_url"] is None
     assert client.get(f"/api/heatmaps/{card['proposal_id']}").status_code == 404
+
+
+LEAST = {
+    "/api/history": Role.VIEWER,
+    "/api/preferences": Role.VIEWER,
+    "/api/categories": Role.VIEWER,
+    "/api/images/1": Role.VIEWER,
+    "/api/boxes/1": Role.VIEWER,
+    "/api/heatmaps/1": Role.VIEWER,
+}
+"""What the least of roles may do; everything else takes an annotator."""
+OPEN = ("/api/health", "/api/ready", "/api/metrics", "/api/openapi.json")
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("scripted", [False, True])
+def test_every_route_for_every_role(
+    workspace: Workspace, client: TestClient, role: Role, scripted: bool
+) -> None:
+    if scripted:
+        token = tokens.create(workspace, "script", "ada")
+        headers = {"Authorization": f"Bearer {token}", "X-CLSL-Dataset": "set"}
+        client = TestClient(client.app, headers=headers)
+    people.set_role(workspace, "root", "admin")
+    people.set_role(workspace, "ada", role)
+    roles, checked = list(Role), 0
+    for path, operations in description()["paths"].items():
+        if path in OPEN:
+            continue
+        real = path.replace("{image_id}", "1").replace("{proposal_id}", "1")
+        for method in operations:
+            least = LEAST.get(real, Role.ANNOTATOR)
+            body = {
+                "client_id": "client-id",
+                "image_id": 1,
+                "undoes": "x" * 8,
+                "redoes": "x" * 8,
+                "proposals": [],
+                "decisions": [],
+                "keys": {},
+            }
+            response = client.request(method.upper(), real, json=body if method == "post" else None)
+            allowed = roles.index(role) >= roles.index(least)
+            assert (response.status_code != 403) == allowed, (method, path, response.text)
+            assert response.status_code in (200, 403, 404), (method, path, response.text)
+            checked += 1
+    assert checked == 15
+
+
+def test_a_script_needs_a_token_that_stands_and_a_dataset(
+    workspace: Workspace, client: TestClient
+) -> None:
+    token = tokens.create(workspace, "script", "ada")
+    bare = TestClient(client.app)
+
+    def status(token: str, **headers: str) -> int:
+        given = {"Authorization": f"Bearer {token}", **headers}
+        return bare.get("/api/history", headers=given).status_code
+
+    assert status(token, **{"X-CLSL-Dataset": "set"}) == 200
+    assert status(token, **{"X-CLSL-Dataset": "other"}) == 404
+    assert status(token) == 404
+    assert status("clsl_wrong", **{"X-CLSL-Dataset": "set"}) == 401
+    tokens.revoke(workspace, tokens.tokens(workspace)[0].id)
+    assert status(token, **{"X-CLSL-Dataset": "set"}) == 401
