@@ -36,6 +36,7 @@ from app.services import (
     verdict_file,
     views,
     who,
+    wording,
     worker,
 )
 from app.services import doctor as doctor_service
@@ -88,6 +89,13 @@ class Absent(StrEnum):
 
     UNKNOWN = "unknown"
     NEGATIVE = "negative"
+
+
+class Prompts(StrEnum):
+    """What stands around a category's name when the text tower reads it."""
+
+    SENTENCES = "sentences"
+    LEARNED = "learned"
 
 
 class LiteratureName(StrEnum):
@@ -191,12 +199,37 @@ def embed(
         str | None,
         typer.Option(help="Hub tag, or path of a checkpoint.", show_default=False),
     ] = None,
+    descriptions: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV or JSON of category,description: averaged into the names' text embeddings.",
+            show_default=False,
+        ),
+    ] = None,
+    no_descriptions: Annotated[
+        bool, typer.Option("--no-descriptions", help="Forget the descriptions.")
+    ] = False,
+    prompts: Annotated[
+        Prompts | None,
+        typer.Option(
+            help="Learn the words before the category names, or go back to plain sentences.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Turn the pictures that are new into features."""
+    """Turn the pictures that are new into features, and the category names too."""
     with opened(context.obj) as workspace:
         payload: JsonObject = {}
         if backbone is not None:
             payload = {"backbone": backbone, "pretrained": pretrained}
+        if prompts is not None:
+            payload["prompts"] = prompts.value
+        dataset_id = views.dataset_id(workspace, name)
+        if no_descriptions:
+            wording.forget_descriptions(workspace, dataset_id)
+        if descriptions is not None:
+            for other in wording.keep_descriptions(workspace, dataset_id, descriptions):
+                err.print(f"{descriptions.name}: {other!r} is no category here")
         job = _run_for(workspace, JobKind.EMBED, name, payload)
         notice = (job.result or {}).get("notice")
         if notice:

@@ -7,6 +7,7 @@ A *token file* is an ``.npz`` made elsewhere:
     categories        (C,) names
     files             (N,) names of the pictures; optional
     label_embeddings  (C, E) vectors of the categories: text of the tokens' space, or any; optional
+    described_embeddings  (C, E) these with descriptions averaged in; optional
 
 An *embedded folder* is what ``benchmarks.literature`` makes: a feature store in ``features/`` and
 ``collection.npz`` with ``keys``, ``labels`` (0 here means "not judged"), ``categories`` and
@@ -49,11 +50,13 @@ class Categories:
         names: C names.
         vectors: (C, E) float32, or None.
         text: Whether ``vectors`` are text embeddings in the space of the tokens.
+        described: ``vectors`` with descriptions of the categories averaged in, or None.
     """
 
     names: tuple[str, ...]
     vectors: npt.NDArray[np.float32] | None
     text: bool
+    described: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -197,17 +200,8 @@ def _categories(
             f"{path}: 'categories' has shape {names.shape} and type {names.dtype}, expected "
             f"{count} names."
         )
-    vectors = arrays.get("label_embeddings")
-    if vectors is not None and (
-        vectors.ndim != 2
-        or len(vectors) != count
-        or vectors.dtype.kind != "f"
-        or not np.isfinite(vectors).all()
-    ):
-        raise InputError(
-            f"{path}: 'label_embeddings' has shape {vectors.shape} and type {vectors.dtype}, "
-            f"expected finite floats ({count}, E)."
-        )
+    vectors = _vectors(arrays, "label_embeddings", count, path)
+    described = _vectors(arrays, "described_embeddings", count, path)
     same = vectors is not None and vectors.shape[1] == features.dim
     if text and not same:
         width = None if vectors is None else vectors.shape[1]
@@ -215,5 +209,24 @@ def _categories(
             f"{path}: text of the tokens' space has width {features.dim}, 'label_embeddings' has "
             f"{width}."
         )
-    kept = None if vectors is None else vectors.astype(np.float32)
-    return Categories(tuple(map(str, names)), kept, same if text is None else text)
+    return Categories(tuple(map(str, names)), vectors, same if text is None else text, described)
+
+
+def _vectors(
+    arrays: Mapping[str, npt.NDArray[Any]], name: str, count: int, path: Path
+) -> npt.NDArray[np.float32] | None:
+    """Optional vectors of the categories, (C, E) float32."""
+    vectors = arrays.get(name)
+    if vectors is None:
+        return None
+    if (
+        vectors.ndim != 2
+        or len(vectors) != count
+        or vectors.dtype.kind != "f"
+        or not np.isfinite(vectors).all()
+    ):
+        raise InputError(
+            f"{path}: {name!r} has shape {vectors.shape} and type {vectors.dtype}, "
+            f"expected finite floats ({count}, E)."
+        )
+    return vectors.astype(np.float32)

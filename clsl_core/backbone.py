@@ -122,6 +122,9 @@ class Backbone(Protocol):
     def encode_categories(self, names: Sequence[str]) -> npt.NDArray[np.float32] | None:
         """(C, d) unit vectors in the space of the tokens; None without a text tower."""
 
+    def encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32] | None:
+        """(n, d) unit vectors of whole sentences; None without a text tower."""
+
 
 def load_backbone(
     name: str = AUTO, pretrained: str | None = None, device: str | None = None
@@ -208,3 +211,7 @@ class FakeBackbone:
         digests = [hashlib.sha256(name.encode("utf-8", "replace")).digest() for name in names]
         numbers = [[float(byte) for byte in digest[:4]] for digest in digests]
         return normalised(np.array(numbers, np.float32).reshape(len(names), 4) - 127.5)
+
+    def encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32] | None:
+        """See Backbone."""
+        return self.encode_categories(texts)

@@ -60,6 +60,10 @@ class BuiltinBackbone:
         """None: descriptors know no words."""
         del names
 
+    def encode_texts(self, texts: Sequence[str]) -> None:
+        """None, as for names."""
+        del texts
+
 
 def _tokens(image: Image.Image) -> _Floats:
     """(49, 112) unit vectors of one picture."""

@@ -108,6 +108,11 @@ class OpenClipBackbone:
         """The open_clip model itself."""
         return self._model
 
+    @property
+    def tokenizer(self) -> Any:
+        """Its tokenizer: texts to (n, length) int64."""
+        return self._tokenizer
+
     @torch.inference_mode()
     def encode_images(self, images: Sequence[Image.Image]) -> ImageFeatures:
         """See Backbone. The pooled vector is the model's own image embedding."""
@@ -131,6 +136,16 @@ class OpenClipBackbone:
                 encoded = self._model.encode_text(texts.to(self._device))
                 total += normalize(encoded.float(), dim=-1)
             vectors.append(_unit(total))
+        return np.concatenate(vectors)
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """See Backbone. What is longer than the model's context is cut off."""
+        sound = [text.encode("utf-8", "replace").decode() for text in texts]
+        vectors = [np.zeros((0, self.spec.dim), np.float32)]
+        for start in range(0, len(sound), _NAMES_AT_ONCE):
+            tokens = self._tokenizer(sound[start : start + _NAMES_AT_ONCE])
+            vectors.append(_unit(self._model.encode_text(tokens.to(self._device))))
         return np.concatenate(vectors)
 
     def _pixels(self, images: Sequence[Image.Image]) -> Tensor:

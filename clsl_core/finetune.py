@@ -19,89 +19,31 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from clsl_core.augmentation import Augmentation, squeezed
-from clsl_core.checkpoint import load_checkpoint, save_checkpoint, select
-from clsl_core.errors import ImageError, InputError, TrainingError
+from clsl_core.errors import TrainingError
+from clsl_core.finetune_config import FinetuneConfig
 from clsl_core.learner import one_cycle
-from clsl_core.losses import LossConfig, asymmetric_loss
+from clsl_core.losses import asymmetric_loss
 from clsl_core.metrics import mean_average_precision
-from clsl_core.recovery import RecoveryConfig, unknown_as_negative
+from clsl_core.picture_reader import PictureReader, Pictures
+from clsl_core.recovery import unknown_as_negative
 from clsl_core.tower import Tower
+from clsl_core.tower_head import TowerHead
+from clsl_core.tower_training import TowerTraining
 from clsl_core.types import Finetune, Progress, no_progress
 from clsl_core.views import Floats, Ids, Labels
 
 __all__ = ["FinetuneConfig", "Finetuned", "Pictures", "TowerHead", "finetune"]
 
 log = logging.getLogger(__name__)
-
-
-class Pictures(Protocol):
-    """N pictures to learn from."""
-
-    @property
-    def keys(self) -> Sequence[str]:
-        """For each picture a text that changes when it does."""
-
-    def load(self, index: int) -> Image.Image:
-        """One picture.
-
-        Raises:
-            ImageError: It cannot be used; it is left out then.
-        """
-
-
-@dataclass(frozen=True)
-class FinetuneConfig:
-    """How a tower is trained.
-
-    Attributes:
-        mode: LORA or FULL.
-        image_size: Side of the pictures in pixels.
-        epochs: Passes over the pictures.
-        batch_size: Pictures in a step; a GPU that is too small for it does it in parts.
-        lora_rate, full_rate, head_rate: Peaks of the one-cycle schedule.
-        weight_decay: Of matrices only.
-        ema: Decay of the moving average, in steps; faster in the first ones.
-        rank, alpha: Of the low-rank updates.
-        operations, magnitude: Of RandAugment.
-        cutout: Side of the hole over the picture's side.
-        held_out: Share of the pictures the tower does not learn from, to compare it before and
-            after.
-        loss: Of ASL; ``weak_negative`` scales the unknown entries where they stand for negatives.
-        recovery: Decides how far they do.
-        seed: Of everything random.
-    """
-
-    mode: Finetune = Finetune.LORA
-    image_size: int = 448
-    epochs: int = 10
-    batch_size: int = 32
-    lora_rate: float = 2e-4
-    full_rate: float = 1e-5
-    head_rate: float = 1e-3
-    weight_decay: float = 0.01
-    ema: float = 0.999
-    rank: int = 8
-    alpha: float = 16.0
-    operations: int = 2
-    magnitude: int = 9
-    cutout: float = 0.5
-    held_out: float = 0.1
-    loss: LossConfig = field(default_factory=LossConfig)
-    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,41 +63,6 @@ class Finetuned:
     held_out_after: float
     unusable: list[int]
     part: int
-
-
-class TowerHead(nn.Module):
-    """Scores categories from tokens and the pooled embedding.
-
-    Args:
-        vectors: (C, d) where the category vectors start.
-        priors: (C,) share of positives the bias starts from, in (0, 1).
-    """
-
-    def __init__(self, vectors: Floats, priors: Floats) -> None:
-        super().__init__()
-        self.vectors = nn.Parameter(torch.from_numpy(vectors.copy()))
-        self.scale = nn.Parameter(torch.tensor(math.log(20.0)))
-        self.b = nn.Parameter(torch.logit(torch.from_numpy(priors)))
-
-    def forward(self, tokens: Tensor, pooled: Tensor) -> Tensor:
-        """Unit tokens (B, P, d) and vectors (B, d) -> logits (B, C)."""
-        V = nn.functional.normalize(self.vectors, dim=-1)  # (C, d)
-        r = self.scale.exp() * (tokens @ V.T)  # (B, P, C)
-        patches = (r.softmax(1) * r).sum(1)  # (B, C)
-        return 0.5 * (patches + self.scale.exp() * (pooled @ V.T)) + self.b
-
-
-@dataclass
-class _State:
-    """A training after some epochs; ``average`` is the EMA of what learns."""
-
-    learning: dict[str, nn.Parameter]
-    average: dict[str, Tensor]
-    optimiser: torch.optim.Optimizer
-    epoch: int = 0
-    part: int = 0
-    curves: list[dict[str, float]] = field(default_factory=list)
-    before: float = float("nan")
 
 
 def finetune(
@@ -207,12 +114,8 @@ class _Finetuning:
         pool: Executor,
     ) -> None:
         self.tower, self.pictures, self.labels, self.config = tower, pictures, labels, config
-        self.progress, self.pool = progress, pool
+        self.progress, self.reader = progress, PictureReader(pictures, config, pool)
         self.unknown_weight = unknown_as_negative(labels, config.recovery)
-        self.augmentation = Augmentation(
-            config.image_size, config.operations, config.magnitude, config.cutout
-        )
-        self.unusable: set[int] = set()
         teaching = np.arange(len(labels))
         if self.unknown_weight == 0:
             teaching = np.flatnonzero((labels != 0).any(1))
@@ -229,24 +132,22 @@ class _Finetuning:
         self.tower.visual.train()
         fingerprint = self._fingerprint()
         state = self._start()
-        if resume_dir is None or not self._resume(resume_dir, state, fingerprint):
+        if resume_dir is None or not state.resume(resume_dir, fingerprint, self.tower.device):
             self._centre()
             state.average = {n: p.detach().clone() for n, p in state.learning.items()}
             state.before = self._judge("measuring the backbone as it is")
         while state.epoch < self.config.epochs:
             self._epoch(state)
             if resume_dir is not None:
-                _save(resume_dir, state, fingerprint)
-        with torch.no_grad():
-            for name, parameter in state.learning.items():
-                parameter.copy_(state.average[name])
+                state.save(resume_dir, fingerprint)
+        state.put(state.average)
         after = self._judge("measuring the fine-tuned backbone")
         self.tower.merge()
         self.tower.visual.eval()
-        unusable = sorted(self.unusable)
+        unusable = sorted(self.reader.unusable)
         return Finetuned(state.curves, state.before, after, unusable, state.part)
 
-    def _start(self) -> _State:
+    def _start(self) -> TowerTraining:
         """A training that has not begun."""
         config = self.config
         rate = config.lora_rate if config.mode is Finetune.LORA else config.full_rate
@@ -263,25 +164,25 @@ class _Finetuning:
         learning = {f"{part}.{n}": p for part, own in parts.items() for n, p in own.items()}
         optimiser = torch.optim.AdamW(groups, lr=rate)
         average = {name: p.detach().clone() for name, p in learning.items()}
-        return _State(learning, average, optimiser, part=config.batch_size)
+        return TowerTraining(learning, average, optimiser, part=config.batch_size)
 
     @torch.no_grad()
     def _centre(self) -> None:
         """Let the bias bring the mean score of a first batch to the categories' priors."""
         rows = self.rows[:: max(1, len(self.rows) // self.config.batch_size)]
         scores = [
-            self.head(*self._through(self._plain(part)))
+            self.head(*self._through(self.reader.plain(part)))
             for part in _parts(rows, self.config.batch_size)
         ]
         self.head.b.sub_(torch.cat(scores).mean(0) - self.head.b)
 
-    def _epoch(self, state: _State) -> None:
+    def _epoch(self, state: TowerTraining) -> None:
         """One pass over the pictures, in an order that the seed and the epoch alone decide."""
         seed = self.config.seed * 100_003 + state.epoch
         order = np.random.default_rng(seed).permutation(self.rows)
         batches = np.array_split(order, self.steps)
         losses = []
-        for step, (rows, pixels) in enumerate(self._varied(batches, state.epoch)):
+        for step, (rows, pixels) in enumerate(self.reader.varied(batches, state.epoch)):
             done = state.epoch * self.steps + step
             total = self.config.epochs * self.steps
             self.progress(
@@ -295,11 +196,11 @@ class _Finetuning:
                     f"the loss stopped being a number in epoch {state.epoch + 1} of the "
                     "fine-tuning; a lower learning rate may help."
                 )
-            _follow(state, self.config.ema, done)
+            state.follow(self.config.ema, done)
         state.epoch += 1
         state.curves.append({"epoch": state.epoch, "loss": float(np.mean(losses))})
 
-    def _step(self, state: _State, rows: Ids, pixels: Tensor) -> float:
+    def _step(self, state: TowerTraining, rows: Ids, pixels: Tensor) -> float:
         """One step on a batch, in parts that fit into memory; its loss."""
         loss = None
         while loss is None:
@@ -311,7 +212,7 @@ class _Finetuning:
         state.optimiser.step()
         return loss
 
-    def _halve(self, state: _State) -> None:
+    def _halve(self, state: TowerTraining) -> None:
         """After the memory ran out: half as many pictures at once from now on."""
         if state.part == 1:
             raise TrainingError(
@@ -323,7 +224,7 @@ class _Finetuning:
         if self.tower.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _gradient(self, state: _State, rows: Ids, pixels: Tensor) -> float:
+    def _gradient(self, state: TowerTraining, rows: Ids, pixels: Tensor) -> float:
         """Sum the gradients of a batch, ``state.part`` pictures at a time."""
         state.optimiser.zero_grad(set_to_none=True)
         labels = torch.from_numpy(self._usable_labels(rows))
@@ -343,7 +244,9 @@ class _Finetuning:
 
         Unknown entries sum to what they stand for as negatives: 0 where known negatives abound.
         """
-        usable = torch.tensor([row not in self.unusable for row in rows.tolist()]).unsqueeze(1)
+        usable = torch.tensor([row not in self.reader.unusable for row in rows.tolist()]).unsqueeze(
+            1
+        )
         known = (labels != 0).float()
         unknown = (1 - known) * usable
         share = self.unknown_weight * self.config.loss.weak_negative
@@ -354,40 +257,10 @@ class _Finetuning:
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             return self.tower.forward(pixels.to(device, non_blocking=True))
 
-    def _varied(self, batches: Sequence[Ids], epoch: int) -> Iterator[tuple[Ids, Tensor]]:
-        """Batches of varied pictures (B, 3, side, side); the next ones are read meanwhile."""
-        waiting: list[Future[Image.Image | None]] = []
-        for index, rows in enumerate(batches):
-            own = waiting or [self.pool.submit(self._read, row) for row in rows.tolist()]
-            coming = batches[index + 1].tolist() if index + 1 < len(batches) else []
-            waiting = [self.pool.submit(self._read, row) for row in coming]
-            varied = []
-            for row, future in zip(rows.tolist(), own, strict=True):
-                keys = [self.config.seed, epoch, row]
-                seed = int(np.random.SeedSequence(keys).generate_state(1)[0])
-                varied.append(self.augmentation(future.result() or self._blank(), seed))
-            yield rows, torch.stack(varied)
-
-    def _plain(self, rows: Ids) -> Tensor:
-        """Pictures as the backbone sees them, (B, 3, side, side)."""
-        read = self.pool.map(self._read, rows.tolist())
-        side = self.config.image_size
-        return torch.stack([squeezed(picture or self._blank(), side) for picture in read])
-
-    def _read(self, row: int) -> Image.Image | None:
-        try:
-            return self.pictures.load(row)
-        except ImageError:
-            self.unusable.add(row)
-            return None
-
-    def _blank(self) -> Image.Image:
-        return Image.new("RGB", (self.config.image_size, self.config.image_size), (128, 128, 128))
-
     def _usable_labels(self, rows: Ids) -> Labels:
         """The labels (B, C) of pictures, nothing being known of those that cannot be used."""
         labels = self.labels[rows].copy()
-        labels[[row in self.unusable for row in rows.tolist()]] = 0
+        labels[[row in self.reader.unusable for row in rows.tolist()]] = 0
         return labels
 
     @torch.no_grad()
@@ -399,7 +272,9 @@ class _Finetuning:
             self.progress(start, len(self.held_out), title)
             rows = self.held_out[start : start + self.config.batch_size]
             for part in _parts(rows, max(1, self.config.batch_size // 4)):
-                scores.append(self.head(*self._through(self._plain(part))).float().cpu().numpy())
+                scores.append(
+                    self.head(*self._through(self.reader.plain(part))).float().cpu().numpy()
+                )
         self.tower.visual.train()
         labels = self._usable_labels(self.held_out)
         if not (labels > 0).any():
@@ -415,53 +290,6 @@ class _Finetuning:
         found.update(self.vectors.tobytes())
         found.update(self.tower.backbone.spec.key.encode())
         return found.hexdigest()
-
-    def _resume(self, directory: Path, state: _State, fingerprint: str) -> bool:
-        """Take up a whole checkpoint of this very training; whether there was one."""
-        try:
-            tensors, record = load_checkpoint(directory, "tower", str(self.tower.device))
-        except InputError:
-            return False  # none yet, or cut short by a kill
-        if record["fingerprint"] != fingerprint:
-            return False
-        now = select(tensors, "now.")
-        with torch.no_grad():
-            for name, parameter in state.learning.items():
-                parameter.copy_(now[name])
-        state.average = select(tensors, "average.")
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in select(tensors, "optimiser.").items():
-            index, key = name.split(".")
-            moments.setdefault(int(index), {})[key] = value
-        groups = state.optimiser.state_dict()["param_groups"]
-        state.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-        state.epoch, state.part = int(record["epoch"]), int(record["part"])
-        state.curves, state.before = list(record["curves"]), float(record["before"])
-        return True
-
-
-def _save(directory: Path, state: _State, fingerprint: str) -> None:
-    """Write a checkpoint from which the training goes on exactly."""
-    tensors = {f"now.{n}": p.detach() for n, p in state.learning.items()}
-    tensors |= {f"average.{n}": value for n, value in state.average.items()}
-    for index, moments in state.optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{index}.{name}": value for name, value in moments.items()}
-    record = {
-        "fingerprint": fingerprint,
-        "epoch": state.epoch,
-        "part": state.part,
-        "curves": state.curves,
-        "before": state.before,
-    }
-    save_checkpoint(directory, "tower", tensors, record)
-
-
-@torch.no_grad()
-def _follow(state: _State, decay: float, step: int) -> None:
-    """Move the average towards the weights; faster in the first steps."""
-    share = 1 - min(decay, (1 + step) / (10 + step))
-    for name, parameter in state.learning.items():
-        state.average[name].lerp_(parameter, share)
 
 
 def _priors(labels: Labels, unknown_weight: float) -> Floats:

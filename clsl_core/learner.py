@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clsl_core.blending import blending_loss
 from clsl_core.checkpoint import load_checkpoint, save_checkpoint, select
 from clsl_core.errors import InputError, TrainingError
 from clsl_core.features import FeatureView
@@ -28,6 +29,7 @@ from clsl_core.losses import (
 )
 from clsl_core.model import CLSLHead
 from clsl_core.recovery import Targets
+from clsl_core.structure import Structure, structure_loss
 from clsl_core.train_config import TrainConfig
 from clsl_core.views import Floats, Ids, Labels
 
@@ -104,6 +106,7 @@ class Learner:
         count = len(features)
         self.batch = int(np.clip(count // 64, config.batch_size, 8 * config.batch_size))
         self.steps = math.ceil(count / self.batch)
+        self._structure: Structure | None = None
 
     def epochs(self, warm: bool) -> int:
         """How many epochs this collection gets."""
@@ -140,6 +143,9 @@ class Learner:
         order = torch.randperm(len(self.features), generator=draw).numpy()
         losses = []
         state.head.train()
+        if self.config.loss.structure and self._structure is None and bool(state.head.given):
+            vectors = state.head.vectors.cpu().numpy()
+            self._structure = Structure.of(vectors, self.device)
         for step, rows in enumerate(np.array_split(order, self.steps)):
             self.tick.at(state.epoch * self.steps + step, epochs * self.steps, title)
             for group in state.optimiser.param_groups:
@@ -198,6 +204,12 @@ class Learner:
         loss = recovery_loss(z1, labels, values, weights, lesson.strength, config)
         auxiliary = recovery_loss(z0, labels, values, weights, lesson.strength, config)
         loss = loss + config.auxiliary * auxiliary
+        if config.blending and side.share == 1.0:  # pictures that are mixed already are left alone
+            blended = blending_loss(z1, labels, values, lesson.strength * weights, config, draw)
+            loss = loss + config.blending * blended
+        if self._structure is not None:
+            agreed = structure_loss(z1, labels, self._structure, config.structure_strength)
+            loss = loss + config.structure * agreed
         if lesson.unknown_weight:
             priors = torch.from_numpy(lesson.priors).to(z1.device)
             count = expected_positives_loss(z1, labels, priors)

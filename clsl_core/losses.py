@@ -42,6 +42,10 @@ class LossConfig:
         expected_positives: Weight of the regulariser on the number of positives.
         ranking: Weight of "known positives above unknowns".
         rivals: Unknown entries each known positive is compared with.
+        blending: Weight of representations blended between pictures; off at 0.
+        blending_alpha: Shapes their mixture, Beta(a, a).
+        structure: Weight of agreement with categories alike in words; off at 0.
+        structure_strength: How far these move a score.
     """
 
     gamma_positive: float = 0.0
@@ -54,6 +58,10 @@ class LossConfig:
     expected_positives: float = 0.05
     ranking: float = 0.5
     rivals: int = 8
+    blending: float = 0.0
+    blending_alpha: float = 1.0
+    structure: float = 0.0
+    structure_strength: float = 0.5
 
 
 def asymmetric_loss(logits: Tensor, targets: Tensor, config: LossConfig) -> Tensor:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -16,6 +14,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.services.jobs import JobContext
+from app.services.wording import Wording, forget_context, learn_prompts
 from app.services.workspace import Workspace
 from clsl_core.atomic import atomic_file
 from clsl_core.errors import ImageError, TrainingError
@@ -58,6 +57,7 @@ def run_embed(workspace: Workspace, context: JobContext) -> JsonObject:
         payload.get("backbone"),
         payload.get("pretrained"),
         context.progress,
+        prompts=payload.get("prompts"),
     )
 
 
@@ -67,10 +67,21 @@ def embed(
     backbone_name: str | None = None,
     pretrained: str | None = None,
     progress: Progress = no_progress,
+    *,
+    prompts: str | None = None,
 ) -> JsonObject:
     """Embed every image that has no features of this backbone yet.
 
     Pictures that cannot be used are marked with their reason; the rest goes on.
+
+    Args:
+        workspace: Where the dataset is.
+        dataset_id: Which.
+        backbone_name: None for the dataset's own.
+        pretrained: Its weights.
+        progress: Called all the while; raises to stop.
+        prompts: ``learned`` learns context words for the category names, ``sentences`` goes back
+            to the neutral sentences, None leaves it as it is.
 
     Raises:
         BackboneError: The backbone cannot be loaded.
@@ -101,8 +112,24 @@ def embed(
 
             outcome = embedder.embed(pictures[start : start + SHARD_IMAGES], tick)
             _note_pictures(workspace, dataset_id, outcome)
+    result = _finish_embedding(workspace, dataset_id, run_id, notice)
+    if prompts is not None:
+        result["message"] += _word(workspace, run_id, backbone, prompts, progress)
     text_vectors(workspace, run_id, backbone)
-    return _finish_embedding(workspace, dataset_id, run_id, notice)
+    return result
+
+
+def _word(
+    workspace: Workspace, run_id: int, backbone: Backbone, prompts: str, progress: Progress
+) -> str:
+    """Learn context words, or forget them; what to add to the message."""
+    if prompts != "learned":
+        forget_context(workspace, run_id)
+        return ""
+    with workspace.database.read() as session:
+        features, ids = usable_features(workspace, session, session.get_one(EmbeddingRun, run_id))
+    learned = learn_prompts(workspace, run_id, backbone, features, ids, progress)
+    return f"; {learned['message']}"
 
 
 class _Embedder:
@@ -257,19 +284,20 @@ def text_vectors(
     with workspace.database.read() as session:
         run = session.get_one(EmbeddingRun, run_id)
         spec, folder = run.spec, workspace.data_dir / run.directory
+        dataset_id = run.dataset_id
         names = [row.name for row in dataset_queries.categories(session, run.dataset_id)]
     if not spec["has_text"]:
         return None
     taken = {name.lower() for name in names}
     words = names + [word for word in BACKGROUND_WORDS if word not in taken]
-    digest = hashlib.sha256(json.dumps(words).encode()).hexdigest()[:16]
-    path = folder / f"text-{digest}.npy"
+    wording = Wording.of(workspace, dataset_id, folder)
+    path = folder / f"text-{wording.digest(words)}.npy"
     if path.exists():
         vectors: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
     else:
         if backbone is None:
             backbone = load_backbone(spec["name"], spec["pretrained"], workspace.settings.device)
-        encoded = backbone.encode_categories(words)
+        encoded = wording.encode(backbone, names, words[len(names) :])
         if encoded is None:
             return None
         vectors = encoded

@@ -13,6 +13,7 @@ from benchmarks.baselines.ours import ABLATIONS, Ours
 from benchmarks.baselines.released import Released
 from benchmarks.baselines.token_head import TokenHead
 from benchmarks.baselines.vote import NeighbourVote
+from benchmarks.baselines.worded import Described, Prompted
 from benchmarks.baselines.zero_shot import ZeroShot
 from clsl_core.errors import NotFoundError
 
@@ -34,6 +35,10 @@ METHODS: Mapping[str, Callable[[], Method]] = {
     "ours": Ours,
     "ours:no-instant": partial(Ours, instant=False),
     **{f"ours:{name}": partial(Ours, change) for name, change in ABLATIONS.items()},
+    "ours:with-descriptions": partial(Described, Ours),
+    "ours:with-prompts": partial(Prompted, Ours),
+    "zero-shot-patch:with-descriptions": partial(Described, partial(ZeroShot, patches=True)),
+    "zero-shot-patch:with-prompts": partial(Prompted, partial(ZeroShot, patches=True)),
 }
 """Every method by the name used on the command line."""
 

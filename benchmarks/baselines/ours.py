@@ -38,8 +38,10 @@ ABLATIONS: Mapping[str, Change] = {
     "no-patches": lambda c: replace(
         c, views=replace(c.views, patches=replace(c.views.patches, steps=0))
     ),
+    "with-blending": lambda c: replace(c, loss=replace(c.loss, blending=0.5)),
+    "with-structure": lambda c: replace(c, loss=replace(c.loss, structure=0.5)),
 }
-"""Name of what is left out, and how the configuration changes."""
+"""Name of what is left out or added, and how the configuration changes."""
 
 
 def _same(config: TrainConfig) -> TrainConfig:

@@ -23,6 +23,7 @@ from benchmarks.regimes import Regime
 from benchmarks.runs import Runner, Sheet, run_child, say
 from benchmarks.table import print_table
 from clsl_core.backbone import AUTO, Backbone, choose_backbone
+from clsl_core.descriptions import read_descriptions
 from clsl_core.errors import NotFoundError
 from clsl_core.types import Progress
 
@@ -44,6 +45,7 @@ class Request:
         root: The folder of the original files.
         work: Where features, drawn labels and scores go.
         backbone, pretrained: See ``choose_backbone``.
+        descriptions: File of category descriptions for the methods that use them, or None.
         known: Shares known in the mixed regime.
         single: Measure the single-positive regime, too.
         seeds: Draws of each.
@@ -59,6 +61,7 @@ class Request:
     work: Path
     backbone: str = AUTO
     pretrained: str | None = None
+    descriptions: Path | None = None
     known: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
     single: bool = True
     seeds: int = 3
@@ -94,11 +97,12 @@ def run_benchmark(
     )
     if notice:
         say(notice)
+    said = read_descriptions(request.descriptions) if request.descriptions else None
     places = {}
     for split, part in (("train", original.train), ("test", original.test)):
         places[split] = request.work / f"{request.dataset}-{encoder.spec.key}" / split
         places[split].mkdir(parents=True, exist_ok=True)
-        gone = embed(part, original.categories, encoder, places[split], progress or _tell)
+        gone = embed(part, original.categories, encoder, places[split], progress or _tell, said)
         say(f"{split}: {len(part.files) - gone} pictures, {gone} cannot be read and are left out")
     wanted = cells(request.methods, [Regime.MIXED], request.known, request.seeds)
     if request.single:

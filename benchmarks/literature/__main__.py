@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, required=True, help="folder for features and scores")
     parser.add_argument("--backbone", default=AUTO, help="auto, builtin or an open_clip model")
     parser.add_argument("--pretrained", help="hub tag, or path of a checkpoint")
+    parser.add_argument("--descriptions", type=Path, help="CSV or JSON of category,description")
     parser.add_argument("--known", nargs="+", type=float, default=list(default.known))
     parser.add_argument("--no-single", dest="single", action="store_false")
     parser.add_argument("--seeds", type=int, default=default.seeds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from benchmarks.literature.original import Part
 from benchmarks.tokens import FEATURES, RECORD
 from clsl_core.atomic import atomic_file
 from clsl_core.backbone import Backbone
+from clsl_core.descriptions import Descriptions, blend_descriptions
 from clsl_core.errors import ImageError, InputError
 from clsl_core.features import FeatureStore
 from clsl_core.images import LocalImages
@@ -31,6 +32,7 @@ def embed(
     backbone: Backbone,
     folder: Path,
     progress: Progress,
+    descriptions: Descriptions | None = None,
 ) -> int:
     """Compute the features that are not there yet, then write the record.
 
@@ -40,6 +42,7 @@ def embed(
         backbone: Made once for all splits.
         folder: Made where it is not there; a killed run goes on.
         progress: Called with pictures done, all pictures, and what happens.
+        descriptions: Of the categories, for the methods that use them.
 
     Returns:
         How many pictures could not be read and are left out.
@@ -56,7 +59,15 @@ def embed(
     there = [row for row, file in enumerate(part.files) if file in store]
     if not there:
         raise InputError(f"none of the {len(part.files)} pictures in {part.folder} can be read.")
-    _record(folder, part, there, categories, backbone.encode_categories(categories))
+    words: dict[str, Any] = {}
+    vectors = backbone.encode_categories(categories)
+    if vectors is not None:
+        words["label_embeddings"] = vectors
+        if descriptions:
+            words["described_embeddings"] = blend_descriptions(
+                backbone, categories, vectors, descriptions
+            )
+    _record(folder, part, there, categories, words)
     return len(part.files) - len(there)
 
 
@@ -95,14 +106,13 @@ def _record(
     part: Part,
     rows: Sequence[int],
     categories: Sequence[str],
-    vectors: npt.NDArray[np.float32] | None,
+    words: Mapping[str, npt.NDArray[np.float32]],
 ) -> None:
     arrays: dict[str, Any] = {
+        **words,
         "keys": np.array([part.files[row] for row in rows]),
         "labels": part.truth[list(rows)],
         "categories": np.array(categories),
     }
-    if vectors is not None:
-        arrays["label_embeddings"] = vectors
     with atomic_file(folder / RECORD) as stream:
         np.savez_compressed(stream, **arrays)

@@ -169,6 +169,8 @@ def test_training_with_nothing_known_says_what_to_do(clsl, tmp_path: Path) -> No
     clsl("import", file, "--images", root, "--name", "x")
     clsl("embed", "x", "--backbone", "builtin")
     assert "Label a few images" in clsl("train", "x", code=1).stderr
+    refused = clsl("train", "x", "--finetune", "full", code=1).stderr
+    assert "no weights to fine-tune" in refused
 
 
 def test_broken_pictures_are_listed_and_the_rest_goes_on(clsl, tmp_path: Path) -> None:

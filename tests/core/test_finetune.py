@@ -1,7 +1,7 @@
 """Fine-tuning through a tiny random tower: what learns, resuming, merging, loading."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,15 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 torch.nn.init.normal_(parameter, mean=0.5, std=0.3)
         torch.save(model.state_dict(), folder / f"{name}.pt")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """The tower is so tiny that threads waiting for each other take most of the time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(params=MODES)
