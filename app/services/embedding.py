@@ -90,18 +90,22 @@ def embed(
     with workspace.database.write() as session:
         dataset = session.get_one(Dataset, dataset_id)
         dataset.backbone, dataset.pretrained = name, weights
-    run_id, store = _open_embedding_run(workspace, dataset_id, backbone, notice)
-    store.drop_damaged()
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        embedder = _Embedder(loader, store, backbone, pool)
-        for start in range(0, len(pictures), SHARD_IMAGES):
+    run_id, was_ready, store = _open_embedding_run(workspace, dataset_id, backbone, notice)
+    try:
+        store.drop_damaged()
+        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+            embedder = _Embedder(loader, store, backbone, pool)
+            for start in range(0, len(pictures), SHARD_IMAGES):
 
-            def tick(done: int, start: int = start) -> None:
-                progress(start + done, len(pictures), f"embedding with {backbone.spec.name}")
+                def tick(done: int, start: int = start) -> None:
+                    progress(start + done, len(pictures), f"embedding with {backbone.spec.name}")
 
-            outcome = embedder.embed(pictures[start : start + SHARD_IMAGES], tick)
-            _note_pictures(workspace, outcome)
-    text_vectors(workspace, run_id, backbone)
+                outcome = embedder.embed(pictures[start : start + SHARD_IMAGES], tick)
+                _note_pictures(workspace, outcome)
+        text_vectors(workspace, run_id, backbone)
+    except BaseException:
+        _break_off(workspace, run_id, was_ready)
+        raise
     return _finish_embedding(workspace, dataset_id, run_id, notice)
 
 
@@ -111,10 +115,13 @@ class _Embedder:
     def __init__(
         self, loader: ImageLoader, store: FeatureStore, backbone: Backbone, pool: Executor
     ) -> None:
+        from clsl_core.pieces import Pieces
+
         self._loader = loader
         self._store = store
         self._backbone = backbone
         self._pool = pool
+        self._pieces = Pieces(ENCODE_BATCH, "reading pictures")
 
     def embed(
         self, pictures: Sequence[_Picture], tick: Callable[[int], None]
@@ -138,12 +145,19 @@ class _Embedder:
                 if image is not None and isinstance(found, str):
                     fresh.append(image)
                     keys.append(_feature_key(picture.id, found))
-            if fresh:
-                parts.append(self._backbone.encode_images(fresh))
+            parts += self._encode(fresh)
             tick(start + len(batch))
         if keys:
             self._store.append(keys, _concatenate(parts))
         return outcome
+
+    def _encode(self, pictures: Sequence[Pillow]) -> list[ImageFeatures]:
+        """The features of some pictures, in as many parts as memory asks for."""
+        parts: list[ImageFeatures] = []
+        self._pieces.run(
+            len(pictures), lambda part: parts.append(self._backbone.encode_images(pictures[part]))
+        )
+        return parts
 
     def _load(self, picture: _Picture) -> tuple[str | ImageError, Pillow | None]:
         """A picture's fingerprint, and the picture itself where its features are missing."""
@@ -194,7 +208,8 @@ def _note_pictures(workspace: Workspace, outcome: dict[int, str | ImageError]) -
 
 def _open_embedding_run(
     workspace: Workspace, dataset_id: int, backbone: Backbone, notice: str | None
-) -> tuple[int, FeatureStore]:
+) -> tuple[int, bool, FeatureStore]:
+    """The run's id, whether it was complete before, and its store."""
     from clsl_core.features import FeatureStore
 
     spec = backbone.spec
@@ -206,9 +221,17 @@ def _open_embedding_run(
             run = EmbeddingRun(dataset_id=dataset_id, backbone_key=spec.key)
             session.add(run)
         run.spec, run.description, run.notice = spec.to_json(), spec.describe(), notice
+        was_ready = run.status is RunStatus.READY
         run.directory, run.status = folder, RunStatus.RUNNING
         session.flush()
-        return run.id, store
+        return run.id, was_ready, store
+
+
+def _break_off(workspace: Workspace, run_id: int, was_ready: bool) -> None:
+    """What is embedded stays and can be used, if it could before."""
+    with workspace.database.write() as session:
+        run = session.get_one(EmbeddingRun, run_id)
+        run.status = RunStatus.READY if was_ready else RunStatus.FAILED
 
 
 def _finish_embedding(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 import time
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from app.services.queue import JobQueue
@@ -44,6 +45,10 @@ MAX_ATTEMPTS = 5
 PROGRESS_SECONDS = 0.5
 LOOP = (JobKind.EMBED, JobKind.TRAIN, JobKind.PROPOSE)
 """What a dataset's loop goes through, in this order."""
+DISK_FULL = (
+    "the disk is full: free some space (`clsl runs NAME --delete ID` removes old model runs), "
+    "then start the job again; what was finished before is kept"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +282,10 @@ class Jobs:
             log.warning("job %d (%s) failed: %s", view.id, view.kind, error)
             self._finish(view, owner, JobStatus.FAILED, error=str(error))
         except Exception as error:
+            if _disk_full(error):
+                log.warning("job %d (%s) failed: the disk is full: %s", view.id, view.kind, error)
+                self._finish(view, owner, JobStatus.FAILED, error=DISK_FULL)
+                return
             incident = uuid.uuid4().hex[:8]
             log.exception("job %d (%s) failed, incident %s", view.id, view.kind, incident)
             text = traceback.format_exception_only(error)[-1].strip()
@@ -351,6 +360,13 @@ def view_of(session: Session, job: Job) -> JobView:
         started_at=job.started_at,
         finished_at=job.finished_at,
     )
+
+
+def _disk_full(error: Exception) -> bool:
+    """Whether an error, of a file or of the database, says that no space is left."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return isinstance(error, OperationalError) and "disk is full" in str(error)
 
 
 def _find(session: Session, job_id: int) -> Job:
