@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,7 +40,9 @@ if TYPE_CHECKING:
     from clsl_core.images import ImageLoader
 
 SHARD_IMAGES = 256
+READ_BATCH = 32
 ENCODE_BATCH = 32
+ENCODE_BATCH_CPU = 8  # about a second's work, so that a cancel is heard soon
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ def embed(
     try:
         store.drop_damaged()
         with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-            embedder = _Embedder(loader, store, backbone, pool)
+            embedder = _Embedder(loader, store, backbone, pool, _device(workspace))
             for start in range(0, len(pictures), SHARD_IMAGES):
 
                 def tick(done: int, start: int = start) -> None:
@@ -113,7 +116,12 @@ class _Embedder:
     """Reads pictures on several threads, encodes them in batches, keeps them shard by shard."""
 
     def __init__(
-        self, loader: ImageLoader, store: FeatureStore, backbone: Backbone, pool: Executor
+        self,
+        loader: ImageLoader,
+        store: FeatureStore,
+        backbone: Backbone,
+        pool: Executor,
+        device: str,
     ) -> None:
         from clsl_core.pieces import Pieces
 
@@ -121,7 +129,8 @@ class _Embedder:
         self._store = store
         self._backbone = backbone
         self._pool = pool
-        self._pieces = Pieces(ENCODE_BATCH, "reading pictures")
+        size = ENCODE_BATCH_CPU if device == "cpu" else ENCODE_BATCH
+        self._pieces = Pieces(size, "reading pictures")
 
     def embed(
         self, pictures: Sequence[_Picture], tick: Callable[[int], None]
@@ -135,28 +144,32 @@ class _Embedder:
         keys: list[str] = []
         parts: list[ImageFeatures] = []
         tick(0)
-        for start in range(0, len(pictures), ENCODE_BATCH):
-            batch = pictures[start : start + ENCODE_BATCH]
+        for start in range(0, len(pictures), READ_BATCH):
+            batch = pictures[start : start + READ_BATCH]
             fresh: list[Pillow] = []
             for picture, (found, image) in zip(
                 batch, self._pool.map(self._load, batch), strict=True
             ):
+                tick(start)
                 outcome[picture.id] = found
                 if image is not None and isinstance(found, str):
                     fresh.append(image)
                     keys.append(_feature_key(picture.id, found))
-            parts += self._encode(fresh)
+            parts += self._encode(fresh, partial(tick, start))
             tick(start + len(batch))
         if keys:
             self._store.append(keys, _concatenate(parts))
         return outcome
 
-    def _encode(self, pictures: Sequence[Pillow]) -> list[ImageFeatures]:
+    def _encode(self, pictures: Sequence[Pillow], tick: Callable[[], None]) -> list[ImageFeatures]:
         """The features of some pictures, in as many parts as memory asks for."""
         parts: list[ImageFeatures] = []
-        self._pieces.run(
-            len(pictures), lambda part: parts.append(self._backbone.encode_images(pictures[part]))
-        )
+
+        def encode(part: slice) -> None:
+            tick()
+            parts.append(self._backbone.encode_images(pictures[part]))
+
+        self._pieces.run(len(pictures), encode)
         return parts
 
     def _load(self, picture: _Picture) -> tuple[str | ImageError, Pillow | None]:
@@ -168,6 +181,12 @@ class _Embedder:
             return fingerprint, self._loader.load(picture.file_name)
         except ImageError as error:
             return error, None
+
+
+def _device(workspace: Workspace) -> str:
+    import torch
+
+    return workspace.settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _pictures(session: Session, dataset_id: int) -> list[_Picture]:

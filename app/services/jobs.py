@@ -39,7 +39,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_SECONDS = 2.0
+HEARTBEAT_SECONDS = 0.5
 STALE_SECONDS = 60.0
 MAX_ATTEMPTS = 5
 PROGRESS_SECONDS = 0.5
@@ -260,6 +260,7 @@ class Jobs:
         stale = now() - timedelta(seconds=STALE_SECONDS)
         with self.database.write() as session:
             count = queries.requeue_interrupted(session, stale, dead_owner_prefix, MAX_ATTEMPTS)
+            queries.fail_abandoned_runs(session)
         waiting = [job.id for job in self.live() if job.status is JobStatus.QUEUED]
         for job_id in waiting:
             self.queue.ring(job_id)
@@ -398,7 +399,7 @@ def _heart(context: JobContext) -> Iterator[None]:
     over = threading.Event()
 
     def run() -> None:
-        while not over.wait(HEARTBEAT_SECONDS / 2):
+        while not over.wait(HEARTBEAT_SECONDS):
             try:
                 if not context.beat():
                     return

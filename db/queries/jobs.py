@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from db.models import Job, JobKind, JobStatus
+from db.models import Job, JobKind, JobStatus, ModelRun, Notice, RunStatus
 from db.types import now
 
 LIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
@@ -69,6 +69,20 @@ def beat(session: Session, job_id: int, owner: str) -> bool | None:
     return None if row is None else bool(row[0])
 
 
+def fail_abandoned_runs(session: Session) -> None:
+    """Model runs whose training has ended without them, for it was killed and not taken up."""
+    over = select(Job.id).where(Job.status.not_in(LIVE))
+    session.execute(
+        update(ModelRun)
+        .where(ModelRun.status == RunStatus.RUNNING, ModelRun.job_id.in_(over))
+        .values(
+            status=RunStatus.FAILED,
+            finished_at=now(),
+            error="its training was interrupted and not taken up again",
+        )
+    )
+
+
 def requeue_interrupted(
     session: Session, stale_before: datetime, dead_owner_prefix: str | None, max_attempts: int
 ) -> int:
@@ -87,16 +101,17 @@ def requeue_interrupted(
     if dead_owner_prefix is not None:
         gone = or_(gone, Job.owner.startswith(dead_owner_prefix, autoescape=True))
     running = Job.status == JobStatus.RUNNING
+    reason = f"its process disappeared {max_attempts} times; start it again by hand"
     given_up = session.execute(
         update(Job)
         .where(running, gone, Job.attempts >= max_attempts)
-        .values(
-            status=JobStatus.FAILED,
-            finished_at=now(),
-            error=f"its process disappeared {max_attempts} times; start it again by hand",
-        )
-        .returning(Job.id)
+        .values(status=JobStatus.FAILED, finished_at=now(), error=reason)
+        .returning(Job.id, Job.kind, Job.dataset_id)
     ).all()
+    for job_id, kind, dataset_id in given_up:
+        if dataset_id is not None:
+            message = f"{kind.value.capitalize()} (job {job_id}) failed: {reason}"
+            session.add(Notice(dataset_id=dataset_id, good=False, message=message))
     cancelled = session.execute(
         update(Job)
         .where(running, gone, Job.cancel_requested)

@@ -1,5 +1,6 @@
 """The worker is killed at random points of everything it does: nothing is lost or doubled."""
 
+import json
 import random
 import time
 
@@ -15,10 +16,10 @@ from clsl_core.backbone import BackboneSpec
 from clsl_core.features import FeatureStore
 from clsl_core.predict import Recovery
 from db.models import EmbeddingRun, ModelRun, Proposal, ProposalStatus, RunStatus
-from tests.builders import coco_document, make_collection, make_dataset
+from tests.builders import coco_document, make_collection
 from tests.services.conftest import Workers, wait_for
 
-BEFORE, AFTER = 40, 280  # images of the first run, and of the one that is killed
+BEFORE, AFTER = 40, 264  # images of the first run, and of the one that is killed
 CATEGORIES = 5
 PAUSES = {JobKind.EMBED: 1.0, JobKind.TRAIN: 3.0, JobKind.PROPOSE: 1.5}  # seconds, at most
 
@@ -45,15 +46,20 @@ def consistent(workspace: Workspace) -> None:
 
 def prepared(workspace: Workspace) -> int:
     """A dataset with a serving run, and many pictures that came since."""
-    small = coco_document(images=BEFORE, categories=CATEGORIES)
-    dataset_id = make_dataset(workspace, document=small, grain=40.0).dataset_id
+    file, root = make_collection(workspace.data_dir / "source", document(AFTER), grain=40.0)
+    request = ImportRequest(str(file), str(root), "set")
+    file.write_text(json.dumps(document(BEFORE)))
+    dataset_id = import_file(workspace, request).dataset_id
     embedding.embed(workspace, dataset_id)
     training.train(workspace, dataset_id)
     proposing.propose(workspace, dataset_id)
-    large = coco_document(images=AFTER, categories=CATEGORIES)
-    file, root = make_collection(workspace.data_dir / "source-set", large, grain=40.0)
-    import_file(workspace, ImportRequest(str(file), str(root), "set"))
+    file.write_text(json.dumps(document(AFTER)))
+    import_file(workspace, request)
     return dataset_id
+
+
+def document(images: int) -> dict[str, object]:
+    return coco_document(images=images, categories=CATEGORIES)
 
 
 def at_work(workers: Workers, kind: JobKind) -> bool:
