@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +29,7 @@ from clsl_core.losses import (
     reject_large_losses,
 )
 from clsl_core.model import CLSLHead
+from clsl_core.pieces import Pieces
 from clsl_core.recovery import Targets
 from clsl_core.structure import Structure, structure_loss
 from clsl_core.train_config import TrainConfig
@@ -107,6 +109,7 @@ class Learner:
         self.batch = int(np.clip(count // 64, config.batch_size, 8 * config.batch_size))
         self.steps = math.ceil(count / self.batch)
         self._structure: Structure | None = None
+        self.pieces = Pieces(self.batch, "training")
 
     def epochs(self, warm: bool) -> int:
         """How many epochs this collection gets."""
@@ -150,20 +153,41 @@ class Learner:
             self.tick.at(state.epoch * self.steps + step, epochs * self.steps, title)
             for group in state.optimiser.param_groups:
                 group["lr"] = self.config.learning_rate * rate(step / self.steps)
-            loss = self._loss(state.head, rows, lesson, draw)
-            losses.append(float(loss.detach()))
-            if not math.isfinite(losses[-1]):
-                raise TrainingError(
-                    f"the loss stopped being a number in epoch {state.epoch + 1}; lower "
-                    f"learning_rate (now {self.config.learning_rate}) and train again."
-                )
-            state.optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(self._gradients(state, rows, lesson, draw))
             torch.nn.utils.clip_grad_norm_(state.head.parameters(), 1.0)
             state.optimiser.step()
             _follow(state.teacher, state.head, self.config.ema, state.epoch * self.steps + step)
         state.epoch, state.z = state.epoch + 1, None
         return float(np.mean(losses))
+
+    def _gradients(
+        self, state: Learning, rows: Ids, lesson: Lesson, draw: torch.Generator
+    ) -> float:
+        """Gradients of one batch, added up over parts of it once memory ran out.
+
+        Returns:
+            The loss.
+        """
+        losses: list[float] = []
+
+        def descend(parts: list[Ids]) -> None:
+            losses.clear()
+            state.optimiser.zero_grad(set_to_none=True)
+            for part in parts:
+                loss = self._loss(state.head, part, lesson, draw) * (len(part) / len(rows))
+                losses.append(float(loss.detach()))
+                if not math.isfinite(losses[-1]):
+                    raise TrainingError(
+                        f"the loss stopped being a number in epoch {state.epoch + 1}; lower "
+                        f"learning_rate (now {self.config.learning_rate}) and train again."
+                    )
+                loss.backward()  # type: ignore[no-untyped-call]
+
+        while True:
+            count = math.ceil(len(rows) / self.pieces.size)
+            parts = np.array_split(rows, count)
+            if self.pieces.fits(partial(descend, parts), len(parts[0])):
+                return sum(losses)
 
     def _loss(self, head: CLSLHead, rows: Ids, lesson: Lesson, draw: torch.Generator) -> Tensor:
         """Loss of one batch, with token dropout and mix-up of images."""

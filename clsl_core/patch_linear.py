@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 
 from clsl_core.features import FeatureView
+from clsl_core.pieces import Pieces
 
 __all__ = ["PatchConfig", "PatchModels", "fit_patches", "patch_logits"]
 
@@ -116,10 +118,31 @@ def _fit(
     device: str,
     tick: Callable[[], None],
 ) -> tuple[Floats, Floats]:
+    """Fit one model, in smaller steps once memory ran out."""
     patches = data.features.grid[0] * data.features.grid[1]
     categories = data.targets.shape[1]
-    size = int(np.clip(_ELEMENTS // (patches * categories), 8, config.batch_size))
-    size = min(size, len(data.rows))
+    wished = int(np.clip(_ELEMENTS // (patches * categories), 8, config.batch_size))
+    pieces = Pieces(min(wished, len(data.rows)), "fitting patch models")
+    found: list[tuple[Floats, Floats]] = []
+
+    def fit(size: int) -> None:
+        found.append(_descend(data, config, size, draw, device, tick))
+
+    while not pieces.fits(partial(fit, pieces.size), pieces.size):
+        pass
+    return found[0]
+
+
+def _descend(
+    data: _Data,
+    config: PatchConfig,
+    size: int,
+    draw: np.random.Generator,
+    device: str,
+    tick: Callable[[], None],
+) -> tuple[Floats, Floats]:
+    """Weights (d, C) and bias (C,) after steps of ``size`` images."""
+    categories = data.targets.shape[1]
     counted = data.weights[data.rows].sum(0)
     present = (data.weights * data.targets)[data.rows].sum(0)
     rate = (present + 0.5) / (counted + 1.0)
@@ -190,10 +213,12 @@ def patch_logits(
     out = np.empty((count, len(rows), categories), np.float32)
     patches = features.grid[0] * features.grid[1]
     size = int(np.clip(_ELEMENTS // (patches * categories), 1, _READ))
-    for start in range(0, len(rows), size):
+
+    def score(part: slice) -> None:
         tick()
-        part = slice(start, start + size)
         x = torch.from_numpy(features.tokens(rows[part])).to(device).float()
         for k in range(count):
             out[k, part] = _pool(x, w[k], away[k], bias[k], config.sharpness).cpu().numpy()
+
+    Pieces(size, "scoring patches").run(len(rows), score)
     return out

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 
@@ -40,21 +41,32 @@ class Pieces:
         start = 0
         while start < count:
             part = slice(start, min(start + self.size, count))
-            try:
-                work(part)
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not ran_out(error):
-                    raise
-                self._halve(part.stop - part.start, error)
-            else:
+            if self.fits(partial(work, part), part.stop - part.start):
                 start = part.stop
 
-    def _halve(self, tried: int, error: BaseException) -> None:
-        if tried == 1:
-            raise TrainingError(_message(self._what, " even one at a time")) from error
-        self.size = max(1, tried // 2)
+    def fits(self, work: Callable[[], object], count: int) -> bool:
+        """Do a piece of work on ``count`` items.
+
+        Returns:
+            False when memory ran out; ``size`` is smaller then, and the work must be done again.
+
+        Raises:
+            TrainingError: Memory ran out, and there was one item only.
+        """
+        try:
+            work()
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not ran_out(error):
+                raise
+            if count == 1:
+                raise TrainingError(_message(self._what, ", even one image at a time")) from error
+        else:
+            return True
+        # Only here, without the error and the frames it holds, can memory be given back.
+        self.size = max(1, count // 2)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        return False
 
 
 def ran_out(error: BaseException) -> bool:

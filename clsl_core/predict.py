@@ -26,6 +26,7 @@ from clsl_core.label_context import LabelContext
 from clsl_core.linear import PooledLogistic
 from clsl_core.model import CLSLHead, ModelConfig, patch_text_logits
 from clsl_core.patch_linear import PatchConfig, patch_logits
+from clsl_core.pieces import Pieces
 from clsl_core.recovery import Regime
 from clsl_core.students import StudentConfig, Students
 from clsl_core.threads import half_the_threads
@@ -317,10 +318,12 @@ def head_logits(head: CLSLHead, features: FeatureView, rows: Ids, tick: Tick) ->
     """z1 (n, C) of the images ``rows``."""
     head.eval()
     out = np.empty((len(rows), len(head.b)), np.float32)
-    for start in range(0, len(rows), _BATCH):
+
+    def score(part: slice) -> None:
         tick()
-        part = slice(start, start + _BATCH)
         out[part] = head(_tokens(head, features, rows[part])).z1.cpu().numpy()
+
+    Pieces(_BATCH, "scoring images").run(len(rows), score)
     return out
 
 
@@ -330,13 +333,15 @@ def text_logits(head: CLSLHead, features: FeatureView, rows: Ids, tick: Tick) ->
     if not head.text:
         return None
     out = np.empty((len(rows), len(head.b)), np.float32)
-    for start in range(0, len(rows), _BATCH):
+
+    def score(part: slice) -> None:
         tick()
-        part = slice(start, start + _BATCH)
         tokens = _tokens(head, features, rows[part])
         temperature = head.config.text_temperature
         z = patch_text_logits(tokens, head.vectors, head.background, temperature)
         out[part] = z.cpu().numpy()
+
+    Pieces(_BATCH, "comparing images with words").run(len(rows), score)
     return out
 
 
@@ -350,13 +355,16 @@ def _heatmaps(
     out = np.zeros((len(rows), patches), np.uint8)
     images, place = np.unique(rows, return_inverse=True)
     order = np.argsort(place, kind="stable")
-    bounds = np.searchsorted(place[order], np.arange(0, len(images) + _BATCH, _BATCH))
-    for batch, start in enumerate(range(0, len(images), _BATCH)):
-        pairs = order[bounds[batch] : bounds[batch + 1]]
-        evidence = head.evidence(_tokens(head, features, images[start : start + _BATCH]))
-        maps = evidence[place[pairs] - start, :, columns[pairs]].cpu().numpy()
+
+    def draw(part: slice) -> None:
+        first, last = np.searchsorted(place[order], [part.start, part.stop])
+        pairs = order[first:last]
+        evidence = head.evidence(_tokens(head, features, images[part]))
+        maps = evidence[place[pairs] - part.start, :, columns[pairs]].cpu().numpy()
         low, high = maps.min(1, keepdims=True), maps.max(1, keepdims=True)
         out[pairs] = np.rint(255 * (maps - low) / np.maximum(high - low, 1e-6)).astype(np.uint8)
+
+    Pieces(_BATCH, "drawing heat maps").run(len(images), draw)
     return out
 
 

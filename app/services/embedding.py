@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
     from clsl_core.images import ImageLoader
 
 SHARD_IMAGES = 256
+READ_BATCH = 32
 ENCODE_BATCH = 32
+ENCODE_BATCH_CPU = 8  # about a second's work, so that a cancel is heard soon
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,21 +104,25 @@ def embed(
     with workspace.database.write(dataset_id) as session:
         dataset = session.get_one(Dataset, dataset_id)
         dataset.backbone, dataset.pretrained = name, weights
-    run_id, store = _open_embedding_run(workspace, dataset_id, backbone, notice)
-    store.drop_damaged()
-    with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-        embedder = _Embedder(loader, store, backbone, pool)
-        for start in range(0, len(pictures), SHARD_IMAGES):
+    run_id, was_ready, store = _open_embedding_run(workspace, dataset_id, backbone, notice)
+    try:
+        store.drop_damaged()
+        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
+            embedder = _Embedder(loader, store, backbone, pool, _device(workspace))
+            for start in range(0, len(pictures), SHARD_IMAGES):
 
-            def tick(done: int, start: int = start) -> None:
-                progress(start + done, len(pictures), f"embedding with {backbone.spec.name}")
+                def tick(done: int, start: int = start) -> None:
+                    progress(start + done, len(pictures), f"embedding with {backbone.spec.name}")
 
-            outcome = embedder.embed(pictures[start : start + SHARD_IMAGES], tick)
-            _note_pictures(workspace, dataset_id, outcome)
-    result = _finish_embedding(workspace, dataset_id, run_id, notice)
-    if prompts is not None:
-        result["message"] += _word(workspace, run_id, backbone, prompts, progress)
-    text_vectors(workspace, run_id, backbone)
+                outcome = embedder.embed(pictures[start : start + SHARD_IMAGES], tick)
+                _note_pictures(workspace, dataset_id, outcome)
+        result = _finish_embedding(workspace, dataset_id, run_id, notice)
+        if prompts is not None:
+            result["message"] += _word(workspace, run_id, backbone, prompts, progress)
+        text_vectors(workspace, run_id, backbone)
+    except BaseException:
+        _break_off(workspace, run_id, was_ready)
+        raise
     return result
 
 
@@ -136,12 +143,21 @@ class _Embedder:
     """Reads pictures on several threads, encodes them in batches, keeps them shard by shard."""
 
     def __init__(
-        self, loader: ImageLoader, store: FeatureStore, backbone: Backbone, pool: Executor
+        self,
+        loader: ImageLoader,
+        store: FeatureStore,
+        backbone: Backbone,
+        pool: Executor,
+        device: str,
     ) -> None:
+        from clsl_core.pieces import Pieces
+
         self._loader = loader
         self._store = store
         self._backbone = backbone
         self._pool = pool
+        size = ENCODE_BATCH_CPU if device == "cpu" else ENCODE_BATCH
+        self._pieces = Pieces(size, "reading pictures")
 
     def embed(
         self, pictures: Sequence[_Picture], tick: Callable[[int], None]
@@ -155,22 +171,33 @@ class _Embedder:
         keys: list[str] = []
         parts: list[ImageFeatures] = []
         tick(0)
-        for start in range(0, len(pictures), ENCODE_BATCH):
-            batch = pictures[start : start + ENCODE_BATCH]
+        for start in range(0, len(pictures), READ_BATCH):
+            batch = pictures[start : start + READ_BATCH]
             fresh: list[Pillow] = []
             for picture, (found, image) in zip(
                 batch, self._pool.map(self._load, batch), strict=True
             ):
+                tick(start)
                 outcome[picture.id] = found
                 if image is not None and isinstance(found, str):
                     fresh.append(image)
                     keys.append(_feature_key(picture.id, found))
-            if fresh:
-                parts.append(self._backbone.encode_images(fresh))
+            parts += self._encode(fresh, partial(tick, start))
             tick(start + len(batch))
         if keys:
             self._store.append(keys, _concatenate(parts))
         return outcome
+
+    def _encode(self, pictures: Sequence[Pillow], tick: Callable[[], None]) -> list[ImageFeatures]:
+        """The features of some pictures, in as many parts as memory asks for."""
+        parts: list[ImageFeatures] = []
+
+        def encode(part: slice) -> None:
+            tick()
+            parts.append(self._backbone.encode_images(pictures[part]))
+
+        self._pieces.run(len(pictures), encode)
+        return parts
 
     def _load(self, picture: _Picture) -> tuple[str | ImageError, Pillow | None]:
         """A picture's fingerprint, and the picture itself where its features are missing."""
@@ -181,6 +208,12 @@ class _Embedder:
             return fingerprint, self._loader.load(picture.file_name)
         except ImageError as error:
             return error, None
+
+
+def _device(workspace: Workspace) -> str:
+    import torch
+
+    return workspace.settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _pictures(session: Session, dataset_id: int) -> list[_Picture]:
@@ -223,7 +256,8 @@ def _note_pictures(
 
 def _open_embedding_run(
     workspace: Workspace, dataset_id: int, backbone: Backbone, notice: str | None
-) -> tuple[int, FeatureStore]:
+) -> tuple[int, bool, FeatureStore]:
+    """The run's id, whether it was complete before, and its store."""
     from clsl_core.features import FeatureStore
 
     spec = backbone.spec
@@ -235,9 +269,17 @@ def _open_embedding_run(
             run = EmbeddingRun(dataset_id=dataset_id, backbone_key=spec.key)
             session.add(run)
         run.spec, run.description, run.notice = spec.to_json(), spec.describe(), notice
+        was_ready = run.status is RunStatus.READY
         run.directory, run.status = folder, RunStatus.RUNNING
         session.flush()
-        return run.id, store
+        return run.id, was_ready, store
+
+
+def _break_off(workspace: Workspace, run_id: int, was_ready: bool) -> None:
+    """What is embedded stays and can be used, if it could before."""
+    with workspace.database.write() as session:
+        run = session.get_one(EmbeddingRun, run_id)
+        run.status = RunStatus.READY if was_ready else RunStatus.FAILED
 
 
 def _finish_embedding(

@@ -42,7 +42,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_SECONDS = 2.0
+HEARTBEAT_SECONDS = 0.5
 STALE_SECONDS = 60.0
 WATCH_SECONDS = 3.0
 MAX_ATTEMPTS = 5
@@ -273,6 +273,7 @@ class Jobs:
             count = queries.requeue_interrupted(
                 session, silent, dead_owner_prefix, MAX_ATTEMPTS, dead
             )
+            queries.fail_abandoned_runs(session)
         waiting = [job.id for job in self.live() if job.status is JobStatus.QUEUED]
         for job_id in waiting:
             self.queue.ring(job_id)
@@ -410,7 +411,7 @@ def _about(error: OSError) -> str:
     """What the disk said, and what to do."""
     where = f" at {error.filename}" if error.filename else ""
     what = {
-        errno.ENOSPC: "the disk is full: make room",
+        errno.ENOSPC: "the disk is full: make room (`clsl runs NAME --delete ID` does)",
         errno.EDQUOT: "the disk's quota is used up: make room",
         errno.EROFS: "the disk is read-only: make it writable",
         errno.EACCES: "permission is missing: make it readable and writable",
@@ -447,7 +448,7 @@ def _heart(context: JobContext) -> Iterator[None]:
     over = threading.Event()
 
     def run() -> None:
-        while not over.wait(HEARTBEAT_SECONDS / 2):
+        while not over.wait(HEARTBEAT_SECONDS):
             try:
                 if not context.beat():
                     return

@@ -195,9 +195,11 @@ def _make_proposals(workspace: Workspace, task: _Task, progress: Progress) -> _M
         )
     with explained("scoring images"):
         scores = _of_categories(recovery.predict(task.features, progress), task.columns)
+        progress(len(task.features), len(task.features), "choosing what to propose")
         made = choose(scores, task.known.values, ProposeConfig(), SEED, task.settled)
     image_ids = task.known.image_ids.tolist()
     category_ids = task.known.category_ids.tolist()
+    progress(len(task.features), len(task.features), "finding images that look alike")
     neighbours.store(task.folder, image_ids, _nearest(task.features))
     _instant_table(recovery, scores, task.features, task).save(task.folder)
     lots = np.random.default_rng(SEED).integers(2**31, size=len(made))

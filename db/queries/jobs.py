@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, false, or_, select, update
 from sqlalchemy.orm import Session
 
-from db.models import Job, JobKind, JobStatus
+from db.models import Job, JobKind, JobStatus, ModelRun, Notice, RunStatus
 from db.types import now
 
 LIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
@@ -83,6 +83,20 @@ def heartbeats(session: Session) -> dict[int, datetime | None]:
     return {row[0]: row[1] for row in session.execute(query)}
 
 
+def fail_abandoned_runs(session: Session) -> None:
+    """Model runs whose training has ended without them, for it was killed and not taken up."""
+    over = select(Job.id).where(Job.status.not_in(LIVE))
+    session.execute(
+        update(ModelRun)
+        .where(ModelRun.status == RunStatus.RUNNING, ModelRun.job_id.in_(over))
+        .values(
+            status=RunStatus.FAILED,
+            finished_at=now(),
+            error="its training was interrupted and not taken up again",
+        )
+    )
+
+
 def requeue_interrupted(
     session: Session,
     silent: Mapping[int, datetime | None],
@@ -114,16 +128,17 @@ def requeue_interrupted(
     if dead_owners:
         gone = or_(gone, Job.owner.in_(dead_owners))
     running = Job.status == JobStatus.RUNNING
+    reason = f"its process disappeared {max_attempts} times; start it again by hand"
     given_up = session.execute(
         update(Job)
         .where(running, gone, Job.attempts >= max_attempts)
-        .values(
-            status=JobStatus.FAILED,
-            finished_at=now(),
-            error=f"its process disappeared {max_attempts} times; start it again by hand",
-        )
-        .returning(Job.id)
+        .values(status=JobStatus.FAILED, finished_at=now(), error=reason)
+        .returning(Job.id, Job.kind, Job.dataset_id)
     ).all()
+    for job_id, kind, dataset_id in given_up:
+        if dataset_id is not None:
+            message = f"{kind.value.capitalize()} (job {job_id}) failed: {reason}"
+            session.add(Notice(dataset_id=dataset_id, good=False, message=message))
     cancelled = session.execute(
         update(Job)
         .where(running, gone, Job.cancel_requested)

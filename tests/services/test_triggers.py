@@ -7,7 +7,16 @@ from itertools import cycle
 import pytest
 from sqlalchemy import select
 
-from app.services import embedding, learning, review, schedule, training, views
+from app.services import (
+    embedding,
+    learning,
+    model_runs,
+    notices,
+    review,
+    schedule,
+    training,
+    views,
+)
 from app.services.jobs import JobKind, JobStatus, JobView
 from app.services.review import Answer
 from app.services.review_queue import QueueQuery, next_cards
@@ -227,3 +236,24 @@ def test_a_time_that_cannot_be_is_refused(
 def test_only_a_dataset_that_is_there_has_times(workspace: Workspace) -> None:
     with pytest.raises(NotFoundError):
         schedule.set_schedule(workspace, "nowhere", "0 3 * * *")
+
+
+def test_a_training_given_up_leaves_no_run_behind_and_is_told(
+    workspace: Workspace, dataset_id: int
+) -> None:
+    make_proposals(workspace, dataset_id)
+    make_grant(workspace, dataset_id)
+    job = workspace.jobs.submit(JobKind.TRAIN, dataset_id)
+    with workspace.database.write() as session:
+        session.add(make_run_of(session, dataset_id, job.id))
+    for _ in range(5):
+        with workspace.database.write() as session:
+            row = session.get_one(Job, job.id)
+            row.status, row.owner, row.attempts = JobStatus.RUNNING, "worker:1", row.attempts + 1
+        workspace.jobs.sweep(dead_owner_prefix="worker:")
+    assert workspace.jobs.get(job.id).status is JobStatus.FAILED
+    abandoned, serving = model_runs.all_runs(workspace, "set")
+    assert (abandoned.state, serving.state) == ("failed", "serves")
+    assert "not taken up again" in str(abandoned.error)
+    (notice,) = notices.take(workspace, "ada")
+    assert "disappeared 5 times" in notice.message
