@@ -138,6 +138,8 @@ class Recovery:
     def predict(self, features: FeatureView, progress: Progress = no_progress) -> Scores:
         """Score every image for every category.
 
+        ``progress`` is called here and while heat maps are drawn.
+
         Images are recognised by their features: those that were trained on are scored by views
         that leave them out, with their known labels as context.
 
@@ -170,7 +172,13 @@ class Recovery:
             probability=(
                 None if self.calibration is None else apply_calibration(self.calibration, logits)
             ),
-            heat=lambda rows, columns: _heatmaps(self.head, features, rows, columns),
+            heat=lambda rows, columns: _heatmaps(
+                self.head,
+                features,
+                rows,
+                columns,
+                lambda: progress(len(features), len(features), "drawing heat maps"),
+            ),
         )
 
     def save(self, directory: Path) -> None:
@@ -346,8 +354,9 @@ def text_logits(head: CLSLHead, features: FeatureView, rows: Ids, tick: Tick) ->
 
 
 @torch.no_grad()
+@half_the_threads()
 def _heatmaps(
-    head: CLSLHead, features: FeatureView, rows: Ids, columns: Ids
+    head: CLSLHead, features: FeatureView, rows: Ids, columns: Ids, tick: Tick
 ) -> npt.NDArray[np.uint8]:
     """Evidence of each patch, stretched to 0 … 255 for each pair; uint8 (K, P)."""
     head.eval()
@@ -357,6 +366,7 @@ def _heatmaps(
     order = np.argsort(place, kind="stable")
 
     def draw(part: slice) -> None:
+        tick()
         first, last = np.searchsorted(place[order], [part.start, part.stop])
         pairs = order[first:last]
         evidence = head.evidence(_tokens(head, features, images[part]))

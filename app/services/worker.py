@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 
@@ -33,6 +34,14 @@ log = logging.getLogger(__name__)
 SWEEP_SECONDS = 60.0
 SCHEDULE_SECONDS = 15.0
 LOCK_NAME = "worker.lock"
+LIBRARIES = (
+    "clsl_core.backbone_builtin",
+    "clsl_core.train",
+    "clsl_core.propose",
+    "faiss",
+    "skimage.color",
+    "skimage.feature",
+)
 PROBE_SECONDS = 1.0  # longer than `is_running` ever holds the lock
 
 
@@ -70,6 +79,7 @@ def run_worker(settings: Settings, *, exit_with_parent: bool = False) -> None:
         # Where the database is a file the lock is ours, so every other worker of it is gone.
         interrupted = jobs.sweep(None if workspace.database.shared else WORKER)
         log.info("worker %s started; %d interrupted jobs go on", owner, interrupted)
+        _load_libraries()
         consumer = _Consumer(
             huey, workers=1, periodic=False, initial_delay=0.1, max_delay=0.5, backoff=1.15
         )
@@ -86,6 +96,12 @@ def run_worker(settings: Settings, *, exit_with_parent: bool = False) -> None:
         logging.shutdown()
         # The consumer's thread may be in the middle of a job that goes on at the next start.
         os._exit(0)
+
+
+def _load_libraries() -> None:
+    """Import now what jobs need: seconds in which a running job would hear no cancel."""
+    for name in LIBRARIES:
+        import_module(name)
 
 
 class _Consumer(Consumer):  # type: ignore[misc]
