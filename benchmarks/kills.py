@@ -181,8 +181,8 @@ def kill_at_random(app: App, server: Server | None, kills: int, seed: int) -> Co
             app.kill()
             app.start()
         elif victim == "worker":
-            pid = app.worker
-            if pid is None:  # its keeper has not started it yet
+            pid = _worker_of(app)
+            if pid is None:
                 continue
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -193,6 +193,15 @@ def kill_at_random(app: App, server: Server | None, kills: int, seed: int) -> Co
         if killed.total() % 10 == 0:
             print(f"{killed.total()} kills", file=sys.stderr)
     return killed
+
+
+def _worker_of(app: App) -> int | None:
+    """The worker, once its keeper has started it."""
+    for _ in range(50):
+        if app.worker is not None:
+            return app.worker
+        time.sleep(0.1)
+    return None
 
 
 def run(workspace: Workspace, folder: Path, server: Server | None, kills: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from tests.builders import coco_document, make_collection
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
     "import validate embed train schedule runs propose proposals decide export stats jobs "
-    "worker db doctor demo backup restore"
+    "worker db doctor demo backup restore people token audit support-bundle"
 )
 
 
@@ -217,6 +217,21 @@ def test_backup_and_restore(clsl, tmp_path: Path) -> None:
     assert "'kept'" in clsl("stats", "later", code=3).stderr
     archive.write_bytes(archive.read_bytes()[:-30])
     assert "no backup" in clsl("restore", archive, code=4).stderr
+
+
+def test_people_tokens_and_what_they_did(clsl, tmp_path: Path) -> None:
+    clsl("people", "role", "Ada", "annotator")
+    assert json.loads(clsl("people", "list", "--json").stdout)[0]["role"] == "annotator"
+    token = clsl("token", "create", "nightly", "--annotator", "Ada").stdout.strip()
+    assert token.startswith("clsl_")
+    assert token not in clsl("token", "list").stdout
+    clsl("token", "revoke", 1)
+    assert json.loads(clsl("token", "list", "--json").stdout)[0]["revoked"]
+    clsl("token", "revoke", 2, code=3)
+    events = json.loads(clsl("audit", "--json").stdout)
+    assert [event["action"] for event in events] == ["token.revoke", "token.create", "role"]
+    assert all("(command line)" in event["actor"] for event in events)
+    assert "bundle" in clsl("support-bundle", tmp_path / "bundle.zip").stdout
 
 
 def test_a_benchmark_of_the_literature_needs_its_files(clsl, tmp_path: Path) -> None:

@@ -65,6 +65,9 @@ def test_one_worker_for_each_data_directory(workers: Workers) -> None:
     second = workers.start()
     assert second.wait(timeout=60) == 5
     assert first.poll() is None
+    if hasattr(os, "getpriority"):
+        own = os.getpriority(os.PRIO_PROCESS, 0)
+        assert os.getpriority(os.PRIO_PROCESS, first.pid) == min(own + 10, 19)
 
 
 @pytest.mark.slow
