@@ -81,7 +81,7 @@ def test_neighbours_in_words_move_a_score_towards_what_they_know() -> None:
     structure = Structure.of(vectors, "cpu")
     assert structure is not None
     assert structure.index[:, 0].tolist() == [1, 0, 3, 2]
-    z = torch.zeros(2, 4, requires_grad=True)
+    z = torch.tensor([[1.0, 0, 0, 0], [-1.0, 0, 0, 0]], requires_grad=True)
     labels = torch.tensor([[0, 1, 0, 0], [0, -1, 0, 0]])
     structure_loss(z, labels, structure, 0.5).backward()
     assert z.grad is not None

@@ -12,7 +12,7 @@ from app.services.finetuning import FinetuneRequest
 from app.services.jobs import JobKind, JobView
 from app.services.workspace import Workspace
 from clsl_core.types import Finetune
-from db.models import Dataset, EmbeddingRun, JobStatus, ModelRun
+from db.models import Category, Dataset, EmbeddingRun, JobStatus, ModelRun
 from tests.builders import coco_document, make_dataset
 from tests.core.test_finetune import VIT, checkpoints  # noqa: F401 - a fixture
 
@@ -96,12 +96,15 @@ def test_a_killed_job_is_taken_up_and_tunes_once(
     context = Context(job, stop)
     with pytest.raises(Killed):
         training.run_train(workspace, context)
+    with workspace.database.write() as session:  # people go on working meanwhile
+        session.query(Category).order_by(Category.id).first().name = "renamed"
     seen: list[str] = []
     context = Context(job, lambda done, total, message: seen.append(message))
     result = training.run_train(workspace, context)
     assert result["finetuned"]["pretrained"] == expected["pretrained"]
     assert backbone_of(workspace, dataset_id)[1] == expected["pretrained"]
     epochs = {message for message in seen if message.startswith("fine-tuning")}
+    assert ("reading labels" in seen) is (word == "epoch 2 of 2")
     left = {"fine-tuning, epoch 2 of 2"} if word == "epoch 2 of 2" else set()
     assert epochs == left
 
