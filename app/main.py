@@ -18,6 +18,7 @@ page = st.navigation(
         st.Page("screens/review.py", title="Review", icon=":material/rule:"),
         st.Page("screens/history.py", title="History", icon=":material/history:"),
         st.Page("screens/models.py", title="Models", icon=":material/model_training:"),
+        st.Page("screens/quality.py", title="Quality", icon=":material/monitoring:"),
         st.Page("screens/export.py", title="Export", icon=":material/download:"),
         st.Page("screens/jobs.py", title="Jobs", icon=":material/pending_actions:"),
     ]

@@ -1,0 +1,60 @@
+"""How good labels and model are, in figures that come from what people said."""
+
+import streamlit as st
+
+from app.components import quality_charts as charts
+from app.context import current_dataset, error_boundary, plain, workspace
+from app.services import quality
+from app.services.quality import QualityReport
+from app.services.views import DatasetView
+
+EFFORT = (
+    "The random control arm is a uniform sample of the unknown pairs. Those of its pairs that "
+    "stand high in other queues are answered sooner, so as long as the arm is answered in part "
+    "it looks better than random choice is."
+)
+
+
+def draw(dataset: DatasetView) -> None:
+    """All charts."""
+    report = quality.report(workspace(), dataset.name)
+    people_and_model(report)
+    st.subheader("Labels by state and source")
+    charts.labels(report)
+    st.subheader("Accepted proposals by run and category")
+    charts.acceptance(report)
+    st.subheader("Categories in the same images")
+    st.caption(f"The {quality.MATRIX} categories with most known positives.")
+    charts.together(report)
+
+
+def people_and_model(report: QualityReport) -> None:
+    """The four charts that set people against the model."""
+    left, right = st.columns(2)
+    with left:
+        st.subheader("Agreement of people with the model")
+        st.caption(f"Share over each {quality.BLOCK} verdicts, with its 95 % interval.")
+        charts.agreement(report)
+        st.subheader("Learning curve")
+        charts.learning(report)
+    with right:
+        st.subheader("Do stated probabilities come true?")
+        if report.calibration_error is not None:
+            error = 100 * report.calibration_error
+            st.caption(
+                plain(f"On average they are {error:.1f} points away from what people said.")
+                + f" The last {quality.PROBABILITIES:,} verdicts at most."
+            )
+        charts.reliability(report)
+        st.subheader("Verdicts for each recovered positive")
+        st.caption(EFFORT)
+        charts.effort(report)
+
+
+with error_boundary():
+    st.title("Quality")
+    dataset = current_dataset()
+    if dataset is None:
+        st.info("There is no dataset yet. Start with Datasets.")
+    else:
+        draw(dataset)

@@ -1,0 +1,54 @@
+"""The quality page draws its charts from what people said, and gives the data away."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from streamlit.testing.v1 import AppTest
+
+from app import context
+from app.services import review
+from app.services.review import Answer
+from app.services.workspace import Workspace
+from db.models import Proposal
+from tests.builders import make_dataset, make_grant, make_proposals
+
+MAIN = Path(__file__).parents[2] / "app" / "main.py"
+
+
+@pytest.fixture(autouse=True)
+def opened(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Pages see the test's workspace."""
+    monkeypatch.setenv("CLSL_DATA_DIR", str(workspace.data_dir))
+    context.workspace.cache_clear()
+    yield
+    context.workspace().close()
+    context.workspace.cache_clear()
+
+
+def draw() -> AppTest:
+    app = AppTest.from_file(str(MAIN), default_timeout=60).run()
+    app.switch_page("screens/quality.py").run()
+    assert not app.exception, app.exception
+    return app
+
+
+def test_charts_appear_with_the_first_verdicts(workspace: Workspace) -> None:
+    dataset_id = make_dataset(workspace).dataset_id
+    make_proposals(workspace, dataset_id, probability=0.9)
+    before = {one.proto.label for one in draw().get("download_button")}
+    assert before == {"Data as CSV"}
+    assert len(draw().get("download_button")) == 2  # labels and categories in the same images
+    grant = make_grant(workspace, dataset_id)
+    with workspace.database.read() as session:
+        found = session.scalars(select(Proposal)).all()
+    answers = [
+        Answer(f"verdict-{one.id}", one.image_id, one.category_id, "present", one.id)
+        for one in found
+    ]
+    review.decide(workspace, grant, answers)
+    app = draw()
+    assert len(app.get("download_button")) == 6  # all but the learning curve
+    assert len(app.get("vega_lite_chart")) == 6
+    assert any("10.0 points away" in one.value.replace("\\", "") for one in app.caption)
