@@ -86,8 +86,8 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     [
         (
             errno.ENOSPC,
-            "the disk is full: make room (`clsl runs NAME --delete ID` does) at /x, then start the job "
-            "again",
+            "the disk is full: make room (`clsl runs NAME --delete ID` does) at /x, "
+            "then start the job again",
         ),
         (errno.EROFS, "read-only"),
         (errno.EIO, "Input/output error"),
