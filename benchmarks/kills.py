@@ -112,6 +112,18 @@ def kill_server(server: Server) -> None:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     server.process.wait()
+    end = time.monotonic() + 20
+    while any(_lives(pid) for pid in pids) and time.monotonic() < end:
+        time.sleep(0.02)  # their shared memory bars the next server
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process is there and no zombie (Linux)."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
 
 
 class Person:
@@ -226,10 +238,15 @@ def run(workspace: Workspace, folder: Path, server: Server | None, kills: int) -
     threads = [threading.Thread(target=person.work) for person in people]
     threads.append(threading.Thread(target=keep_training, args=(workspace, dataset_id, over)))
     for thread in threads:
+        thread.daemon = True
+    for thread in threads:
         thread.start()
     began = time.monotonic()
     try:
         killed = kill_at_random(app, server, kills, seed=0)
+    except BaseException:
+        app.kill()
+        raise
     finally:
         over.set()
         for thread in threads:
