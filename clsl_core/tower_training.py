@@ -77,7 +77,8 @@ class TowerTraining:
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in select(tensors, "optimiser.").items():
             index, key = name.split(".")
-            moments.setdefault(int(index), {})[key] = value
+            # The count of steps is kept where AdamW keeps it, whatever the device.
+            moments.setdefault(int(index), {})[key] = value.cpu() if key == "step" else value
         groups = self.optimiser.state_dict()["param_groups"]
         self.optimiser.load_state_dict({"state": moments, "param_groups": groups})
         self.epoch, self.part = int(record["epoch"]), int(record["part"])

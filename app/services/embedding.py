@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -100,6 +101,7 @@ def embed(
         pictures = _pictures(session, dataset_id)
     if backbone_name is not None:
         name, weights = backbone_name, pretrained
+    weights = _here(workspace, dataset_id, weights)
     backbone, notice = choose_backbone(name, weights, workspace.settings.device)
     with workspace.database.write(dataset_id) as session:
         dataset = session.get_one(Dataset, dataset_id)
@@ -338,7 +340,8 @@ def text_vectors(
         vectors: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
     else:
         if backbone is None:
-            backbone = load_backbone(spec["name"], spec["pretrained"], workspace.settings.device)
+            weights = _here(workspace, dataset_id, spec["pretrained"])
+            backbone = load_backbone(spec["name"], weights, workspace.settings.device)
         encoded = wording.encode(backbone, names, words[len(names) :])
         if encoded is None:
             return None
@@ -346,6 +349,14 @@ def text_vectors(
         with atomic_file(path) as file:
             np.save(file, vectors, allow_pickle=False)
     return TextVectors(vectors[: len(names)], vectors[len(names) :])
+
+
+def _here(workspace: Workspace, dataset_id: int, pretrained: str | None) -> str | None:
+    """Where fine-tuned weights are today, should the data directory have moved."""
+    if pretrained is None or Path(pretrained).is_file():
+        return pretrained
+    moved = workspace.data_dir / "backbones" / str(dataset_id) / Path(pretrained).name
+    return str(moved.absolute()) if moved.is_file() else pretrained
 
 
 def usable_features(

@@ -131,7 +131,7 @@ def finetune_backbone(
         outcome = _tune(workspace, dataset_id, lesson, request, home, scratch, progress)
         with atomic_text(done) as text:
             json.dump(outcome, text)
-    with workspace.database.write() as session:
+    with workspace.database.write(dataset_id) as session:
         dataset = session.get_one(Dataset, dataset_id)
         dataset.backbone, dataset.pretrained = outcome["backbone"], outcome["pretrained"]
     return outcome

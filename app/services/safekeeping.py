@@ -1,6 +1,6 @@
 """Backups: the database and, if wanted, the files of the data directory, in one checked archive.
 
-An archive is a zip of ``manifest.json``, ``clsl.db`` and files below ``features`` and ``runs``.
+An archive is a zip of ``manifest.json``, ``clsl.db`` and files below the folders ``FOLDERS``.
 The manifest names the size and the sha256 of each. The database is copied by SQLite's online
 backup, so the program may run meanwhile; it comes back the same way, as one transaction.
 """
@@ -31,8 +31,8 @@ from db.types import now
 FORMAT = 1
 DATABASE = "clsl.db"
 MANIFEST = "manifest.json"
-FOLDERS = ("features", "runs")
-MEMBER = re.compile(r"(clsl\.db|(features|runs)(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+)")
+FOLDERS = ("features", "runs", "backbones", "descriptions")
+MEMBER = re.compile(rf"(clsl\.db|({'|'.join(FOLDERS)})(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+)")
 LARGEST_MANIFEST = 1 << 28
 CHUNK = 1 << 20
 

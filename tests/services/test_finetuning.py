@@ -66,6 +66,24 @@ def test_a_tuned_backbone_is_embedded_with_and_trained_on(
         assert session.query(EmbeddingRun).count() == 2
 
 
+def test_tuned_weights_are_found_after_a_move(workspace: Workspace, dataset_id: int) -> None:
+    outcome = finetuning.finetune_backbone(workspace, dataset_id, REQUEST)
+    path = Path(outcome["pretrained"])
+    with workspace.database.write() as session:
+        session.get_one(Dataset, dataset_id).pretrained = f"/elsewhere/backbones/9/{path.name}"
+    embedding.embed(workspace, dataset_id)
+    assert backbone_of(workspace, dataset_id) == (VIT, str(path))
+    with workspace.database.read() as session:
+        run = session.query(EmbeddingRun).order_by(EmbeddingRun.id.desc()).first()
+        run_id = run.id
+        (cached,) = (workspace.data_dir / run.directory).glob("text-*.npy")
+    with workspace.database.write() as session:
+        run = session.get_one(EmbeddingRun, run_id)
+        run.spec = {**run.spec, "pretrained": f"/elsewhere/{path.name}"}
+    cached.unlink()
+    assert embedding.text_vectors(workspace, run_id) is not None
+
+
 def test_without_it_the_backbone_stays(workspace: Workspace, dataset_id: int) -> None:
     before = backbone_of(workspace, dataset_id)
     job = run(workspace, dataset_id, {"trigger": "by hand"})

@@ -48,10 +48,20 @@ def test_a_backup_brings_everything_back(workspace: Workspace, tmp_path: Path) -
     features.mkdir(parents=True)
     (features / "shard-00000.json").write_text("{}")
     (features / ".x.partial").write_text("half")
+    said = workspace.data_dir / "descriptions" / "1.json"
+    tuned = workspace.data_dir / "backbones" / "1" / "ViT-B-16-448-0123.safetensors"
+    for file in (said, tuned):
+        file.parent.mkdir(parents=True)
+        file.write_text("{}")
     archive = tmp_path / "backup.zip"
     summary = safekeeping.backup(workspace.settings, archive, with_files=True)
     assert (summary.rows["decision"], summary.revision) == (made, migrations.head())
-    assert [f.path for f in summary.files] == ["clsl.db", "features/1/key/shard-00000.json"]
+    assert [f.path for f in summary.files] == [
+        "clsl.db",
+        "features/1/key/shard-00000.json",
+        "backbones/1/ViT-B-16-448-0123.safetensors",
+        "descriptions/1.json",
+    ]
     with workspace.database.write() as session:
         session.execute(text("DELETE FROM label"))
         session.execute(text("DELETE FROM decision"))
