@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, case, exists, func, literal_column, select
 from sqlalchemy.orm import Session
 
-from clsl_core.types import LabelState
+from clsl_core.types import LabelSource, LabelState
 from db.models import Category, Decision, Label, ModelRun, Proposal, RunStatus, Verdict
 
 _CONTROL: ColumnElement[bool] = literal_column("proposal.control")
@@ -134,6 +134,7 @@ def hits(session: Session, dataset_id: int) -> list[bool]:
         (Decision.verdict == Verdict.PRESENT) & (Decision.previous_state != LabelState.PRESENT)
     ).where(
         Decision.dataset_id == dataset_id,
+        Decision.source == LabelSource.HUMAN,
         Decision.undone_by_id.is_(None),
         Decision.verdict.in_((Verdict.PRESENT, Verdict.ABSENT)),
     )
