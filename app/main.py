@@ -16,6 +16,7 @@ page = st.navigation(
             "screens/import_.py", title="Import", icon=":material/upload_file:", url_path="import"
         ),
         st.Page("screens/review.py", title="Review", icon=":material/rule:"),
+        st.Page("screens/bulk.py", title="Accept in bulk", icon=":material/done_all:"),
         st.Page("screens/history.py", title="History", icon=":material/history:"),
         st.Page("screens/models.py", title="Models", icon=":material/model_training:"),
         st.Page("screens/quality.py", title="Quality", icon=":material/monitoring:"),

@@ -72,10 +72,14 @@ class LabelState(IntEnum):
 
 
 class LabelSource(StrEnum):
-    """Where a label came from. A model never overwrites IMPORT or HUMAN."""
+    """Where a label came from. A model never overwrites IMPORT or HUMAN.
+
+    MODEL_AUDITED: a person accepted many proposals unseen, after an audit of some of them.
+    """
 
     IMPORT = "import"
     HUMAN = "human"
+    MODEL_AUDITED = "model, audited"
 
 
 class Finetune(StrEnum):

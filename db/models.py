@@ -286,7 +286,8 @@ class Decision(Base):
     """What a person said, once and for ever. ``client_id`` makes sending it twice harmless.
 
     The ``previous_*`` columns hold the label as it was, so that an undo restores it exactly.
-    Decisions of one ``batch_id`` were made, and are undone, as one.
+    Decisions of one ``batch_id`` were made, and are undone, as one. ``source`` is that of the
+    label: MODEL_AUDITED where the person has not seen the pair.
     """
 
     __tablename__ = "decision"
@@ -299,6 +300,9 @@ class Decision(Base):
     annotator_id: Mapped[int] = mapped_column(ForeignKey("annotator.id"))
     proposal_id: Mapped[int | None] = mapped_column(ForeignKey("proposal.id", ondelete="SET NULL"))
     verdict: Mapped[Verdict]
+    source: Mapped[LabelSource] = mapped_column(
+        default=LabelSource.HUMAN, server_default=LabelSource.HUMAN.value
+    )
     seconds: Mapped[float | None]
     previous_state: Mapped[LabelState]
     previous_source: Mapped[LabelSource | None]
@@ -510,6 +514,46 @@ class Proposal(Base):
         ),
         Index(None, "image_id", "category_id"),
         Index(None, "category_id"),
+    )
+
+
+class AcceptanceAudit(Base):
+    """Proposals of one category that may be accepted unseen once a sample of them is checked.
+
+    It ends when they are accepted or when another one begins; it outlives the model run.
+
+    Attributes:
+        frame: The image ids and scores of the proposals when it began, best first, and the
+            configuration of the promise.
+        seed: Of the lots that decide who is checked.
+        last_decision_id: Verdicts after this one count.
+        batch_id: Of the decisions that it ended with.
+    """
+
+    __tablename__ = "acceptance_audit"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    category_id: Mapped[int] = mapped_column(ForeignKey("category.id", ondelete="CASCADE"))
+    annotator_id: Mapped[int] = mapped_column(ForeignKey("annotator.id"))
+    frame: Mapped[dict[str, Any]]
+    seed: Mapped[int]
+    last_decision_id: Mapped[int]
+    batch_id: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    ended_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        Index(None, "dataset_id"),
+        Index(None, "category_id"),
+        Index(None, "annotator_id"),
+        Index(
+            "uq_acceptance_audit_open",
+            "category_id",
+            unique=True,
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
     )
 
 

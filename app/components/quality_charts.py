@@ -16,11 +16,12 @@ PERCENT = alt.Axis(format="%")
 WHOLE = alt.Scale(domain=[0, 1])
 
 
-def _table(rows: Sequence[Any]) -> pd.DataFrame:
+def table_of(rows: Sequence[Any]) -> pd.DataFrame:
+    """Frozen rows as a table with a column for each field."""
     return pd.DataFrame([asdict(row) for row in rows])
 
 
-def _show(chart: Any, data: pd.DataFrame, name: str, empty: str) -> None:
+def show_chart(chart: Any, data: pd.DataFrame, name: str, empty: str) -> None:
     """A chart with its data to download, or what is needed before there is one."""
     if data.empty:
         st.caption(empty)
@@ -39,7 +40,7 @@ def _show(chart: Any, data: pd.DataFrame, name: str, empty: str) -> None:
 
 def labels(report: QualityReport) -> None:
     """Labels by state and source, a bar for each category."""
-    data = _table(report.labels)
+    data = table_of(report.labels)
     if not data.empty:
         data["kind"] = data["state"] + ", " + data["source"]
     chart = (
@@ -52,12 +53,12 @@ def labels(report: QualityReport) -> None:
             tooltip=["category:N", "state:N", "source:N", "labels:Q"],
         )
     )
-    _show(chart, data, "labels", "No labels yet.")
+    show_chart(chart, data, "labels", "No labels yet.")
 
 
 def acceptance(report: QualityReport) -> None:
     """Share of proposals that people accepted, by category and run."""
-    data = _table(report.acceptance)
+    data = table_of(report.acceptance)
     chart = (
         alt.Chart(data)
         .mark_rect()
@@ -75,24 +76,24 @@ def acceptance(report: QualityReport) -> None:
             ],
         )
     )
-    _show(chart, data, "acceptance", "No verdicts on proposals yet.")
+    show_chart(chart, data, "acceptance", "No verdicts on proposals yet.")
 
 
 def agreement(report: QualityReport) -> None:
     """Agreement over consecutive verdicts, with its interval."""
-    data = _table(report.agreement)
+    data = table_of(report.agreement)
     base = alt.Chart(data).encode(x=alt.X("verdict:Q", title="verdicts given"))
     band = base.mark_errorbar().encode(y=alt.Y("low:Q", title="agreed", axis=PERCENT), y2="high:Q")
     line = base.mark_line(point=True).encode(
         y=alt.Y("share:Q", scale=WHOLE, axis=PERCENT),
         tooltip=["verdict:Q", "until:T", "verdicts:Q", alt.Tooltip("share:Q", format=".1%")],
     )
-    _show(band + line, data, "agreement", "No verdicts on proposals yet.")
+    show_chart(band + line, data, "agreement", "No verdicts on proposals yet.")
 
 
 def learning(report: QualityReport) -> None:
     """Held-out average precision of each run."""
-    data = _table(report.learning)
+    data = table_of(report.learning)
     chart = (
         alt.Chart(data)
         .mark_line(point=True)
@@ -108,12 +109,12 @@ def learning(report: QualityReport) -> None:
             ],
         )
     )
-    _show(chart, data, "learning", "No training with held-out labels yet.")
+    show_chart(chart, data, "learning", "No training with held-out labels yet.")
 
 
 def effort(report: QualityReport) -> None:
     """Verdicts for each recovered positive."""
-    data = _table([row for row in report.effort if row.verdicts])
+    data = table_of([row for row in report.effort if row.verdicts])
     chart = (
         alt.Chart(data)
         .mark_bar()
@@ -128,12 +129,12 @@ def effort(report: QualityReport) -> None:
             ],
         )
     )
-    _show(chart, data, "effort", "No verdicts on proposals yet.")
+    show_chart(chart, data, "effort", "No verdicts on proposals yet.")
 
 
 def reliability(report: QualityReport) -> None:
     """Stated probability against what people said."""
-    data = _table(report.reliability)
+    data = table_of(report.reliability)
     line = alt.Chart(pd.DataFrame({"x": [0, 1]})).mark_line(strokeDash=[4, 4], color="grey")
     base = alt.Chart(data).encode(x=alt.X("stated:Q", scale=WHOLE, axis=PERCENT))
     bars = base.mark_errorbar().encode(
@@ -145,12 +146,12 @@ def reliability(report: QualityReport) -> None:
         tooltip=["count:Q", *(alt.Tooltip(f"{n}:Q", format=".1%") for n in ("stated", "share"))],
     )
     chart = line.encode(x=alt.X("x:Q", title="stated probability"), y="x:Q") + bars + dots
-    _show(chart, data, "reliability", "No verdicts on proposals with a probability yet.")
+    show_chart(chart, data, "reliability", "No verdicts on proposals with a probability yet.")
 
 
 def together(report: QualityReport) -> None:
     """Which categories share images."""
-    data = _table(report.together)
+    data = table_of(report.together)
     names = list(dict.fromkeys(row.given for row in report.together))
     chart = (
         alt.Chart(data)
@@ -162,4 +163,4 @@ def together(report: QualityReport) -> None:
             tooltip=["given:N", "category:N", "images:Q", alt.Tooltip("share:Q", format=".1%")],
         )
     )
-    _show(chart, data, "together", "No positives yet.")
+    show_chart(chart, data, "together", "No positives yet.")

@@ -3,8 +3,10 @@
 import streamlit as st
 
 from app.components import quality_charts as charts
+from app.components.completeness_table import draw_completeness
 from app.context import current_dataset, error_boundary, plain, workspace
 from app.services import quality
+from app.services.completeness import completeness_of
 from app.services.quality import QualityReport
 from app.services.views import DatasetView
 
@@ -18,6 +20,8 @@ EFFORT = (
 def draw(dataset: DatasetView) -> None:
     """All charts."""
     report = quality.report(workspace(), dataset.name)
+    st.subheader("How much is missing?")
+    draw_completeness(completeness_of(workspace(), dataset.name))
     people_and_model(report)
     st.subheader("Labels by state and source")
     charts.labels(report)

@@ -237,6 +237,7 @@ def _our_labels(session: Session, dataset: Dataset) -> Iterator[LabelRecord]:
             Image.source_id,
             Category.source_id,
             Label.state,
+            Label.source,
             Decision.created_at,
             Annotator.name,
             Proposal.model_run_id,
@@ -247,17 +248,17 @@ def _our_labels(session: Session, dataset: Dataset) -> Iterator[LabelRecord]:
         .join(Decision, Decision.id == Label.decision_id)
         .join(Annotator, Annotator.id == Decision.annotator_id)
         .outerjoin(Proposal, Proposal.id == Decision.proposal_id)
-        .where(Category.dataset_id == dataset.id, Label.source == LabelSource.HUMAN)
+        .where(Category.dataset_id == dataset.id, Label.source != LabelSource.IMPORT)
         .order_by(Image.position, Category.position)
     )
     row: Any
     for row in session.execute(query):
-        image_id, category_id, state, moment, annotator, run_id, score = row
+        image_id, category_id, state, source, moment, annotator, run_id, score = row
         yield LabelRecord(
             image_id=json.loads(image_id),
             category_id=json.loads(category_id),
             state=state,
-            source=LabelSource.HUMAN.value,
+            source=source.value,
             model_run=None if run_id is None else str(run_id),
             score=score,
             annotator=annotator,

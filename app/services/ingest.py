@@ -390,7 +390,8 @@ def _write_labels(
     changed: list[JsonObject] = []
     for label in content.labels:
         pair = (ids[0][_key(label.image_id)], ids[1][_key(label.category_id)])
-        source = LabelSource.HUMAN if label.source == LabelSource.HUMAN else LabelSource.IMPORT
+        known = set(LabelSource)
+        source = LabelSource(label.source) if label.source in known else LabelSource.IMPORT
         provenance = {
             key: value
             for key in ("source", "model_run", "score", "annotator", "decided_at")

@@ -71,7 +71,7 @@ def decide(
     if len(answers) > MAX_DECISIONS:
         raise InputError(f"{len(answers)} verdicts in one request: send at most {MAX_DECISIONS}")
     if batch_id is not None:
-        _check_id(batch_id)
+        check_id(batch_id)
     with workspace.database.write(grant.dataset_id) as session:
         facts = _Facts.read(session, grant, answers)
         receipts = []
@@ -105,7 +105,7 @@ def mark_others_absent(
         InputError: The batch's id cannot be used.
     """
     who.require(Right.DECIDE)
-    _check_id(client_id)
+    check_id(client_id)
     with workspace.database.write(grant.dataset_id) as session:
         if _seen(session, client_id):
             return Receipt(client_id, "duplicate")
@@ -118,7 +118,7 @@ def mark_others_absent(
         made = []
         for category in datasets.categories(session, grant.dataset_id):
             if category.id not in known:
-                own_id = _member_id(client_id, category.id)
+                own_id = member_id(client_id, category.id)
                 pair = (image_id, category.id)
                 answer = Answer(own_id, *pair, "absent", proposed.get(category.id), seconds)
                 made.append((_decision(grant, answer, client_id, proposed.values()), None))
@@ -263,12 +263,17 @@ def _refusal(facts: _Facts, grant: Grant, answer: Answer) -> str | None:
     return None
 
 
-def _check_id(batch_id: str) -> None:
+def check_id(batch_id: str) -> None:
+    """See that a batch may be called so.
+
+    Raises:
+        InputError: It is too short or too long.
+    """
     if len(batch_id) not in ID_LENGTH:
         raise InputError("a batch's own id must have 8 to 64 characters")
 
 
-def _member_id(batch_id: str, part: int) -> str:
+def member_id(batch_id: str, part: int) -> str:
     """The id of one decision of a batch: the same whenever the batch is sent."""
     return uuid.uuid5(uuid.NAMESPACE_OID, f"{batch_id}:{part}").hex
 
@@ -295,7 +300,7 @@ def undo(workspace: Workspace, grant: Grant, client_id: str, undoes: str) -> Rec
         InputError: The undo's own id cannot be used.
     """
     who.require(Right.DECIDE)
-    _check_id(client_id)
+    check_id(client_id)
     with workspace.database.write(grant.dataset_id) as session:
         single = decisions.by_client_id(session, undoes)
         members = [single] if single else list(decisions.of_batch(session, undoes))
@@ -343,7 +348,7 @@ def _undo(
     session: Session, grant: Grant, decision: Decision, client_id: str, *, single: bool
 ) -> None:
     event = Decision(
-        client_id=client_id if single else _member_id(client_id, decision.id),
+        client_id=client_id if single else member_id(client_id, decision.id),
         dataset_id=decision.dataset_id,
         image_id=decision.image_id,
         category_id=decision.category_id,
@@ -377,7 +382,7 @@ def redo(workspace: Workspace, grant: Grant, client_id: str, redoes: str) -> Rec
         InputError: The id cannot be used.
     """
     who.require(Right.DECIDE)
-    _check_id(client_id)
+    check_id(client_id)
     with workspace.database.write(grant.dataset_id) as session:
         if _seen(session, client_id):
             return Receipt(client_id, "duplicate")
@@ -390,11 +395,13 @@ def redo(workspace: Workspace, grant: Grant, client_id: str, redoes: str) -> Rec
         again = [decision for decision in undone if _is_as_found(session, decision)]
         made = []
         for decision in again:
-            own_id = client_id if single else _member_id(client_id, decision.id)
+            own_id = client_id if single else member_id(client_id, decision.id)
             batch_id = None if single else client_id
             label = session.get(Label, (decision.image_id, decision.category_id))
             known = [decision.proposal_id] if decision.proposal_id else []
-            made.append((_decision(grant, _answer(decision, own_id), batch_id, known), label))
+            new = _decision(grant, _answer(decision, own_id), batch_id, known)
+            new.source = decision.source
+            made.append((new, label))
         _store(session, made)
         job_id = learning.due_retraining(session, grant.dataset_id)
         touched = {decision.category_id for decision in again}

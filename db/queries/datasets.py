@@ -65,11 +65,12 @@ class CategoryCounts:
     imported_present: int
     human_present: int
     absent: int
+    audited_present: int
 
     @property
     def present(self) -> int:
         """Known positives from all sources."""
-        return self.imported_present + self.human_present
+        return self.imported_present + self.human_present + self.audited_present
 
 
 def splits(session: Session, dataset_id: int) -> list[str]:
@@ -95,6 +96,7 @@ def category_counts(session: Session, dataset_id: int) -> list[CategoryCounts]:
             count(LabelState.PRESENT, LabelSource.IMPORT),  # type: ignore[call-overload]
             count(LabelState.PRESENT, LabelSource.HUMAN),
             count(LabelState.ABSENT),
+            count(LabelState.PRESENT, LabelSource.MODEL_AUDITED),
         )
         .outerjoin(Label, Label.category_id == Category.id)
         .where(Category.dataset_id == dataset_id)

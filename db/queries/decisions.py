@@ -108,10 +108,11 @@ def last_present_image(session: Session, dataset_id: int, annotator_id: int) -> 
 
 
 def count_after(session: Session, dataset_id: int, decision_id: int) -> int:
-    """Verdicts on labels made after the given decision and not undone since."""
+    """Verdicts of people on labels, made after the given decision and not undone since."""
     query = select(func.count()).where(
         Decision.dataset_id == dataset_id,
         Decision.id > decision_id,
+        Decision.source == LabelSource.HUMAN,
         Decision.verdict.in_((Verdict.PRESENT, Verdict.ABSENT)),
         Decision.undone_by_id.is_(None),
     )
@@ -170,7 +171,7 @@ def _label(session: Session, decision: Decision, label: Label | None) -> Label |
         label = Label(image_id=pair[0], category_id=pair[1], provenance=None)
         session.add(label)
     label.state = decision.verdict.state
-    label.source = LabelSource.HUMAN
+    label.source = decision.source
     label.decision_id = decision.id
     return label
 

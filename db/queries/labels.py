@@ -96,10 +96,14 @@ def categories_of(session: Session, image_id: int) -> set[int]:
 def decided_after(
     session: Session, category_id: int, decision_id: int
 ) -> Sequence[tuple[int, LabelState]]:
-    """Labels of a category that rest on later decisions: image ids and states, oldest first."""
+    """What people said of a category in later decisions: image ids and states, oldest first."""
     query = (
         select(Label.image_id, Label.state)
-        .where(Label.category_id == category_id, Label.decision_id > decision_id)
+        .where(
+            Label.category_id == category_id,
+            Label.decision_id > decision_id,
+            Label.source == LabelSource.HUMAN,
+        )
         .order_by(Label.decision_id)
     )
     return [(row[0], row[1]) for row in session.execute(query)]

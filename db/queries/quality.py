@@ -76,9 +76,10 @@ _AGREES = case(
 
 
 def _judged(dataset_id: int) -> tuple[ColumnElement[bool], ...]:
-    """Standing verdicts on proposals of pairs that nothing was known of."""
+    """Standing verdicts of people on proposals of pairs that nothing was known of."""
     return (
         Decision.dataset_id == dataset_id,
+        Decision.source == LabelSource.HUMAN,
         Decision.verdict.in_((Verdict.PRESENT, Verdict.ABSENT)),
         Decision.undone_by_id.is_(None),
         Proposal.disputes.is_(False),

@@ -19,7 +19,7 @@ from app.services.workspace import Workspace
 from tests.builders import coco_document, make_dataset, make_proposals
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["datasets", "import_", "review", "history", "models", "quality", "export", "jobs"]
+PAGES = ["datasets", "import_", "review", "bulk", "history", "models", "quality", "export", "jobs"]
 
 
 @pytest.fixture(autouse=True)

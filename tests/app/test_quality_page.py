@@ -34,12 +34,31 @@ def draw() -> AppTest:
     return app
 
 
+def test_the_stop_rule_in_plain_words(workspace: Workspace) -> None:
+    dataset_id = make_dataset(workspace).dataset_id
+    make_proposals(workspace, dataset_id, control=True)
+    grant = make_grant(workspace, dataset_id)
+    assert any("8 random pairs wait" in one.value for one in draw().info)
+    with workspace.database.read() as session:
+        found = session.scalars(select(Proposal)).all()
+    answers = [
+        Answer(f"verdict-{one.id}", one.image_id, one.category_id, "absent", one.id)
+        for one in found
+    ]
+    review.decide(workspace, grant, answers)
+    app = draw()
+    (said,) = app.success
+    assert "4 positives are found and about 0 are missing" in said.value
+    assert said.value.endswith("stop here.")
+    assert list(app.dataframe[0].value["category"]) == ["all categories", "red", "green", "blue"]
+
+
 def test_charts_appear_with_the_first_verdicts(workspace: Workspace) -> None:
     dataset_id = make_dataset(workspace).dataset_id
     make_proposals(workspace, dataset_id, probability=0.9)
     before = {one.proto.label for one in draw().get("download_button")}
     assert before == {"Data as CSV"}
-    assert len(draw().get("download_button")) == 2  # labels and categories in the same images
+    assert len(draw().get("download_button")) == 3  # of labels, categories together, completeness
     grant = make_grant(workspace, dataset_id)
     with workspace.database.read() as session:
         found = session.scalars(select(Proposal)).all()
@@ -49,6 +68,6 @@ def test_charts_appear_with_the_first_verdicts(workspace: Workspace) -> None:
     ]
     review.decide(workspace, grant, answers)
     app = draw()
-    assert len(app.get("download_button")) == 6  # all but the learning curve
+    assert len(app.get("download_button")) == 7  # all but learning and recall
     assert len(app.get("vega_lite_chart")) == 6
     assert any("10.0 points away" in one.value.replace("\\", "") for one in app.caption)

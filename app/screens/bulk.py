@@ -1,0 +1,190 @@
+"""Accept many proposals at once, when a checked sample shows that enough of them are right."""
+
+import uuid
+
+import streamlit as st
+
+from app.context import annotator, current_dataset, error_boundary, plain, workspace
+from app.services import bulk_acceptance as service
+from app.services import pictures, review
+from app.services.access import Grant
+from app.services.annotators import enter
+from app.services.bulk_acceptance import Check, Offer
+from app.services.review import Answer
+from app.services.views import DatasetView
+from clsl_core.audit import AuditConfig
+from clsl_core.errors import ClslError
+
+TARGETS = [0.9, 0.95, 0.98, 0.99]
+AT_ONCE = 12
+COLUMNS = 4
+PICTURE = 240
+VERDICTS = {"Right": "present", "Wrong": "absent", "Cannot tell": "skip"}
+HOW = (
+    "Choose how many of the labels must be right. Of a category's proposals a few are drawn by "
+    "lot, and you check them. As soon as they show, with 95 % confidence for each category, that "
+    "enough of the others are right, those can be accepted without a look at each. "
+    "The history takes all of them back with one click."
+)
+
+
+def offers_table(offers: list[Offer]) -> None:
+    """Every category: what qualifies, and what is needed first."""
+    st.dataframe(
+        [
+            {
+                "category": one.category,
+                "proposals": one.proposals,
+                "can be accepted": one.qualify,
+                "right, at least": one.precision_low,
+                "checks needed": one.ask,
+                "checked": one.checked,
+                "audit": "begun" if one.begun else "",
+                "target": one.target,
+                "in words": one.reason,
+            }
+            for one in offers
+        ],
+        hide_index=True,
+        width="stretch",
+        column_config=dict.fromkeys(
+            ("right, at least", "target"), st.column_config.NumberColumn(format="percent")
+        ),
+    )
+
+
+def draw_audit(grant: Grant, offer: Offer, config: AuditConfig) -> None:
+    """One category: begin, check, accept."""
+    st.subheader(plain(offer.category))
+    st.write(plain(offer.reason))
+    if not offer.begun:
+        st.button(
+            "Begin an audit",
+            type="primary",
+            key="bulk-begin",
+            disabled=offer.state == "excluded",
+            on_click=begin,
+            args=(grant, offer, config),
+        )
+        return
+    left, right = st.columns(2)
+    left.button(
+        f"Accept {offer.qualify:,} unseen",
+        type="primary",
+        key="bulk-apply",
+        disabled=not offer.qualify,
+        on_click=accept,
+        args=(grant, offer),
+        width="stretch",
+    )
+    right.button(
+        "Begin anew with the proposals of now",
+        key="bulk-anew",
+        on_click=begin,
+        args=(grant, offer, config),
+        width="stretch",
+    )
+    asked = service.checks(workspace(), grant, offer.category_id, AT_ONCE)
+    if asked:
+        draw_checks(grant, offer, asked)
+
+
+def draw_checks(grant: Grant, offer: Offer, asked: list[Check]) -> None:
+    """The next pictures of the sample with a question each."""
+    st.write(f"Is there **{plain(offer.category)}** in these pictures?")
+    with st.form("bulk-checks", border=False):
+        for start in range(0, len(asked), COLUMNS):
+            for column, one in zip(
+                st.columns(COLUMNS), asked[start : start + COLUMNS], strict=False
+            ):
+                with column:
+                    draw_picture(grant, one)
+                    st.radio(
+                        f"Verdict on {plain(one.file_name)}",
+                        list(VERDICTS),
+                        index=None,
+                        horizontal=True,
+                        key=answer_key(one),
+                        label_visibility="collapsed",
+                    )
+        st.form_submit_button(
+            "Store these verdicts", type="primary", on_click=store, args=(grant, asked)
+        )
+
+
+def draw_picture(grant: Grant, one: Check) -> None:
+    """A picture, or why it cannot be shown."""
+    try:
+        found = pictures.thumbnail(workspace(), grant, one.image_id, PICTURE)
+        st.image(found.content, caption=plain(one.file_name), width="stretch")
+    except ClslError as error:
+        st.warning(plain(str(error)))
+
+
+def answer_key(one: Check) -> str:
+    """Where the page keeps a verdict that is not stored yet."""
+    return f"bulk-{one.category_id}-{one.image_id}"
+
+
+def begin(grant: Grant, offer: Offer, config: AuditConfig) -> None:
+    """Begin an audit."""
+    with error_boundary():
+        service.begin(workspace(), grant, offer.category_id, config)
+
+
+def accept(grant: Grant, offer: Offer) -> None:
+    """Accept what qualifies and say so."""
+    with error_boundary():
+        receipt = service.apply(workspace(), grant, offer.category_id, uuid.uuid4().hex)
+        st.toast(f"{receipt.count:,} labels accepted. History takes them back.")
+
+
+def store(grant: Grant, asked: list[Check]) -> None:
+    """Store the verdicts that were chosen; pictures without one are asked again."""
+    chosen = [(one, st.session_state.get(answer_key(one))) for one in asked]
+    answers = [
+        Answer(uuid.uuid4().hex, one.image_id, one.category_id, VERDICTS[word], one.proposal_id)
+        for one, word in chosen
+        if word is not None
+    ]
+    with error_boundary():
+        receipts = review.decide(workspace(), grant, answers)
+        lost = [one.message for one in receipts if one.status == "refused"]
+        if lost:
+            st.toast(plain(f"Not stored: {lost[0]}"))
+
+
+def draw(dataset: DatasetView) -> None:
+    """The promise, the table, and one category's audit."""
+    st.caption(HOW)
+    if not annotator():
+        st.info("Type your name in the sidebar: every verdict is stored with it.")
+        return
+    grant = enter(workspace(), dataset.name, annotator())
+    target = st.select_slider(
+        "Share of labels that must be right (for audits that begin now)",
+        TARGETS,
+        value=0.98,
+        format_func=lambda share: f"{share:.0%}",
+        key="bulk-target",
+    )
+    config = AuditConfig(target=float(target))
+    offers = service.offers(workspace(), dataset.name, config)
+    offers_table(offers)
+    usable = {one.category_id: one for one in offers if one.begun or one.state != "excluded"}
+    if not usable:
+        st.info("No category has enough proposals and known positives: review them one by one.")
+        return
+    chosen = st.selectbox(
+        "Category", list(usable), format_func=lambda id_: usable[id_].category, key="bulk-category"
+    )
+    draw_audit(grant, usable[chosen], config)
+
+
+with error_boundary():
+    st.title("Accept in bulk")
+    dataset = current_dataset()
+    if dataset is None:
+        st.info("There is no dataset yet. Start with Datasets.")
+    else:
+        draw(dataset)

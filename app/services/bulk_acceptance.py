@@ -1,0 +1,293 @@
+"""Accepting many proposals of a category at once, with a guarantee (``clsl_core.audit``).
+
+An audit fixes its proposals, their scores and the lots that decide who is checked when it begins;
+the scores are the model run's own, which no verdict moves. People then check what it asks for, as
+ordinary verdicts, and what qualifies becomes one batch of decisions that the history undoes. A
+later training changes nothing about an audit that has begun.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from app.services import audit, who
+from app.services.access import Grant
+from app.services.review import Receipt, check_id, member_id
+from app.services.who import Right
+from app.services.workspace import Workspace, find_dataset
+from clsl_core.audit import AuditConfig, Qualification, draw_lots, qualify
+from clsl_core.errors import InputError, NotFoundError
+from clsl_core.types import LabelSource
+from db.models import AcceptanceAudit, Category, Decision, Verdict
+from db.queries import acceptance, datasets, decisions, leases, runs
+from db.types import now
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What may be accepted of one category, or what is needed first.
+
+    Attributes:
+        proposals: In the audit, or open now where none has begun.
+        positives: Known ones.
+        target: Share of right ones that is promised.
+        begun: Whether an audit has begun.
+        state: As in ``Qualification``.
+        qualify: How many may be accepted unseen now.
+        precision_low: Lower confidence bound of the share of right ones among these.
+        checked, wrong: Verdicts behind that bound, and wrong ones among them.
+        ask: How many verdicts are asked for next.
+        may_be_wrong: How many of these may be wrong.
+        reason: Plain words with the numbers.
+    """
+
+    category_id: int
+    category: str
+    proposals: int
+    positives: int
+    target: float
+    begun: bool
+    state: str
+    qualify: int
+    precision_low: float | None
+    checked: int
+    wrong: int
+    ask: int
+    may_be_wrong: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A pair to be judged for an audit."""
+
+    image_id: int
+    category_id: int
+    file_name: str
+    proposal_id: int | None
+
+
+def offers(workspace: Workspace, name: str, config: AuditConfig | None = None) -> list[Offer]:
+    """Every category of a dataset, in source order.
+
+    Args:
+        workspace: Where.
+        name: Of the dataset.
+        config: The promise for audits that begin now; one that has begun keeps its own.
+
+    Raises:
+        NotFoundError: There is no such dataset.
+    """
+    config = config or AuditConfig()
+    with workspace.database.read() as session:
+        dataset_id = find_dataset(session, name).id
+        run = runs.serving_run(session, dataset_id)
+        counts = acceptance.candidate_counts(session, run.id) if run else {}
+        begun = acceptance.open_audits(session, dataset_id)
+        found = []
+        for row in datasets.category_counts(session, dataset_id):
+            state = _state(session, begun[row.category_id]) if row.category_id in begun else None
+            count = counts.get(row.category_id, 0) if state is None else len(state.images)
+            config_of = config if state is None else state.config
+            result = _plan(count, row.present, config) if state is None else state.result
+            found.append(_offer(row.category_id, row.name, row.present, count, config_of, result))
+        return [replace(one, begun=one.category_id in begun) for one in found]
+
+
+def begin(
+    workspace: Workspace,
+    grant: Grant,
+    category_id: int,
+    config: AuditConfig | None = None,
+    seed: int | None = None,
+) -> int:
+    """Begin an audit with the proposals that are open now; one that had begun ends.
+
+    Args:
+        workspace: Where.
+        grant: Who, on which dataset.
+        category_id: Of what.
+        config: The promise.
+        seed: Of the lots; unpredictable unless given.
+
+    Returns:
+        How many proposals it is about.
+
+    Raises:
+        NotFoundError: No such category in the dataset, or no model run serves.
+        Forbidden: Whoever acts may not decide.
+    """
+    who.require(Right.DECIDE)
+    config = config or AuditConfig()
+    with workspace.database.write(grant.dataset_id) as session:
+        _category(session, grant, category_id)
+        run = runs.serving_run(session, grant.dataset_id)
+        if run is None:
+            raise NotFoundError("no model run serves: train before accepting many at once")
+        _end(session, acceptance.open_audits(session, grant.dataset_id).get(category_id))
+        found = acceptance.candidates(session, run.id, category_id)
+        frame = {
+            "model_run": run.id,
+            "images": [one.image_id for one in found],
+            "scores": [one.score for one in found],
+            "config": {**asdict(config), "allowed": list(config.allowed)},
+        }
+        session.add(
+            AcceptanceAudit(
+                dataset_id=grant.dataset_id,
+                category_id=category_id,
+                annotator_id=grant.annotator_id,
+                frame=frame,
+                seed=secrets.randbits(31) if seed is None else seed,
+                last_decision_id=decisions.last_id(session, grant.dataset_id),
+            )
+        )
+        return len(found)
+
+
+def checks(workspace: Workspace, grant: Grant, category_id: int, limit: int = 12) -> list[Check]:
+    """The next pairs that an audit asks for, by image; their answers are ordinary verdicts.
+
+    Raises:
+        NotFoundError: No audit of the category has begun.
+    """
+    with workspace.database.read() as session:
+        state = _state(session, _begun(session, grant, category_id))
+        wanted = sorted(state.images[place] for place in state.result.ask)[:limit]
+        run = runs.serving_run(session, grant.dataset_id)
+        shown = acceptance.shown(session, run.id if run else None, category_id, wanted)
+    return [Check(id_, category_id, *shown[id_]) for id_ in wanted if id_ in shown]
+
+
+def apply(workspace: Workspace, grant: Grant, category_id: int, client_id: str) -> Receipt:
+    """Accept what qualifies, as one batch of decisions called ``client_id``; the audit ends.
+
+    Raises:
+        InputError: The batch's id cannot be used, or nothing qualifies.
+        NotFoundError: No audit of the category has begun.
+        Forbidden: Whoever acts may not decide.
+    """
+    who.require(Right.DECIDE)
+    check_id(client_id)
+    with workspace.database.write(grant.dataset_id) as session:
+        if decisions.of_batch(session, client_id):
+            return Receipt(client_id, "duplicate")
+        begun = _begun(session, grant, category_id)
+        state = _state(session, begun)
+        if not len(state.result.accept):
+            raise InputError(f"nothing can be accepted unseen yet: {state.result.reason}")
+        images = [state.images[place] for place in state.result.accept]
+        run = runs.serving_run(session, grant.dataset_id)
+        shown = acceptance.shown(session, run.id if run else None, category_id, images)
+        made = [
+            Decision(
+                client_id=member_id(client_id, image_id),
+                dataset_id=grant.dataset_id,
+                image_id=image_id,
+                category_id=category_id,
+                annotator_id=grant.annotator_id,
+                proposal_id=shown[image_id][1],
+                verdict=Verdict.PRESENT,
+                source=LabelSource.MODEL_AUDITED,
+                batch_id=client_id,
+            )
+            for image_id in images
+            if image_id in shown
+        ]
+        leases.release(session, [(one.image_id, one.category_id) for one in made])
+        decisions.apply(session, [(one, None) for one in made])
+        _end(session, begun, client_id)
+        low = state.result.precision_low
+        audit.record(
+            session,
+            "accept in bulk",
+            f"category {category_id}",
+            batch=client_id,
+            labels=len(made),
+            target=state.config.target,
+            precision_low=low,
+        )
+    return Receipt(client_id, "saved", count=len(made))
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """An audit with what was said since it began."""
+
+    images: list[int]
+    config: AuditConfig
+    result: Qualification
+
+
+def _state(session: Session, begun: AcceptanceAudit) -> _State:
+    images: list[int] = begun.frame["images"]
+    stored = begun.frame["config"]
+    config = AuditConfig(**{**stored, "allowed": tuple(stored["allowed"])})
+    said = acceptance.said_since(session, begun.category_id, begun.last_decision_id)
+    # A category that was common enough when the audit began is so until it ends.
+    result = qualify(
+        np.array(begun.frame["scores"], np.float64),
+        draw_lots(len(images), begun.seed),
+        np.array([said.get(image_id, 0) for image_id in images], np.int8),
+        config.min_positives,
+        config,
+    )
+    return _State(images, config, result)
+
+
+def _plan(count: int, positives: int, config: AuditConfig) -> Qualification:
+    """What an audit of so many proposals would ask for first."""
+    falling = np.linspace(1.0, 0.0, count)
+    nothing_said = np.zeros(count, np.int8)
+    return qualify(falling, draw_lots(count, 0), nothing_said, positives, config)
+
+
+def _offer(
+    category_id: int,
+    name: str,
+    positives: int,
+    count: int,
+    config: AuditConfig,
+    result: Qualification,
+) -> Offer:
+    return Offer(
+        category_id=category_id,
+        category=name,
+        proposals=count,
+        positives=positives,
+        target=config.target,
+        begun=False,
+        state=result.state,
+        qualify=len(result.accept),
+        precision_low=result.precision_low,
+        checked=result.checked,
+        wrong=result.wrong,
+        ask=len(result.ask),
+        may_be_wrong=result.may_be_wrong,
+        reason=result.reason,
+    )
+
+
+def _category(session: Session, grant: Grant, category_id: int) -> Category:
+    found = session.get(Category, category_id)
+    if found is None or found.dataset_id != grant.dataset_id:
+        raise NotFoundError(f"there is no category {category_id} in this dataset")
+    return found
+
+
+def _begun(session: Session, grant: Grant, category_id: int) -> AcceptanceAudit:
+    name = _category(session, grant, category_id).name
+    found = acceptance.open_audits(session, grant.dataset_id).get(category_id)
+    if found is None:
+        raise NotFoundError(f"no audit of {name!r} has begun: begin one first")
+    return found
+
+
+def _end(session: Session, begun: AcceptanceAudit | None, batch_id: str | None = None) -> None:
+    if begun is not None:
+        begun.ended_at, begun.batch_id = now(), batch_id
+        session.flush()

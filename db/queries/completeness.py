@@ -1,0 +1,141 @@
+"""The random control arm of a run: what was drawn, what people said, what was known before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, case, exists, func, literal_column, select
+from sqlalchemy.orm import Session
+
+from clsl_core.types import LabelSource, LabelState
+from db.models import Category, Decision, Label, ModelRun, Proposal, RunStatus, Verdict
+
+_CONTROL: ColumnElement[bool] = literal_column("proposal.control")
+"""As in the index's own condition: SQLite knows it by its form."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The control arm's pairs of one category.
+
+    Attributes:
+        drawn: Pairs.
+        answered: Those with a label.
+        passed: Those without a label that somebody skipped.
+        found: Those that are PRESENT.
+    """
+
+    category_id: int
+    drawn: int
+    answered: int
+    passed: int
+    found: int
+
+
+def control_arm(session: Session, run_id: int) -> list[Drawn]:
+    """A run's control arm by category, answered or not."""
+    passed = exists().where(
+        Decision.proposal_id == Proposal.id,
+        Decision.verdict == Verdict.SKIP,
+        Decision.undone_by_id.is_(None),
+    )
+    open_but_passed = Label.image_id.is_(None) & passed
+    query = (
+        select(
+            Proposal.category_id,
+            func.count(),
+            func.count(Label.image_id),
+            func.sum(case((open_but_passed, 1), else_=0)),
+            func.sum(case((Label.state == LabelState.PRESENT, 1), else_=0)),
+        )
+        .outerjoin(
+            Label,
+            (Label.image_id == Proposal.image_id) & (Label.category_id == Proposal.category_id),
+        )
+        .where(Proposal.model_run_id == run_id, _CONTROL, Proposal.disputes.is_(False))
+        .group_by(Proposal.category_id)
+    )
+    return [Drawn(*row) for row in session.execute(query)]
+
+
+def decided_until(session: Session, dataset_id: int, moment: datetime) -> int:
+    """Id of the newest decision up to a moment; 0 where there is none."""
+    query = select(func.max(Decision.id)).where(
+        Decision.dataset_id == dataset_id, Decision.created_at <= moment
+    )
+    return session.scalar(query) or 0
+
+
+def gained_since(
+    session: Session, dataset_id: int, decision_id: int, run_id: int
+) -> dict[int, tuple[int, int]]:
+    """Pairs by category that got their first label after a decision.
+
+    Returns:
+        Category id to how many these are, and how many of them are PRESENT and outside the run's
+        control arm.
+    """
+    first = (
+        select(Decision.image_id, Decision.category_id)
+        .where(
+            Decision.dataset_id == dataset_id,
+            Decision.id > decision_id,
+            Decision.previous_source.is_(None),
+            Decision.undone_by_id.is_(None),
+            Decision.verdict.in_((Verdict.PRESENT, Verdict.ABSENT)),
+        )
+        .distinct()
+        .subquery()
+    )
+    drawn = exists().where(
+        Proposal.model_run_id == run_id,
+        Proposal.image_id == first.c.image_id,
+        Proposal.category_id == first.c.category_id,
+        Proposal.control,
+    )
+    outside = case(((Label.state == LabelState.PRESENT) & ~drawn, 1), else_=0)
+    query = (
+        select(first.c.category_id, func.count(), func.sum(outside))
+        .join(
+            Label,
+            (Label.image_id == first.c.image_id) & (Label.category_id == first.c.category_id),
+        )
+        .group_by(first.c.category_id)
+    )
+    return {row[0]: (row[1], row[2]) for row in session.execute(query)}
+
+
+def known(session: Session, dataset_id: int) -> dict[int, tuple[int, int]]:
+    """Labels by category: all of them, and the PRESENT ones."""
+    present = func.sum(case((Label.state == LabelState.PRESENT, 1), else_=0))
+    query = (
+        select(Label.category_id, func.count(), present)
+        .join(Category, Category.id == Label.category_id)
+        .where(Category.dataset_id == dataset_id)
+        .group_by(Label.category_id)
+    )
+    return {row[0]: (row[1], row[2]) for row in session.execute(query)}
+
+
+def trainings_until(session: Session, run: ModelRun) -> int:
+    """How many finished runs there are up to one of them, itself included."""
+    query = select(func.count()).where(
+        ModelRun.dataset_id == run.dataset_id,
+        ModelRun.status == RunStatus.READY,
+        ModelRun.id <= run.id,
+    )
+    return session.scalar(query) or 0
+
+
+def hits(session: Session, dataset_id: int) -> list[bool]:
+    """In order of time: whether each standing verdict of a person found a positive."""
+    found = select(
+        (Decision.verdict == Verdict.PRESENT) & (Decision.previous_state != LabelState.PRESENT)
+    ).where(
+        Decision.dataset_id == dataset_id,
+        Decision.source == LabelSource.HUMAN,
+        Decision.undone_by_id.is_(None),
+        Decision.verdict.in_((Verdict.PRESENT, Verdict.ABSENT)),
+    )
+    return [bool(hit) for hit in session.scalars(found.order_by(Decision.id))]
