@@ -557,6 +557,33 @@ class AcceptanceAudit(Base):
     )
 
 
+class CompletenessAudit(Base):
+    """A random sample of unknown pairs, stratified by score, drawn to tell what is missing.
+
+    Attributes:
+        category_id: NULL for a sample of all categories together.
+        plan: Model run, the number of pairs of each stratum, the sampled pairs as ``[image id,
+            category id, stratum]`` in the order to ask, and the highest image id among all pairs.
+        last_decision_id: The newest decision when it was drawn.
+    """
+
+    __tablename__ = "completeness_audit"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    category_id: Mapped[int | None] = mapped_column(ForeignKey("category.id", ondelete="CASCADE"))
+    annotator_id: Mapped[int] = mapped_column(ForeignKey("annotator.id"))
+    plan: Mapped[dict[str, Any]]
+    last_decision_id: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+    __table_args__ = (
+        Index(None, "dataset_id", "category_id", "id"),
+        Index(None, "category_id"),
+        Index(None, "annotator_id"),
+    )
+
+
 class Lease(Base):
     """A pair that one window of somebody shows; no other is shown it until it expires."""
 

@@ -4,22 +4,16 @@ import uuid
 
 import streamlit as st
 
+from app.components.judge import judge
 from app.context import annotator, current_dataset, error_boundary, plain, workspace
 from app.services import bulk_acceptance as service
-from app.services import pictures, review
 from app.services.access import Grant
 from app.services.annotators import enter
-from app.services.bulk_acceptance import Check, Offer
-from app.services.review import Answer
+from app.services.bulk_acceptance import Offer
 from app.services.views import DatasetView
 from clsl_core.audit import AuditConfig
-from clsl_core.errors import ClslError
 
 TARGETS = [0.9, 0.95, 0.98, 0.99]
-AT_ONCE = 12
-COLUMNS = 4
-PICTURE = 240
-VERDICTS = {"Right": "present", "Wrong": "absent", "Cannot tell": "skip"}
 HOW = (
     "Choose how many of the labels must be right. Of a category's proposals a few are drawn by "
     "lot, and you check them. As soon as they show, with 95 % confidence for each category, that "
@@ -84,46 +78,8 @@ def draw_audit(grant: Grant, offer: Offer, config: AuditConfig) -> None:
         args=(grant, offer, config),
         width="stretch",
     )
-    asked = service.checks(workspace(), grant, offer.category_id, AT_ONCE)
-    if asked:
-        draw_checks(grant, offer, asked)
-
-
-def draw_checks(grant: Grant, offer: Offer, asked: list[Check]) -> None:
-    """The next pictures of the sample with a question each."""
-    st.write(f"Is there **{plain(offer.category)}** in these pictures?")
-    with st.form("bulk-checks", border=False):
-        for start in range(0, len(asked), COLUMNS):
-            for column, one in zip(
-                st.columns(COLUMNS), asked[start : start + COLUMNS], strict=False
-            ):
-                with column:
-                    draw_picture(grant, one)
-                    st.radio(
-                        f"Verdict on {plain(one.file_name)}",
-                        list(VERDICTS),
-                        index=None,
-                        horizontal=True,
-                        key=answer_key(one),
-                        label_visibility="collapsed",
-                    )
-        st.form_submit_button(
-            "Store these verdicts", type="primary", on_click=store, args=(grant, asked)
-        )
-
-
-def draw_picture(grant: Grant, one: Check) -> None:
-    """A picture, or why it cannot be shown."""
-    try:
-        found = pictures.thumbnail(workspace(), grant, one.image_id, PICTURE)
-        st.image(found.content, caption=plain(one.file_name), width="stretch")
-    except ClslError as error:
-        st.warning(plain(str(error)))
-
-
-def answer_key(one: Check) -> str:
-    """Where the page keeps a verdict that is not stored yet."""
-    return f"bulk-{one.category_id}-{one.image_id}"
+    asked = service.checks(workspace(), grant, offer.category_id)
+    judge(grant, asked, key="bulk")
 
 
 def begin(grant: Grant, offer: Offer, config: AuditConfig) -> None:
@@ -137,21 +93,6 @@ def accept(grant: Grant, offer: Offer) -> None:
     with error_boundary():
         receipt = service.apply(workspace(), grant, offer.category_id, uuid.uuid4().hex)
         st.toast(f"{receipt.count:,} labels accepted. History takes them back.")
-
-
-def store(grant: Grant, asked: list[Check]) -> None:
-    """Store the verdicts that were chosen; pictures without one are asked again."""
-    chosen = [(one, st.session_state.get(answer_key(one))) for one in asked]
-    answers = [
-        Answer(uuid.uuid4().hex, one.image_id, one.category_id, VERDICTS[word], one.proposal_id)
-        for one, word in chosen
-        if word is not None
-    ]
-    with error_boundary():
-        receipts = review.decide(workspace(), grant, answers)
-        lost = [one.message for one in receipts if one.status == "refused"]
-        if lost:
-            st.toast(plain(f"Not stored: {lost[0]}"))
 
 
 def draw(dataset: DatasetView) -> None:

@@ -104,6 +104,7 @@ def categories(dataset: DatasetView) -> None:
                 "category": row.name,
                 "present, from the file": row.imported_present,
                 "present, decided here": row.human_present,
+                "present, accepted unseen": row.audited_present,
                 "absent": row.absent,
                 "unknown": dataset.images - row.present - row.absent,
             }

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app.components import quality_charts as charts
+from app.components.completeness_audit import draw_audit
 from app.components.completeness_table import draw_completeness
 from app.context import current_dataset, error_boundary, plain, workspace
 from app.services import quality
@@ -22,6 +23,8 @@ def draw(dataset: DatasetView) -> None:
     report = quality.report(workspace(), dataset.name)
     st.subheader("How much is missing?")
     draw_completeness(completeness_of(workspace(), dataset.name))
+    with st.expander("Check a sample of your own"):
+        draw_audit(dataset)
     people_and_model(report)
     st.subheader("Labels by state and source")
     charts.labels(report)

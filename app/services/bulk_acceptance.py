@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.services import audit, who
 from app.services.access import Grant
+from app.services.checks import Check, find_checks
 from app.services.review import Receipt, check_id, member_id
 from app.services.who import Right
 from app.services.workspace import Workspace, find_dataset
@@ -59,16 +60,6 @@ class Offer:
     ask: int
     may_be_wrong: int
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A pair to be judged for an audit."""
-
-    image_id: int
-    category_id: int
-    file_name: str
-    proposal_id: int | None
 
 
 def offers(workspace: Workspace, name: str, config: AuditConfig | None = None) -> list[Offer]:
@@ -158,9 +149,7 @@ def checks(workspace: Workspace, grant: Grant, category_id: int, limit: int = 12
     with workspace.database.read() as session:
         state = _state(session, _begun(session, grant, category_id))
         wanted = sorted(state.images[place] for place in state.result.ask)[:limit]
-        run = runs.serving_run(session, grant.dataset_id)
-        shown = acceptance.shown(session, run.id if run else None, category_id, wanted)
-    return [Check(id_, category_id, *shown[id_]) for id_ in wanted if id_ in shown]
+        return find_checks(session, grant.dataset_id, [(id_, category_id) for id_ in wanted])
 
 
 def apply(workspace: Workspace, grant: Grant, category_id: int, client_id: str) -> Receipt:

@@ -154,15 +154,44 @@ def _counts(session: Session, run: ModelRun, category_ids: list[int]) -> dict[in
 
 def _row(name: str, counts: _Counts, config: CompletenessConfig, look: int) -> CategoryCompleteness:
     """The estimate of one category, or what is needed before there can be one."""
+    cells = Cells(
+        *(np.array([n], np.int64) for n in (counts.unknown, counts.answered, counts.hits))
+    )
     waiting = counts.drawn - counts.answered - counts.passed
-    start = (name, counts.found, counts.drawn, waiting)
+    return in_words(
+        name, cells, counts.found, counts.also_found, counts.drawn, waiting, config, look
+    )
+
+
+def in_words(
+    name: str,
+    cells: Cells,
+    found: int,
+    also_found: int,
+    drawn: int,
+    waiting: int,
+    config: CompletenessConfig,
+    look: int,
+) -> CategoryCompleteness:
+    """The estimate from a random sample, or what is needed before there can be one.
+
+    Args:
+        name: Of what the sample is.
+        cells: Its answers by stratum.
+        found: Positives known now.
+        also_found: Positives found since the sample was drawn, among the same pairs, outside it.
+        drawn: Pairs of the sample.
+        waiting: Those of them without an answer.
+        config: How sure to be, and the goal.
+        look: 1 for the first sample of this, 2 for the second, ….
+    """
+    start = (name, found, drawn, waiting)
     if waiting:
         return CategoryCompleteness(*start, f"{waiting:,} random pairs wait for an answer.")
-    if not counts.answered and counts.unknown:
+    if np.any((cells.checked == 0) & (cells.pairs > 0)):
         return CategoryCompleteness(*start, "No random pair was answered, so nothing is known.")
-    cells = Cells(*(np.array([n]) for n in (counts.unknown, counts.answered, counts.hits)))
-    missing = estimate_missing(cells, config, counts.also_found, look)
-    advice = stop_advice(counts.found, missing, config)
+    missing = estimate_missing(cells, config, also_found, look)
+    advice = stop_advice(found, missing, config)
     return CategoryCompleteness(
         *start,
         reason=advice.reason,

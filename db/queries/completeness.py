@@ -9,7 +9,16 @@ from sqlalchemy import ColumnElement, case, exists, func, literal_column, select
 from sqlalchemy.orm import Session
 
 from clsl_core.types import LabelSource, LabelState
-from db.models import Category, Decision, Label, ModelRun, Proposal, RunStatus, Verdict
+from db.models import (
+    Category,
+    CompletenessAudit,
+    Decision,
+    Label,
+    ModelRun,
+    Proposal,
+    RunStatus,
+    Verdict,
+)
 
 _CONTROL: ColumnElement[bool] = literal_column("proposal.control")
 """As in the index's own condition: SQLite knows it by its form."""
@@ -139,3 +148,48 @@ def hits(session: Session, dataset_id: int) -> list[bool]:
         Decision.verdict.in_((Verdict.PRESENT, Verdict.ABSENT)),
     )
     return [bool(hit) for hit in session.scalars(found.order_by(Decision.id))]
+
+
+def newest_audit(
+    session: Session, dataset_id: int, category_id: int | None
+) -> tuple[CompletenessAudit | None, int]:
+    """The newest audit of a category, or of all together, and how many there were."""
+    same = CompletenessAudit.dataset_id == dataset_id, _is(category_id)
+    query = select(CompletenessAudit).where(*same).order_by(CompletenessAudit.id.desc()).limit(1)
+    count = session.scalar(select(func.count(CompletenessAudit.id)).where(*same)) or 0
+    return session.scalar(query), count
+
+
+def _is(category_id: int | None) -> ColumnElement[bool]:
+    column = CompletenessAudit.category_id
+    return column.is_(None) if category_id is None else column == category_id
+
+
+def states_since(
+    session: Session, dataset_id: int, decision_id: int, category_id: int | None
+) -> dict[tuple[int, int], int]:
+    """Pairs that got their first label, or were skipped, after a decision: the state, 0 if skipped.
+
+    Args:
+        session: Reads.
+        dataset_id: Of what.
+        decision_id: The newest decision that does not count.
+        category_id: Only this category; None for all.
+    """
+    query = (
+        select(Decision.image_id, Decision.category_id, Label.state)
+        .outerjoin(
+            Label,
+            (Label.image_id == Decision.image_id) & (Label.category_id == Decision.category_id),
+        )
+        .where(
+            Decision.dataset_id == dataset_id,
+            Decision.id > decision_id,
+            Decision.previous_source.is_(None),
+            Decision.undone_by_id.is_(None),
+            Decision.verdict != Verdict.UNDO,
+        )
+    )
+    if category_id is not None:
+        query = query.where(Decision.category_id == category_id)
+    return {(row[0], row[1]): int(row[2] or 0) for row in session.execute(query)}

@@ -73,7 +73,7 @@ def test_begin_check_accept_undo(workspace: Workspace) -> None:
         assert len(app.get("image")) == len(app.radio)
         seen += len(app.radio)
         for one in app.radio:
-            one.set_value("Right")
+            one.set_value("Yes")
         next(one for one in app.button if one.label == "Store these verdicts").click().run()
         assert not app.exception, app.exception
     assert 12 < seen < 100

@@ -3,15 +3,17 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from sqlalchemy import select
 from streamlit.testing.v1 import AppTest
 
 from app import context
 from app.services import review
+from app.services.instant_table import InstantTable
 from app.services.review import Answer
 from app.services.workspace import Workspace
-from db.models import Proposal
+from db.models import Category, Image, ModelRun, Proposal
 from tests.builders import make_dataset, make_grant, make_proposals
 
 MAIN = Path(__file__).parents[2] / "app" / "main.py"
@@ -27,8 +29,11 @@ def opened(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     context.workspace.cache_clear()
 
 
-def draw() -> AppTest:
-    app = AppTest.from_file(str(MAIN), default_timeout=60).run()
+def draw(**state: str) -> AppTest:
+    app = AppTest.from_file(str(MAIN), default_timeout=60)
+    for key, value in state.items():
+        app.session_state[key] = value
+    app.run()
     app.switch_page("screens/quality.py").run()
     assert not app.exception, app.exception
     return app
@@ -51,6 +56,32 @@ def test_the_stop_rule_in_plain_words(workspace: Workspace) -> None:
     assert "4 positives are found and about 0 are missing" in said.value
     assert said.value.endswith("stop here.")
     assert list(app.dataframe[0].value["category"]) == ["all categories", "red", "green", "blue"]
+
+
+def test_a_sample_is_drawn_and_answered_on_the_page(workspace: Workspace) -> None:
+    dataset_id = make_dataset(workspace).dataset_id
+    run_id = make_proposals(workspace, dataset_id).id
+    with workspace.database.write() as session:
+        images = session.scalars(select(Image.id).order_by(Image.id)).all()
+        categories = session.scalars(select(Category.id)).all()
+        session.get_one(ModelRun, run_id).directory = "runs/made"
+    table = InstantTable(
+        image_ids=np.array(images),
+        category_ids=np.array(categories),
+        logits=np.zeros((len(categories), len(images)), np.float16),
+        vectors=np.zeros((len(images), 2), np.float16),
+        calibration=np.zeros((0, 2), np.float32),
+    )
+    table.save(workspace.data_dir / "runs/made")
+    app = draw(annotator="ada")
+    app.button(key="completeness-draw").click().run()
+    assert len(app.radio) == 8  # all that is unknown
+    for one in app.radio:
+        one.set_value("No")
+    next(one for one in app.button if one.label == "Store these verdicts").click().run()
+    assert not app.exception, app.exception
+    assert not app.radio
+    assert any("4 positives are found and about 0 are missing" in one.value for one in app.success)
 
 
 def test_charts_appear_with_the_first_verdicts(workspace: Workspace) -> None:
