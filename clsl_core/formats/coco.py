@@ -28,7 +28,7 @@ from clsl_core.atomic import atomic_text
 from clsl_core.errors import FormatError, InputError
 from clsl_core.formats.coco_labels import LABELS_KEY, entry_of, parse_label, stated_labels
 from clsl_core.formats.coco_records import CocoRecords, is_id
-from clsl_core.formats.coco_stored import KEYS, PairLabels, StoredCocoRecords
+from clsl_core.formats.coco_stored import LISTS, PairLabels, StoredCocoRecords
 from clsl_core.formats.conversion import Pair, as_coco
 from clsl_core.formats.exhaustive import ExhaustiveLabels
 from clsl_core.formats.findings import Findings
@@ -86,7 +86,7 @@ def read(
     findings = Findings(path.name)
     records: CocoRecords
     if _is_long(path):
-        document = read_json_stream(path, findings, progress, KEYS)
+        document = read_json_stream(path, findings, progress, LISTS)
         records = StoredCocoRecords(document, findings)
     else:
         document = read_json_object(path, findings, progress)

@@ -20,9 +20,9 @@ from clsl_core.types import (
     SourceId,
 )
 
-__all__ = ["KEYS", "PairLabels", "StoredAnnotations", "StoredCocoRecords"]
+__all__ = ["LISTS", "PairLabels", "StoredAnnotations", "StoredCocoRecords"]
 
-KEYS = {"images": (), "annotations": ("id", "image_id", "category_id")}
+LISTS = {"images": (), "annotations": ("id", "image_id", "category_id")}
 """The lists that stay in the file, and the ids wanted of each record."""
 
 Pair = tuple[SourceId, SourceId]
