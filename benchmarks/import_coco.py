@@ -182,7 +182,8 @@ STEPS: dict[str, Callable[[Path], dict[str, Any]]] = {
 
 def _measure(options: argparse.Namespace, folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
-    draw(folder / "set.json", options.images, options.annotations)
+    if not (folder / "set.json").exists():
+        draw(folder / "set.json", options.images, options.annotations)
     size = (folder / "set.json").stat().st_size / 1e6
     print(f"{options.images:,} images, {options.annotations:,} annotations, {size:,.0f} MB")
     sheet: dict[str, Any] = {

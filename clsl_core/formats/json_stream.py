@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from clsl_core.formats.findings import Findings
-from clsl_core.formats.json_source import JsonParser
+from clsl_core.formats.json_source import MAX_DEPTH, JsonParser
 from clsl_core.formats.record_store import RecordStore
 from clsl_core.types import Progress
 
@@ -32,6 +32,9 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _DIGITS = bytes.maketrans(b"123456789E", b"000000000e")
 _LONG = b"0" * 300
 _CARRY = 320
+_RUN = 2**16
+"""Characters that are parsed at one go."""
+
 _CUT = 32
 """An error this close to the end of the window may come from the cut."""
 
@@ -161,18 +164,57 @@ class _StreamParser(JsonParser):
         if self._next() == "]":
             self._position += 1
             return store
+        told = 0
         while True:
             self._next()
+            self._many(store)
             noted = self._findings_count()
             value = self._value(f"{key}[{len(store)}]")
             begin = self._byte_at(self._start)
             length = self._byte_at(self._position) - begin
             same = noted == self._findings_count()
             store.append(value, begin, length, as_it_stands=same)
-            if len(store) % 5_000 == 0:
+            if len(store) - told >= 2_000:
+                told = len(store)
                 self._progress(self._bytes_read, self._size, f"reading {key}")
             if self._take(",", "]") == "]":
                 return store
+
+    def _many(self, store: RecordStore) -> None:
+        """Read plain records ahead of the cursor at one go, as many as are surely plain.
+
+        The cursor is at a value before and after. Whatever is not plain is left to be read one
+        by one: the objects of what was cut out must be as many as its opening and its closing
+        braces, so that no text holds a brace, and its keys as many as its colons, so that none
+        occurs twice.
+        """
+        while not self._odd:
+            text, start = self._text, self._position
+            end = text.rfind("},", start, start + _RUN) + 1
+            if end <= 0:
+                return
+            try:
+                values = json.loads(f"[{text[start:end]}]", parse_constant=_refuse_constant)
+            except (ValueError, RecursionError):
+                return
+            places = _plain_objects(values, text, start, end)
+            if places is None:
+                return
+            byte_of = self._byte_at
+            if text.isascii():
+                offset = byte_of(start) - start
+                starts = [offset + begin for begin, _ in places]
+                lengths = [stop - begin for begin, stop in places]
+                self._mark = (end, offset + end)
+            else:
+                pairs = [(byte_of(begin), byte_of(stop)) for begin, stop in places]
+                starts = [begin for begin, _ in pairs]
+                lengths = [stop - begin for begin, stop in pairs]
+            if not store.extend(values, starts, lengths):
+                self._mark = (start, starts[0])
+                return
+            self._position = end + 1
+            self._next()
 
     def _findings_count(self) -> int:
         return self._findings.noted
@@ -193,7 +235,7 @@ class _StreamParser(JsonParser):
             self._notes.clear()
             return super()._value(where)
         self._position = end
-        if self._openings(self._start) > 64:
+        if self._openings(self._start) > MAX_DEPTH:
             self._position = self._start
             self._notes.clear()
             return super()._value(where)
@@ -223,6 +265,38 @@ class _StreamParser(JsonParser):
         if self._text.find("\\", self._start, end) >= 0:
             return False
         return colons == _colons(value)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+def _plain_objects(
+    values: list[Any], text: str, start: int, end: int
+) -> list[tuple[int, int]] | None:
+    """Where each value begins and ends, or None when that cannot be told by counting."""
+    if set(map(type, values)) != {dict}:
+        return None
+    inner = [part for value in values for part in value.values() if type(part) is dict]
+    objects = len(values) + len(inner)
+    if text.count("{", start, end) != objects or text.count("}", start, end) != objects:
+        return None
+    keys = sum(map(len, values)) + sum(map(len, inner))
+    if text.count(":", start, end) != keys and (
+        text.find("\\", start, end) >= 0 or text.count(":", start, end) != sum(map(_colons, values))
+    ):
+        return None
+    places: list[tuple[int, int]] = []
+    find = text.find
+    for value in values:
+        stop = begin = find("{", start, end)
+        for _ in range(1 + sum(type(part) is dict for part in value.values()) if inner else 1):
+            stop = find("}", stop, end) + 1
+        if text.count("[", begin, stop) > MAX_DEPTH - 3:
+            return None
+        places.append((begin, stop))
+        start = stop
+    return places
 
 
 def _colons(value: dict[str, Any]) -> int:

@@ -69,6 +69,28 @@ class RecordStore(Sequence[Any]):
         if not plain:
             self._kept[index] = value
 
+    def extend(self, values: list[Any], starts: list[int], lengths: list[int]) -> bool:
+        """Note objects whose ids are all plain numbers; False, and nothing noted, when one is not.
+
+        Args:
+            values: The next values, each as parsing its bytes again gives it.
+            starts: The first byte of each in the file.
+            lengths: The bytes of each.
+        """
+        ids = {key: [value.get(key) for value in values] for key in self._ids}
+        for numbers in ids.values():
+            if (
+                set(map(type, numbers)) != {int}
+                or max(numbers) >= _LIMIT
+                or min(numbers) <= -_LIMIT
+            ):
+                return False
+        for key, numbers in ids.items():
+            self._ids[key].extend(numbers)
+        self._starts.extend(starts)
+        self._lengths.extend(lengths)
+        return True
+
     @property
     def kept(self) -> dict[int, Any]:
         """The values held in memory, by their place in the list."""
