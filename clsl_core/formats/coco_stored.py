@@ -45,7 +45,7 @@ class StoredAnnotations(LazyRecords[AnnotationRecord]):
 
 
 class PairLabels(Sequence[LabelRecord]):
-    """A PRESENT label for each annotated pair, in the order of the file, made on the way out."""
+    """A PRESENT label for each annotated pair, by image and category, made on the way out."""
 
     def __init__(self, images: Integers, categories: Integers, other: Iterable[Pair]) -> None:
         self._images, self._categories = images, categories
@@ -123,12 +123,11 @@ class StoredCocoRecords(CocoRecords):
         return plain & np.isin(ids, twice)
 
     def _known_pairs(self, images: Integers, categories: Integers) -> None:
-        """Keep the distinct pairs as columns, in the order of the file."""
+        """Keep the distinct pairs as columns, in the order of their ids."""
         width = max(len(self.category_ids), 1)
         rows, row = np.unique(images, return_inverse=True)
         columns, column = np.unique(categories, return_inverse=True)
         keys, first = np.unique(row * width + column, return_index=True)
-        first.sort()
         self._pair_columns = images[first], categories[first]
         self._pair_keys, self._rows, self._columns = keys, rows, columns
         for pair in [pair for pair in self._pairs if self._in_columns(*pair)]:

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import orjson
+
 from clsl_core.formats.findings import Findings
 from clsl_core.formats.json_source import MAX_DEPTH, JsonParser
 from clsl_core.formats.record_store import RecordStore
@@ -186,7 +188,8 @@ class _StreamParser(JsonParser):
         The cursor is at a value before and after. Whatever is not plain is left to be read one
         by one: the objects of what was cut out must be as many as its opening and its closing
         braces, so that no text holds a brace, and its keys as many as its colons, so that none
-        occurs twice.
+        occurs twice. The quick parser refuses NaN and lone surrogates, and gives a float for a
+        whole number that is too long for it; such ids are not plain either.
         """
         while not self._odd:
             text, start = self._text, self._position
@@ -194,8 +197,8 @@ class _StreamParser(JsonParser):
             if end <= 0:
                 return
             try:
-                values = json.loads(f"[{text[start:end]}]", parse_constant=_refuse_constant)
-            except (ValueError, RecursionError):
+                values = orjson.loads(f"[{text[start:end]}]")
+            except orjson.JSONDecodeError:
                 return
             places = _plain_objects(values, text, start, end)
             if places is None:
@@ -265,10 +268,6 @@ class _StreamParser(JsonParser):
         if self._text.find("\\", self._start, end) >= 0:
             return False
         return colons == _colons(value)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
 
 
 def _plain_objects(
