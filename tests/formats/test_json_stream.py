@@ -159,3 +159,25 @@ def test_a_file_written_over_meanwhile_is_noticed(tmp_path: Path) -> None:
     path.write_text('[{"id": 9}, {"id": 2}, 3]')
     with pytest.raises(FormatError, match="changed while it was read"):
         list(store)
+
+
+def test_plain_records_are_read_at_one_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [
+        {"id": i, "image_id": 0, "category_id": 1, "url": "http://é" if i % 7 else "x", "rle": {}}
+        for i in range(3_000)
+    ]
+    records[1_500]["note"] = 'a "brace" }, { : in a text'
+    plain = {"annotations": records, "images": [{"id": 0, "file_name": "a"}]}
+    path = tmp_path / "set.json"
+    text = json.dumps(plain | {"categories": [{"id": 1, "name": "cat"}]}, ensure_ascii=False)
+    path.write_text(text, encoding="utf-8")
+    asked = []
+    single = json_stream._StreamParser._value
+    monkeypatch.setattr(
+        json_stream._StreamParser, "_value", lambda *a: (asked.append(a[1]), single(*a))[1]
+    )
+    monkeypatch.setattr(json_stream, "_RUN", 2_000)
+    streamed = outcome(path, monkeypatch, 0)
+    assert "annotations[1500]" in asked
+    assert len(asked) < 200
+    assert streamed == outcome(path, monkeypatch, 2**40)
