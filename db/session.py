@@ -38,11 +38,23 @@ class Database:
             yield session
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
-        """A session in a writing transaction: committed at the end, rolled back on an error."""
+    def write(self, cache_megabytes: int = 2) -> Iterator[Session]:
+        """A session in a writing transaction: committed at the end, rolled back on an error.
+
+        Args:
+            cache_megabytes: What SQLite may hold in memory meanwhile. A transaction that changes
+                more writes the same pages again and again.
+        """
         with self._write() as session, session.begin():
-            session.connection()
-            yield session
+            connection = session.connection()
+            if cache_megabytes == 2 or connection.dialect.name != "sqlite":
+                yield session
+                return
+            connection.exec_driver_sql(f"PRAGMA cache_size = {-1024 * cache_megabytes}")
+            try:
+                yield session
+            finally:
+                connection.exec_driver_sql("PRAGMA cache_size = -2048")
 
     def close(self) -> None:
         """Give all connections back."""

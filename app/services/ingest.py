@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -38,6 +39,8 @@ from db.types import JsonText
 AUTO = "auto"
 """In place of a format's name: find it from the content."""
 BATCH = 5_000
+CACHE_MEGABYTES = 48
+"""For the indexes of a million rows, which grow at random places."""
 SHOWN = 50
 STREAMED = {"yield_per": BATCH}
 """So that a result is not held as a whole beside what is made of it."""
@@ -193,9 +196,9 @@ def import_file(
     source = get_format(recognise(Path(request.file), request.format).format)
     content, report = source.read(Path(request.file), absent=request.absent, progress=progress)
     images = LocalImages(root, workspace.settings.max_pixels)
-    problems = dict(_missing_files(content, images, progress))
+    problems = dict(_missing_files(content, root, images, progress))
     progress(0, 1, "writing to the database")
-    with workspace.database.write() as session:
+    with workspace.database.write(CACHE_MEGABYTES) as session:
         dataset = _dataset(session, name, root, request, content, workspace)
         result = ImportResult(dataset.id, name, problems=problem_lines(report))
         image_ids = _write_images(session, dataset.id, content, problems, result, while_writing)
@@ -214,13 +217,16 @@ def run_import(workspace: Workspace, context: JobContext) -> JsonObject:
 
 
 def _missing_files(
-    content: AnnotationSet, images: LocalImages, progress: Progress
+    content: AnnotationSet, root: Path, images: LocalImages, progress: Progress
 ) -> Iterator[tuple[SourceId, MissingFile]]:
     """Images whose file is not there or may not be reached; decoding comes with embedding."""
     total = len(content.images)
+    plain = {entry.name for entry in os.scandir(root) if entry.is_file(follow_symlinks=False)}
     for done, image in enumerate(content.images):
         if done % 500 == 0:
             progress(done, total, "looking for the pictures")
+        if image.file_name in plain:  # one look at the folder instead of one for each picture
+            continue
         try:
             images.fingerprint(image.file_name)
         except ImageError as error:
