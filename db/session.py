@@ -25,6 +25,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from clsl_core.errors import DatabaseError, InputError
 
 BUSY_TIMEOUT_MS = 30_000
+SMALL_CACHE = 2
+"""Megabytes of pages that a connection to SQLite holds, as SQLite itself has it."""
 WRITERS = 0x636C736C
 """Number of the advisory locks that PostgreSQL's writing transactions take: "clsl"."""
 
@@ -68,19 +70,31 @@ class Database:
             yield session
 
     @contextmanager
-    def write(self, matter: Matter | None = None) -> Iterator[Session]:
+    def write(
+        self, matter: Matter | None = None, *, cache_megabytes: int = SMALL_CACHE
+    ) -> Iterator[Session]:
         """A session in a writing transaction: committed at the end, rolled back on an error.
 
         Args:
             matter: Only transactions on the same matter, and those that name none, exclude one
                 another on PostgreSQL. None excludes all: right for whatever touches several.
+            cache_megabytes: What SQLite may hold in memory meanwhile. A transaction that changes
+                more writes the same pages again and again.
 
         Raises:
             DatabaseError: The disk or the server gave up; nothing was stored.
         """
         with self.explained(), self._write() as session, session.begin():
-            wait_for_writers(session.connection(), matter)
-            yield session
+            connection = session.connection()
+            wait_for_writers(connection, matter)
+            if cache_megabytes == SMALL_CACHE or connection.dialect.name != "sqlite":
+                yield session
+                return
+            connection.exec_driver_sql(f"PRAGMA cache_size = {-1024 * cache_megabytes}")
+            try:
+                yield session
+            finally:
+                connection.exec_driver_sql(f"PRAGMA cache_size = {-1024 * SMALL_CACHE}")
 
     def also(self, session: Session, matter: Matter) -> None:
         """Let a writing transaction be the only one on a further matter, too."""

@@ -12,6 +12,12 @@ from sqlalchemy.types import TypeDecorator
 from clsl_core.types import LabelState
 
 
+class JsonText(str):
+    """JSON that is stored as it stands. Its text must be valid: nobody looks again."""
+
+    __slots__ = ()
+
+
 class VerbatimJson(TypeDecorator[Any]):
     """A JSON value as text: key order, unknown keys and lone surrogates come back unchanged."""
 
@@ -20,7 +26,9 @@ class VerbatimJson(TypeDecorator[Any]):
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
         """Serialise as ASCII, so that no text a file can hold is refused by the database."""
-        return None if value is None else json.dumps(value, separators=(",", ":"))
+        if value is None or type(value) is JsonText:
+            return value
+        return json.dumps(value, separators=(",", ":"))
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         """Parse what was stored."""

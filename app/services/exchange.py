@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.services import audit, who
 from app.services.jobs import JobContext
+from app.services.stored_set import content_of
 from app.services.who import Right
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.atomic import atomic_file, atomic_text
@@ -25,15 +26,11 @@ from clsl_core.errors import InputError
 from clsl_core.formats import get_format
 from clsl_core.formats.capabilities import losses
 from clsl_core.types import (
-    AnnotationRecord,
     AnnotationSet,
-    CategoryRecord,
-    ImageRecord,
     JsonObject,
     LabelRecord,
     LabelSource,
     Progress,
-    SourceId,
     no_progress,
 )
 from db.models import Annotation, Annotator, Category, Dataset, Decision, Image, Label, Proposal
@@ -88,7 +85,7 @@ def left_behind(workspace: Workspace, dataset_name: str, format_name: str) -> li
         if dataset.format == format_name:
             return []
         content = replace(
-            _content(session, dataset),
+            _content(session, dataset, no_progress, as_it_came=False),
             labels=[*_stored_labels(session, dataset), *_our_labels(session, dataset)],
         )
     return losses(content, format_name)
@@ -119,16 +116,17 @@ def export(
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
         writer = get_format(format_name or dataset.format)
-        content = _content(session, dataset)
-        if writer.name != dataset.format:
+        own = writer.name == dataset.format
+        content = _content(session, dataset, progress, as_it_came=own)
+        if not own:
             content = replace(content, labels=list(_stored_labels(session, dataset)))
         ours = list(_our_labels(session, dataset))
         summary, dataset_id = _summary(session, dataset, ours), dataset.id
-    _check_output(output)
-    with workspace.database.write("audit") as session:
-        audit.record(session, "export", f"dataset {dataset_id}", format=writer.name)
-    progress(0, 1, f"writing {output.name}")
-    writer.write(content, ours, output, summary=summary.to_json())
+        _check_output(output)
+        with workspace.database.write("audit") as noting:
+            audit.record(noting, "export", f"dataset {dataset_id}", format=writer.name)
+        progress(0, 1, f"writing {output.name}")
+        writer.write(content, ours, output, summary=summary.to_json())
     progress(1, 1, f"wrote {output.name}")
     return summary
 
@@ -172,45 +170,17 @@ def _check_output(output: Path) -> None:
         raise InputError(f"the folder {str(output.absolute().parent)!r} does not exist: make it")
 
 
-def _content(session: Session, dataset: Dataset) -> AnnotationSet:
-    def source_ids(table: type[Image] | type[Category]) -> dict[int, SourceId]:
-        query = select(table.id, table.source_id).where(table.dataset_id == dataset.id)
-        return {id_: json.loads(source_id) for id_, source_id in session.execute(query)}
+def _content(
+    session: Session, dataset: Dataset, progress: Progress, *, as_it_came: bool
+) -> AnnotationSet:
+    """A dataset without labels. Records are sent one by one only into COCO's own format.
 
-    images, categories = source_ids(Image), source_ids(Category)
-    image_rows = session.scalars(
-        select(Image).where(Image.dataset_id == dataset.id).order_by(Image.position)
-    )
-    category_rows = session.scalars(
-        select(Category).where(Category.dataset_id == dataset.id).order_by(Category.position)
-    )
-    annotation_rows = session.execute(
-        select(Annotation.image_id, Annotation.category_id, Annotation.record)
-        .where(Annotation.dataset_id == dataset.id)
-        .order_by(Annotation.position)
-    )
-    return AnnotationSet(
-        format=dataset.format,
-        header=dataset.header,
-        images=[
-            ImageRecord(images[row.id], row.file_name, row.width, row.height, row.record)
-            for row in image_rows
-        ],
-        categories=[
-            CategoryRecord(categories[row.id], row.name, row.supercategory, row.record)
-            for row in category_rows
-        ],
-        annotations=[
-            AnnotationRecord(
-                record.get("id"),
-                images.get(image_id or 0),
-                categories.get(category_id or 0),
-                record,
-            )
-            for image_id, category_id, record in annotation_rows
-        ],
-        labels=[],
-    )
+    Other writers go over them more than once, and have them in memory.
+    """
+    content = content_of(session, dataset, progress)
+    if as_it_came and dataset.format == "coco":
+        return content
+    return replace(content, images=list(content.images), annotations=list(content.annotations))
 
 
 def _stored_labels(session: Session, dataset: Dataset) -> Iterator[LabelRecord]:
@@ -268,8 +238,8 @@ def _our_labels(session: Session, dataset: Dataset) -> Iterator[LabelRecord]:
 
 def _summary(session: Session, dataset: Dataset, ours: list[LabelRecord]) -> ExportSummary:
     def count(table: type[Image] | type[Category] | type[Annotation]) -> int:
-        query = select(table.id).where(table.dataset_id == dataset.id)
-        return len(session.scalars(query).all())
+        query = select(func.count()).select_from(table).where(table.dataset_id == dataset.id)
+        return session.scalar(query) or 0
 
     run = runs.serving_run(session, dataset.id)
     by_state = Counter(f"{label.source} {label.state.word}" for label in ours)

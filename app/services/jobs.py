@@ -119,10 +119,7 @@ class JobContext:
         Raises:
             JobCancelled: Somebody asked to stop, or another process has taken the job over.
         """
-        if self._stop.is_set():
-            raise JobCancelled(f"job {self.job.id} was cancelled")
-        if self._listener is not None:
-            self._listener(done, total, message)
+        self.tell(done, total, message)
         moment = time.monotonic()
         if moment - self._written < PROGRESS_SECONDS and done < total:
             return
@@ -130,6 +127,17 @@ class JobContext:
         with self._database.write(JOBS) as session:
             job = session.get_one(Job, self.job.id)
             job.done, job.total, job.message = done, total, message
+
+    def tell(self, done: int, total: int, message: str) -> None:
+        """As ``progress``, without writing it: for use within a writing transaction.
+
+        Raises:
+            JobCancelled: Somebody asked to stop, or another process has taken the job over.
+        """
+        if self._stop.is_set():
+            raise JobCancelled(f"job {self.job.id} was cancelled")
+        if self._listener is not None:
+            self._listener(done, total, message)
 
     def beat(self) -> bool:
         """Write a heartbeat and look for a cancel; False when the beating may end."""

@@ -28,10 +28,12 @@ from clsl_core.atomic import atomic_text
 from clsl_core.errors import FormatError, InputError
 from clsl_core.formats.coco_labels import LABELS_KEY, entry_of, parse_label, stated_labels
 from clsl_core.formats.coco_records import CocoRecords, is_id
+from clsl_core.formats.coco_stored import LISTS, PairLabels, StoredCocoRecords
 from clsl_core.formats.conversion import Pair, as_coco
 from clsl_core.formats.exhaustive import ExhaustiveLabels
 from clsl_core.formats.findings import Findings
 from clsl_core.formats.json_source import read_json_object
+from clsl_core.formats.json_stream import read_json_stream
 from clsl_core.formats.registry import Absent
 from clsl_core.types import (
     AnnotationSet,
@@ -46,6 +48,7 @@ from clsl_core.types import (
 
 __all__ = [
     "LABELS_KEY",
+    "STREAM_FROM",
     "SUMMARY_KEY",
     "content_of",
     "read",
@@ -54,6 +57,9 @@ __all__ = [
 ]
 
 SUMMARY_KEY = "clsl_export"
+STREAM_FROM = 16 * 2**20
+"""Bytes of a file whose records stay in it, so that memory does not grow with the file."""
+
 _RECORD_KEYS = ("images", "annotations", "categories")
 
 _PLAIN = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
@@ -78,18 +84,31 @@ def read(
         FormatError: With the report of all problems, when there is at least one error.
     """
     findings = Findings(path.name)
-    document = read_json_object(path, findings, progress)
-    records = CocoRecords(document, findings)
+    records: CocoRecords
+    if _is_long(path):
+        document = read_json_stream(path, findings, progress, LISTS)
+        records = StoredCocoRecords(document, findings)
+    else:
+        document = read_json_object(path, findings, progress)
+        records = CocoRecords(document, findings)
     stated = stated_labels(document.get(LABELS_KEY), records, findings)
-    explicit = {**records.annotated_labels(), **stated}
+    explicit: dict[Pair, LabelRecord] | PairLabels
+    if isinstance(records, StoredCocoRecords) and not stated and absent == "unknown":
+        explicit = records.pair_labels()
+    else:
+        explicit = {**records.annotated_labels(), **stated}
     return content_of("coco", document, records, explicit, findings, absent)
+
+
+def _is_long(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size >= STREAM_FROM
 
 
 def content_of(
     format_name: str,
     document: JsonObject,
     records: CocoRecords,
-    explicit: dict[Pair, LabelRecord],
+    explicit: dict[Pair, LabelRecord] | PairLabels,
     findings: Findings,
     absent: Absent,
 ) -> tuple[AnnotationSet, ValidationReport]:
@@ -106,8 +125,12 @@ def content_of(
     Raises:
         FormatError: With the report of all problems, when there is at least one error.
     """
-    labels: Sequence[LabelRecord] = list(explicit.values())
-    if absent == "negative":
+    labels: Sequence[LabelRecord]
+    if isinstance(explicit, PairLabels):
+        labels = explicit
+    elif absent == "unknown":
+        labels = list(explicit.values())
+    else:
         labels = ExhaustiveLabels(records.image_ids, records.category_ids, explicit)
     findings.report.counts = {
         "images": len(records.images),
@@ -183,10 +206,13 @@ def _named(image: ImageRecord) -> ImageRecord:
 
 def _additions(content: AnnotationSet, new_labels: Iterable[LabelRecord]) -> Iterator[JsonObject]:
     """The entries for the labels that the content does not state yet."""
+    new = list(new_labels)
+    if not new:
+        return
     images = {image.source_id for image in content.images}
     categories = {category.source_id for category in content.categories}
-    said = _said(content)
-    for label in new_labels:
+    said = _said(content, {(label.image_id, label.category_id) for label in new})
+    for label in new:
         if label.image_id not in images or label.category_id not in categories:
             raise InputError(
                 f"a label names image {label.image_id!a} and category {label.category_id!a}, "
@@ -199,12 +225,14 @@ def _additions(content: AnnotationSet, new_labels: Iterable[LabelRecord]) -> Ite
             yield entry
 
 
-def _said(content: AnnotationSet) -> dict[Pair, JsonObject]:
-    """For each pair, the entry that says what the content already states."""
+def _said(content: AnnotationSet, wanted: set[Pair]) -> dict[Pair, JsonObject]:
+    """For each wanted pair, the entry that says what the content already states."""
     said: dict[Pair, JsonObject] = {}
-    for annotation in content.annotations:
+    for annotation in content.annotations if wanted else ():
         if annotation.image_id is not None and annotation.category_id is not None:
             pair = (annotation.image_id, annotation.category_id)
+            if pair not in wanted:
+                continue
             said[pair] = entry_of(LabelRecord(*pair, LabelState.PRESENT))
     for label in content.header.get(LABELS_KEY) or ():
         with_ids = isinstance(label, dict) and is_id(label.get("image_id"))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ntpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any, TypeGuard
 
 from clsl_core.formats.findings import Findings
 from clsl_core.formats.json_source import kind_of
+from clsl_core.formats.record_store import RecordStore
 from clsl_core.types import (
     AnnotationRecord,
     CategoryRecord,
@@ -20,7 +21,7 @@ from clsl_core.types import (
     SourceId,
 )
 
-__all__ = ["UNSTORABLE", "CocoRecords", "is_id", "leaves_root"]
+__all__ = ["UNSTORABLE", "CocoRecords", "is_id", "leaves_root", "side_of"]
 
 UNSTORABLE = re.compile("[\ud800-\udfff\x00]")
 """Lone surrogates and NUL: legal in JSON, impossible in UTF-8 files or PostgreSQL text."""
@@ -49,17 +50,23 @@ class CocoRecords:
         self._category_names: dict[str, int] = {}
         self._annotation_ids: dict[SourceId, int] = {}
         self._pairs: dict[tuple[SourceId, SourceId], None] = {}
-        self.images = [
-            image
-            for where, record in self._objects(document, "images")
-            if (image := self._image(where, record))
-        ]
+        self.images = self._read_images(document)
         self.categories = [
             category
             for where, record in self._objects(document, "categories")
             if (category := self._category(where, record))
         ]
-        self.annotations = [
+        self.annotations = self._read_annotations(document)
+
+    def _read_images(self, document: JsonObject) -> Sequence[ImageRecord]:
+        return [
+            image
+            for where, record in self._objects(document, "images")
+            if (image := self._image(where, record))
+        ]
+
+    def _read_annotations(self, document: JsonObject) -> Sequence[AnnotationRecord]:
+        return [
             self._annotation(where, record)
             for where, record in self._objects(document, "annotations")
         ]
@@ -82,7 +89,7 @@ class CocoRecords:
             self._missing_list(key, sorted(document))
             return
         records = document[key]
-        if not isinstance(records, list):
+        if not isinstance(records, list | RecordStore):
             message = f"{key} is {kind_of(records)}; a list was expected"
             self._findings.error("wrong-type", key, message)
             return
@@ -95,8 +102,11 @@ class CocoRecords:
             if isinstance(record, dict):
                 yield f"{key}[{index}]", record
             else:
-                message = f"found {kind_of(record)}, expected an object"
-                self._findings.error("wrong-type", f"{key}[{index}]", message)
+                self._not_an_object(f"{key}[{index}]", record)
+
+    def _not_an_object(self, where: str, record: object) -> None:
+        message = f"found {kind_of(record)}, expected an object"
+        self._findings.error("wrong-type", where, message)
 
     def _missing_list(self, key: str, present: list[str]) -> None:
         found = ", ".join(f"{name:.40}" for name in present[:10]) or "nothing"
@@ -152,14 +162,11 @@ class CocoRecords:
 
     def _side(self, where: str, record: JsonObject, key: str) -> int | None:
         value = record.get(key)
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31:
-            return value
-        if value is not None:
+        side = side_of(value)
+        if side is None and value is not None:
             message = f"{key} is {kind_of(value)}; treated as not known{_named(record)}"
             self._findings.warn("odd-size", where, message)
-        return None
+        return side
 
     def _category(self, where: str, record: JsonObject) -> CategoryRecord | None:
         source_id = self._new_id(where, record, self.category_ids, "category")
@@ -234,6 +241,15 @@ class CocoRecords:
         message = f"{kind}_id is {kind_of(value)}, which is not in this file; kept, gives no label"
         self._findings.warn(f"missing-{kind}", where, message + _named(record))
         return None
+
+
+def side_of(value: object) -> int | None:
+    """A side in pixels, or None where the value cannot be one."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31:
+        return value
+    return None
 
 
 def _index(where: str) -> int:

@@ -7,7 +7,6 @@ formats apart, so that a file of a gigabyte costs no more than reading it once f
 from __future__ import annotations
 
 import csv
-import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,10 @@ __all__ = ["Detected", "detect"]
 
 _HEAD = 2**18
 """Bytes read of a table."""
+
+_BLOCK = 2**20
+_OVERLAP = 64
+"""Bytes of a JSON file read at once, and kept of the block before: more than a word is long."""
 
 _ROWS = 200
 """Rows of a table that are looked at."""
@@ -115,14 +118,24 @@ def _in_lines(text: str) -> Detected | None:
 
 
 def _in_json(path: Path) -> Detected | None:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        for name, wanted, unwanted in _JSON_WORDS:
-            if all(data.find(word) >= 0 for word in wanted) and not any(
-                data.find(word) >= 0 for word in unwanted
-            ):
-                words = " and ".join(word.decode() for word in wanted)
-                return Detected(name, f"it is a JSON object with {words}")
+    there = _words_in(path, {word for _, yes, no in _JSON_WORDS for word in (*yes, *no)})
+    for name, wanted, unwanted in _JSON_WORDS:
+        if there.issuperset(wanted) and there.isdisjoint(unwanted):
+            words = " and ".join(word.decode() for word in wanted)
+            return Detected(name, f"it is a JSON object with {words}")
     return None
+
+
+def _words_in(path: Path, words: set[bytes]) -> set[bytes]:
+    """Which of the words occur, read block by block: a mapped file would count as memory."""
+    found: set[bytes] = set()
+    tail = b""
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            text = tail + block
+            found |= {word for word in words - found if word in text}
+            tail = text[-_OVERLAP:]
+    return found
 
 
 def _in_table(path: Path, text: str, *, whole: bool) -> Detected | None:

@@ -21,12 +21,14 @@ class Findings:
 
     Attributes:
         report: The report so far; complete after ``finish``.
+        noted: How many problems there were so far.
     """
 
     def __init__(self, file_name: str) -> None:
         self.report = ValidationReport()
         self._file_name = file_name
         self._seen: Counter[tuple[Severity, str]] = Counter()
+        self.noted = 0
 
     def error(self, code: str, where: str, message: str) -> None:
         """Note a problem that refuses the file."""
@@ -38,6 +40,7 @@ class Findings:
 
     def _add(self, severity: Severity, code: str, where: str, message: str) -> None:
         self._seen[severity, code] += 1
+        self.noted += 1
         if self._seen[severity, code] <= LIMIT_PER_CODE:
             self.report.add(severity, code, where, message)
 

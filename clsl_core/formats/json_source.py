@@ -16,6 +16,7 @@ from clsl_core.types import Progress
 
 __all__ = [
     "MAX_DEPTH",
+    "JsonParser",
     "kind_of",
     "read_json_lines",
     "read_json_list",
@@ -50,7 +51,7 @@ def read_json_object(path: Path, findings: Findings, progress: Progress) -> dict
     Raises:
         FormatError: When the file is no such object.
     """
-    return _Parser(text_of(path, findings), findings, progress).document()
+    return JsonParser(text_of(path, findings), findings, progress).document()
 
 
 def read_json_list(path: Path, findings: Findings, progress: Progress) -> list[Any]:
@@ -59,7 +60,7 @@ def read_json_list(path: Path, findings: Findings, progress: Progress) -> list[A
     Raises:
         FormatError: When the file is no such list.
     """
-    return _Parser(text_of(path, findings), findings, progress).records()
+    return JsonParser(text_of(path, findings), findings, progress).records()
 
 
 def read_json_lines(path: Path, findings: Findings, progress: Progress) -> list[tuple[int, Any]]:
@@ -75,7 +76,7 @@ def read_json_lines(path: Path, findings: Findings, progress: Progress) -> list[
     values: list[tuple[int, Any]] = []
     for number, line in enumerate(lines, start=1):
         if line.strip(" \t\r"):
-            values.append((number, _Parser(line, findings, progress, number).value()))
+            values.append((number, JsonParser(line, findings, progress, number).value()))
         if number % _RECORDS_PER_PROGRESS == 0:
             progress(number, len(lines), "reading lines")
     return values
@@ -126,7 +127,7 @@ def _bytes(path: Path, findings: Findings, where: str) -> bytes:
         findings.refuse("unreadable-file", where, f"{path} cannot be opened: {error}")
 
 
-class _Parser:
+class JsonParser:
     """A cursor in the text. ``_notes`` are the oddities of the record being read."""
 
     def __init__(
