@@ -1,6 +1,7 @@
 """Accepting many proposals of a category at once, with a guarantee (``clsl_core.audit``).
 
-An audit fixes its proposals, their scores and the lots that decide who is checked when it begins;
+An audit is about what the serving run holds to be present among all unknown pairs of a category.
+It fixes these pairs, their scores and the lots that decide who is checked when it begins;
 the scores are the model run's own, which no verdict moves. People then check what it asks for, as
 ordinary verdicts, and what qualifies becomes one batch of decisions that the history undoes. A
 later training changes nothing about an audit that has begun.
@@ -18,14 +19,17 @@ from app.services import audit, who
 from app.services.access import Grant
 from app.services.checks import Check, find_checks
 from app.services.review import Receipt, check_id, member_id
+from app.services.unknown_pairs import open_table, unknown_pairs
 from app.services.who import Right
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.audit import AuditConfig, Qualification, draw_lots, qualify
 from clsl_core.errors import InputError, NotFoundError
 from clsl_core.types import LabelSource
-from db.models import AcceptanceAudit, Category, Decision, Verdict
+from db.models import AcceptanceAudit, Category, Decision, ModelRun, Verdict
 from db.queries import acceptance, datasets, decisions, leases, runs
 from db.types import now
+
+MOST = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class Offer:
     """What may be accepted of one category, or what is needed first.
 
     Attributes:
-        proposals: In the audit, or open now where none has begun.
+        proposals: Pairs in the audit, or that it would be about where none has begun.
         positives: Known ones.
         target: Share of right ones that is promised.
         begun: Whether an audit has begun.
@@ -77,10 +81,12 @@ def offers(workspace: Workspace, name: str, config: AuditConfig | None = None) -
     with workspace.database.read() as session:
         dataset_id = find_dataset(session, name).id
         run = runs.serving_run(session, dataset_id)
-        counts = acceptance.candidate_counts(session, run.id) if run else {}
         begun = acceptance.open_audits(session, dataset_id)
+        rows = datasets.category_counts(session, dataset_id)
+        fresh = [row.category_id for row in rows if row.category_id not in begun]
+        counts = _counts(workspace, session, run, fresh)
         found = []
-        for row in datasets.category_counts(session, dataset_id):
+        for row in rows:
             state = _state(session, begun[row.category_id]) if row.category_id in begun else None
             count = counts.get(row.category_id, 0) if state is None else len(state.images)
             config_of = config if state is None else state.config
@@ -120,11 +126,11 @@ def begin(
         if run is None:
             raise NotFoundError("no model run serves: train before accepting many at once")
         _end(session, acceptance.open_audits(session, grant.dataset_id).get(category_id))
-        found = acceptance.candidates(session, run.id, category_id)
+        images, scores = _frame(workspace, session, run, category_id)
         frame = {
             "model_run": run.id,
-            "images": [one.image_id for one in found],
-            "scores": [one.score for one in found],
+            "images": images,
+            "scores": scores,
             "config": {**asdict(config), "allowed": list(config.allowed)},
         }
         session.add(
@@ -137,7 +143,7 @@ def begin(
                 last_decision_id=decisions.last_id(session, grant.dataset_id),
             )
         )
-        return len(found)
+        return len(images)
 
 
 def checks(workspace: Workspace, grant: Grant, category_id: int, limit: int = 12) -> list[Check]:
@@ -201,6 +207,40 @@ def apply(workspace: Workspace, grant: Grant, category_id: int, client_id: str) 
             precision_low=low,
         )
     return Receipt(client_id, "saved", count=len(made))
+
+
+def _counts(
+    workspace: Workspace, session: Session, run: ModelRun | None, category_ids: list[int]
+) -> dict[int, int]:
+    """How many pairs an audit that begins now would be about."""
+    if run is None:
+        return {}
+    table = open_table(workspace, run)
+    if table is None:
+        return acceptance.candidate_counts(session, run.id)
+    control = acceptance.control_images(session, run.id)
+    return {
+        one.category_id: len(one.likely(control.get(one.category_id, ()), MOST)[0])
+        for one in unknown_pairs(session, table, category_ids)
+    }
+
+
+def _frame(
+    workspace: Workspace, session: Session, run: ModelRun, category_id: int
+) -> tuple[list[int], list[float]]:
+    """What an audit is about: image ids and scores, best first.
+
+    A run stores proposals of the likeliest pairs alone; with its scores of all of them at hand
+    the audit goes beyond those.
+    """
+    table = open_table(workspace, run)
+    if table is None:
+        found = acceptance.candidates(session, run.id, category_id)
+        return [one.image_id for one in found], [one.score for one in found]
+    control = acceptance.control_images(session, run.id).get(category_id, ())
+    (one,) = unknown_pairs(session, table, [category_id])
+    images, scores = one.likely(control, MOST)
+    return images.tolist(), scores.tolist()
 
 
 @dataclass(frozen=True, slots=True)

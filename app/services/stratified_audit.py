@@ -18,13 +18,14 @@ from app.services.access import Grant
 from app.services.checks import Check, find_checks
 from app.services.completeness import ALL, CategoryCompleteness, in_words
 from app.services.instant_table import InstantTable
+from app.services.unknown_pairs import open_table, unknown_pairs
 from app.services.who import Right
 from app.services.workspace import Workspace
 from clsl_core.completeness import Cells, CompletenessConfig
 from clsl_core.errors import InputError, NotFoundError
 from clsl_core.strata import SampleConfig, draw_sample
 from db.models import Category, CompletenessAudit
-from db.queries import completeness, decisions, labels, runs
+from db.queries import completeness, datasets, decisions, labels, runs
 
 Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
@@ -54,9 +55,7 @@ def draw(
     who.require(Right.DECIDE)
     with workspace.database.read() as session:
         run = runs.serving_run(session, grant.dataset_id)
-        table = None
-        if run is not None and run.directory is not None:
-            table = InstantTable.open(workspace.data_dir / run.directory)
+        table = open_table(workspace, run)
         if run is None or table is None:
             raise NotFoundError("no model run has left its scores: train before drawing a sample")
         run_id, last = run.id, decisions.last_id(session, grant.dataset_id)
@@ -149,22 +148,15 @@ def _unknown(
     session: Session, grant: Grant, table: InstantTable, category_id: int | None
 ) -> tuple[Ids, Ids, Floats]:
     """The unknown pairs: images (M,), categories (M,) and scores (M,) in [0, 1]."""
-    wanted = [int(id_) for id_ in table.category_ids]
+    wanted = [row.id for row in datasets.categories(session, grant.dataset_id)]
     if category_id is not None:
-        _category(session, grant, category_id)
-        wanted = [category_id]
-    known: dict[int, list[int]] = {id_: [] for id_ in wanted}
-    for image_id, category, _ in labels.triples(session, grant.dataset_id):
-        if category in known:
-            known[category].append(image_id)
-    images, categories, scores = [], [], []
-    for id_ in wanted:
-        logits, (slope, shift) = table.of(id_)
-        unknown = ~np.isin(table.image_ids, known[id_])
-        images.append(table.image_ids[unknown])
-        categories.append(np.full(int(unknown.sum()), id_, np.int64))
-        scores.append(1 / (1 + np.exp(-(slope * logits[unknown].astype(np.float64) + shift))))
-    return np.concatenate(images), np.concatenate(categories), np.concatenate(scores)
+        wanted = [_category(session, grant, category_id).id]
+    parts = list(unknown_pairs(session, table, wanted))
+    return (
+        np.concatenate([part.image_ids for part in parts]),
+        np.repeat([part.category_id for part in parts], [len(part.scores) for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+    )
 
 
 def _category(session: Session, grant: Grant, category_id: int) -> Category:

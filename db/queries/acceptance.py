@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import func, literal_column, select
 from sqlalchemy.orm import Session
 
 from clsl_core.types import LabelState
@@ -98,3 +98,23 @@ def shown(
         .where(Image.id.in_(image_ids))
     )
     return {row[0]: (row[1], row[2]) for row in session.execute(query)}
+
+
+def labelled_images(session: Session, category_ids: Collection[int]) -> dict[int, list[int]]:
+    """The images of which something is known, by category."""
+    found: dict[int, list[int]] = {}
+    for category_id in category_ids:
+        query = select(Label.image_id).where(Label.category_id == category_id)
+        found[category_id] = list(session.scalars(query))
+    return found
+
+
+def control_images(session: Session, run_id: int) -> dict[int, set[int]]:
+    """The images of a run's control arm, by category."""
+    query = select(Proposal.category_id, Proposal.image_id).where(
+        Proposal.model_run_id == run_id, literal_column("proposal.control")
+    )
+    found: dict[int, set[int]] = {}
+    for category_id, image_id in session.execute(query):
+        found.setdefault(category_id, set()).add(image_id)
+    return found

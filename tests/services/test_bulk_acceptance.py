@@ -9,12 +9,22 @@ from sqlalchemy import delete, func, select, update
 from app.services import bulk_acceptance as bulk
 from app.services import review
 from app.services.access import Grant
+from app.services.instant_table import InstantTable
 from app.services.review import Answer
 from app.services.workspace import Workspace
 from clsl_core.audit import AuditConfig
 from clsl_core.errors import InputError, NotFoundError
 from clsl_core.types import LabelSource, LabelState
-from db.models import AcceptanceAudit, Category, Decision, Label, Proposal, ProposalStatus
+from db.models import (
+    AcceptanceAudit,
+    Category,
+    Decision,
+    Image,
+    Label,
+    ModelRun,
+    Proposal,
+    ProposalStatus,
+)
 from db.queries import decisions
 from db.queries import labels as label_queries
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals
@@ -162,6 +172,37 @@ def test_a_training_in_between_changes_nothing(workspace: Workspace, grant: Gran
     assert [one.image_id for one in again] == [one.image_id for one in asked]
     assert {one.proposal_id for one in again} == {None}
     assert len(truth) == offer(workspace, red).proposals
+
+
+def test_it_goes_beyond_the_stored_proposals(workspace: Workspace, grant: Grant) -> None:
+    """Where the run left its scores; the control arm and what is known stay out."""
+    red = category(workspace)
+    unknown = frame(workspace, red)
+    with workspace.database.write() as session:
+        images = np.array(session.scalars(select(Image.id).order_by(Image.id)).all())
+        session.scalars(select(ModelRun)).one().directory = "runs/made"
+        rows = session.scalars(select(Proposal).where(Proposal.category_id == red)).all()
+        for one in rows[50:]:
+            session.delete(one)
+        for one in rows[:3]:
+            one.control = True
+    logits = np.where(np.arange(IMAGES) % 4 < 2, 3.0, -3.0)[None, :]
+    table = InstantTable(
+        image_ids=images,
+        category_ids=np.array([red]),
+        logits=logits.astype(np.float16),
+        vectors=np.zeros((IMAGES, 2), np.float16),
+        calibration=np.zeros((0, 2), np.float32),
+    )
+    table.save(workspace.data_dir / "runs/made")
+    likely = {int(id_) for id_, logit in zip(images, logits[0], strict=True) if logit > 0}
+    expected = (likely & set(unknown)) - {one.image_id for one in rows[:3]}
+    assert len(expected) > 100
+    assert offer(workspace, red).proposals == len(expected)
+    assert bulk.begin(workspace, grant, red, CONFIG) == len(expected)
+    asked = {one.image_id for one in bulk.checks(workspace, grant, red, 1000)}
+    assert asked
+    assert asked <= expected
 
 
 @pytest.mark.parametrize("precision", [0.79, 0.98])
