@@ -120,7 +120,7 @@ def effort(report: QualityReport) -> None:
         .mark_bar()
         .encode(
             x=alt.X("per_positive:Q", title="verdicts for each recovered positive"),
-            y=alt.Y("arm:N", title=None),
+            y=alt.Y("arm:N", title=None, axis=alt.Axis(labelLimit=240)),
             tooltip=[
                 "arm:N",
                 "verdicts:Q",

@@ -29,7 +29,8 @@ def words(entry: Entry) -> str:
     verdict = WORDS[entry.verdict]
     where = plain(entry.file_name) if entry.file_name else f"{entry.count} pictures"
     other = f", {entry.exceptions} the opposite" if entry.exceptions else ""
-    return f"{what} {verdict}{other} · {where}"
+    unseen = ", accepted unseen after an audit" if entry.unseen else ""
+    return f"{what} {verdict}{other}{unseen} · {where}"
 
 
 def row(grant: Grant, entry: Entry) -> None:

@@ -39,13 +39,13 @@ def people_and_model(report: QualityReport) -> None:
     """The four charts that set people against the model."""
     left, right = st.columns(2)
     with left:
-        st.subheader("Agreement of people with the model")
+        st.subheader("Agreement with the model")
         st.caption(f"Share over each {quality.BLOCK} verdicts, with its 95 % interval.")
         charts.agreement(report)
         st.subheader("Learning curve")
         charts.learning(report)
     with right:
-        st.subheader("Do stated probabilities come true?")
+        st.subheader("Stated probabilities")
         if report.calibration_error is not None:
             error = 100 * report.calibration_error
             st.caption(
@@ -53,7 +53,7 @@ def people_and_model(report: QualityReport) -> None:
                 + f" The last {quality.PROBABILITIES:,} verdicts at most."
             )
         charts.reliability(report)
-        st.subheader("Verdicts for each recovered positive")
+        st.subheader("Verdicts for each positive")
         st.caption(EFFORT)
         charts.effort(report)
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from app.services.access import Grant
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
-from clsl_core.types import JsonObject
+from clsl_core.types import JsonObject, LabelSource
 from db.models import Decision, Verdict
 from db.queries import decisions
 
@@ -28,6 +28,7 @@ class Entry:
         exceptions: Decisions of a batch with another verdict.
         category: None when a batch spans several.
         image_id, file_name: None when a batch spans several images.
+        unseen: Accepted after an audit, without a look at each.
         undone: Everything in it was undone.
         undoable: At least one of its labels still rests on it.
     """
@@ -43,6 +44,7 @@ class Entry:
     file_name: str | None
     proposal_id: int | None
     decided_at: datetime
+    unseen: bool
     undone: bool
     undoable: bool
 
@@ -137,6 +139,7 @@ def _entry(key: str, group: _Group) -> Entry:
         file_name=group.file_name if one_image else None,
         proposal_id=newest.proposal_id if count == 1 else None,
         decided_at=newest.created_at,
+        unseen=newest.source is LabelSource.MODEL_AUDITED,
         undone=group.undone,
         undoable=group.undoable,
     )

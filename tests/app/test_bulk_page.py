@@ -80,6 +80,7 @@ def test_begin_check_accept_undo(workspace: Workspace) -> None:
     app.button(key="bulk-apply").click().run()
     assert audited(workspace) == 200 - seen
     history = draw("history")
+    assert any("accepted unseen after an audit" in one.value for one in history.markdown)
     undo = next(one for one in history.button if one.label == "Undo")
     undo.click().run()
     assert audited(workspace) == 0
