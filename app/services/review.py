@@ -312,9 +312,13 @@ def undo(workspace: Workspace, grant: Grant, client_id: str, undoes: str) -> Rec
         standing = [decision for decision in members if decision.undone_by_id is None]
         if not standing:
             return Receipt(client_id, "stale", "this was already undone")
+        pairs = [(decision.image_id, decision.category_id) for decision in standing]
+        held = label_queries.of_pairs(session, pairs)  # read at once, found in the session then
         current = [decision for decision in standing if _is_current(session, decision)]
-        for decision in current:
-            _undo(session, grant, decision, client_id, single=single is not None)
+        alone = single is not None
+        events = [_undo(grant, decision, client_id, single=alone) for decision in current]
+        decisions.undo(session, list(zip(events, current, strict=True)))
+        del held
         if not current:
             return Receipt(client_id, "stale", "it was decided again since")
         kept = len(standing) - len(current)
@@ -344,10 +348,9 @@ def _is_current(session: Session, decision: Decision) -> bool:
     return label is not None and label.decision_id == decision.id
 
 
-def _undo(
-    session: Session, grant: Grant, decision: Decision, client_id: str, *, single: bool
-) -> None:
-    event = Decision(
+def _undo(grant: Grant, decision: Decision, client_id: str, *, single: bool) -> Decision:
+    """The event that takes a decision back."""
+    return Decision(
         client_id=client_id if single else member_id(client_id, decision.id),
         dataset_id=decision.dataset_id,
         image_id=decision.image_id,
@@ -358,7 +361,6 @@ def _undo(
         undoes_id=decision.id,
         batch_id=None if single else client_id,
     )
-    decisions.undo(session, event, decision)
 
 
 def _card(session: Session, decision: Decision | None) -> Card | None:

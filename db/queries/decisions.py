@@ -157,9 +157,7 @@ def _close_proposals(session: Session, pairs: Sequence[tuple[int, int]]) -> None
         update(Proposal).where(*one).values(status=ProposalStatus.DECIDED),
         [{"image": image_id, "category": category_id} for image_id, category_id in pairs],
     )
-    for held in list(session.identity_map.values()):
-        if isinstance(held, Proposal):
-            session.expire(held, ["status"])
+    _read_status_again(session)
 
 
 def _label(session: Session, decision: Decision, label: Label | None) -> Label | None:
@@ -176,25 +174,32 @@ def _label(session: Session, decision: Decision, label: Label | None) -> Label |
     return label
 
 
-def undo(session: Session, undo: Decision, undone: Decision) -> None:
-    """Store an undo and put the label back exactly as the undone decision found it."""
-    pair = (undone.image_id, undone.category_id)
-    label = session.get(Label, pair)
-    _add(session, undo, label)
+def undo(session: Session, made: Sequence[tuple[Decision, Decision]]) -> None:
+    """Store undos and put the labels back exactly as the undone decisions found them.
+
+    Args:
+        session: Writes.
+        made: Each undo with the decision that it undoes, all on different pairs.
+    """
+    for event, undone in made:
+        _add(session, event, session.get(Label, (undone.image_id, undone.category_id)))
     session.flush()
-    undone.undone_by_id = undo.id
-    if undone.verdict is Verdict.SKIP:
-        session.flush()
-        return
-    source = undone.previous_source
-    if label is not None and source is None:
-        session.delete(label)
-        _reopen(session, pair)
-    elif label is not None and source is not None:
-        label.state, label.source = undone.previous_state, source
-        label.decision_id = undone.previous_decision_id
-        _dispute_again(session, undone)
+    reopened = []
+    for event, undone in made:
+        undone.undone_by_id = event.id
+        if undone.verdict is Verdict.SKIP:
+            continue
+        pair, source = (undone.image_id, undone.category_id), undone.previous_source
+        label = session.get(Label, pair)
+        if label is not None and source is None:
+            session.delete(label)
+            reopened.append(pair)
+        elif label is not None and source is not None:
+            label.state, label.source = undone.previous_state, source
+            label.decision_id = undone.previous_decision_id
+            _dispute_again(session, undone)
     session.flush()
+    _reopen(session, reopened)
 
 
 def _dispute_again(session: Session, undone: Decision) -> None:
@@ -217,13 +222,26 @@ def _add(session: Session, decision: Decision, label: Label | None) -> None:
     session.add(decision)
 
 
-def _reopen(session: Session, pair: tuple[int, int]) -> None:
-    """A pair's proposals in the serving run wait again."""
+def _reopen(session: Session, pairs: Sequence[tuple[int, int]]) -> None:
+    """The proposals of some pairs in the serving run wait again."""
+    if not pairs:
+        return
     serving = select(ModelRun.id).where(ModelRun.serving)
     query = update(Proposal).where(
-        Proposal.image_id == pair[0],
-        Proposal.category_id == pair[1],
+        Proposal.image_id == bindparam("image"),
+        Proposal.category_id == bindparam("category"),
         Proposal.model_run_id.in_(serving),
         ~Proposal.disputes,
     )
-    session.execute(query.values(status=ProposalStatus.OPEN))
+    session.connection().execute(
+        query.values(status=ProposalStatus.OPEN),
+        [{"image": image_id, "category": category_id} for image_id, category_id in pairs],
+    )
+    _read_status_again(session)
+
+
+def _read_status_again(session: Session) -> None:
+    """Proposals that the session holds have changed behind its back."""
+    for held in list(session.identity_map.values()):
+        if isinstance(held, Proposal):
+            session.expire(held, ["status"])
