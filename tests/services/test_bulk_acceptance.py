@@ -1,14 +1,16 @@
 """Many proposals accepted at once: the promise is kept, people's labels stay, undo restores all."""
 
 import uuid
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlalchemy import delete, func, select, update
 
 from app.services import bulk_acceptance as bulk
-from app.services import review
+from app.services import exchange, review
 from app.services.access import Grant
+from app.services.ingest import ImportRequest, import_file
 from app.services.instant_table import InstantTable
 from app.services.review import Answer
 from app.services.workspace import Workspace
@@ -144,6 +146,26 @@ def test_accepted_as_one_and_undone_as_one(workspace: Workspace, grant: Grant) -
     assert len(frame(workspace, red)) == waiting + receipt.count
     assert review.redo(workspace, grant, "redo-id-1", "batch-id-1").count == receipt.count
     assert labels(workspace) == after
+
+
+def test_the_source_travels_with_the_file(
+    workspace: Workspace, grant: Grant, tmp_path: Path
+) -> None:
+    red = category(workspace)
+    audit(workspace, grant, red, dict.fromkeys(frame(workspace, red), True), seed=1)
+    count = bulk.apply(workspace, grant, red, "batch-id-1").count
+    file = tmp_path / "out.json"
+    exchange.export(workspace, "set", file, "coco")
+    request = ImportRequest(str(file), str(workspace.data_dir / "source-set" / "images"), "again")
+    again = import_file(workspace, request).dataset_id
+    with workspace.database.read() as session:
+        query = (
+            select(func.count())
+            .select_from(Label)
+            .join(Category, Category.id == Label.category_id)
+            .where(Category.dataset_id == again, Label.source == LabelSource.MODEL_AUDITED)
+        )
+        assert session.scalars(query).one() == count > 0
 
 
 def test_what_nobody_saw_counts_as_no_verdict(workspace: Workspace, grant: Grant) -> None:
