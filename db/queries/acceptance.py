@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import func, literal_column, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from clsl_core.types import LabelState
@@ -18,6 +18,7 @@ from db.models import (
     ProposalStatus,
     Verdict,
 )
+from db.queries.completeness import of_control_arm
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +112,7 @@ def labelled_images(session: Session, category_ids: Collection[int]) -> dict[int
 
 def control_images(session: Session, run_id: int) -> dict[int, set[int]]:
     """The images of a run's control arm, by category."""
-    query = select(Proposal.category_id, Proposal.image_id).where(
-        Proposal.model_run_id == run_id, literal_column("proposal.control")
-    )
+    query = select(Proposal.category_id, Proposal.image_id).where(*of_control_arm(run_id))
     found: dict[int, set[int]] = {}
     for category_id, image_id in session.execute(query):
         found.setdefault(category_id, set()).add(image_id)

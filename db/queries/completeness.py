@@ -16,12 +16,23 @@ from db.models import (
     Label,
     ModelRun,
     Proposal,
+    ProposalStatus,
     RunStatus,
     Verdict,
 )
 
-_CONTROL: ColumnElement[bool] = literal_column("proposal.control")
-"""As in the index's own condition: SQLite knows it by its form."""
+
+def of_control_arm(run_id: int) -> tuple[ColumnElement[bool], ...]:
+    """The conditions of a run's control arm, so that its own index gives it.
+
+    SQLite knows the index by the form of its condition, and prefers it when the columns that it
+    begins with are named: every status there is.
+    """
+    return (
+        Proposal.model_run_id == run_id,
+        Proposal.status.in_(tuple(ProposalStatus)),
+        literal_column("proposal.control"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +73,7 @@ def control_arm(session: Session, run_id: int) -> list[Drawn]:
             Label,
             (Label.image_id == Proposal.image_id) & (Label.category_id == Proposal.category_id),
         )
-        .where(Proposal.model_run_id == run_id, _CONTROL, Proposal.disputes.is_(False))
+        .where(*of_control_arm(run_id), Proposal.disputes.is_(False))
         .group_by(Proposal.category_id)
     )
     return [Drawn(*row) for row in session.execute(query)]
