@@ -25,7 +25,7 @@ from typing import Any
 import httpx
 import numpy as np
 
-from app.services import learning, model_runs
+from app.services import learning, model_runs, views
 from app.services.access import Grant
 from app.services.annotators import enter
 from app.services.settings import Settings
@@ -136,6 +136,7 @@ def measure(folder: Path, options: argparse.Namespace) -> JsonObject:
     settings = Settings(data_dir=folder / "data", backbone=options.backbone)
     workspace = Workspace.open(settings)
     run_command(workspace, "import", file, "--images", options.images.resolve(), "--name", NAME)
+    views.set_retrain_after(workspace, NAME, 0)  # trained after each round, no sooner
     grant = enter(workspace, NAME, "oracle")
     token = workspace.access.issue(Grant(grant.annotator_id, grant.dataset_id))
     with program(folder / "data", worker="true", backbone=options.backbone) as address:
