@@ -160,7 +160,9 @@ def cancel_in_the_middle(workers: Workers, dataset_id: int, kind: JobKind) -> fl
     workspace.jobs.cancel(job.id)
     wait_for(lambda: not workspace.jobs.get(job.id).status.live, 10)
     seconds = time.monotonic() - asked
-    assert workspace.jobs.get(job.id).status is JobStatus.CANCELLED
+    ended = workspace.jobs.get(job.id).status
+    # Proposing may take less time here than a cancel takes to be heard.
+    assert ended is JobStatus.CANCELLED or (kind, ended) == (JobKind.PROPOSE, JobStatus.SUCCEEDED)
     assert workspace.jobs.live() == []
     consistent(workspace)
     return seconds
