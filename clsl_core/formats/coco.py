@@ -101,7 +101,10 @@ def read(
 
 
 def _is_long(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size >= STREAM_FROM
+    try:
+        return path.is_file() and path.stat().st_size >= STREAM_FROM
+    except (OSError, ValueError):  # reading it says what is wrong
+        return False
 
 
 def content_of(

@@ -237,8 +237,10 @@ class GridFeed {
     this.#fetching = true;
     try {
       await this.#outbox.ready;
+      // Acknowledged while the page was under way: the page may not know it yet.
+      const underway = new Set(this.#outbox.proposals);
       const answer = await this.#api.get(this.#address());
-      if (round === this.#round) this.#receive(answer);
+      if (round === this.#round) this.#receive(answer, underway);
     } catch (error) {
       if (round === this.#round) this.#failed(error);
     }
@@ -255,11 +257,11 @@ class GridFeed {
     return `/api/queue?${parameters}`;
   }
 
-  #receive({ cards, cursor, left, model_run_id: run }) {
+  #receive({ cards, cursor, left, model_run_id: run }, underway) {
     this.#backoff.reset();
     this.problem = null;
     this.#changeRun(run);
-    const known = new Set([...this.#outbox.proposals, ...this.#done, ...this.cells.map(({ id }) => id)]);
+    const known = new Set([...underway, ...this.#outbox.proposals, ...this.#done, ...this.cells.map(({ id }) => id)]);
     const fresh = cards.filter(({ proposal_id: id }) => !known.has(id));
     this.cells.push(...fresh.map((card) => this.#hold(card)));
     this.#cursor = cursor;

@@ -220,8 +220,10 @@ class CardQueue {
     this.#fetching = true;
     try {
       await this.#outbox.ready;
+      // Acknowledged while the page was under way: the page may not know it yet.
+      const underway = new Set(this.#outbox.proposals);
       const answer = await this.#api.get(this.#address());
-      if (round === this.#round) this.#receive(answer);
+      if (round === this.#round) this.#receive(answer, underway);
     } catch (error) {
       if (round === this.#round) this.#failed(error);
     }
@@ -238,12 +240,12 @@ class CardQueue {
     return `/api/queue?${parameters}`;
   }
 
-  #receive({ cards, cursor, left, model_run_id: run }) {
+  #receive({ cards, cursor, left, model_run_id: run }, underway) {
     this.#backoff.reset();
     this.problem = null;
     if (this.#changeRun(run)) return;
     const pending = this.#outbox.proposals;
-    const isKnown = ({ proposal_id: id }) => pending.has(id) || this.#done.has(id) || this.has(id);
+    const isKnown = ({ proposal_id: id }) => underway.has(id) || pending.has(id) || this.#done.has(id) || this.has(id);
     const held = this.cards.length;
     for (const raw of cards.filter((card) => !isKnown(card))) {
       if (this.has(raw.proposal_id)) continue; // it came along with an earlier one of its picture
