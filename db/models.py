@@ -150,7 +150,8 @@ class Dataset(Base):
     """One collection. ``header`` holds the source file's top level, lists left out.
 
     ``schedule`` is a cron expression; a training is due at its first time after
-    ``schedule_from``.
+    ``schedule_from``. While its rows are brought in, ``unfinished_at`` is the moment of the last
+    ones, and nobody sees it.
     """
 
     __tablename__ = "dataset"
@@ -166,6 +167,7 @@ class Dataset(Base):
     retrain_after: Mapped[int] = mapped_column(default=50)
     schedule: Mapped[str | None]
     schedule_from: Mapped[datetime | None]
+    unfinished_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
 
     __table_args__ = (

@@ -14,8 +14,9 @@ that names none excludes all others. Readers never wait.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
@@ -23,6 +24,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
 from clsl_core.errors import DatabaseError, InputError
+from db.turns import IMMEDIATE, Turns
 
 BUSY_TIMEOUT_MS = 30_000
 SMALL_CACHE = 2
@@ -51,13 +53,13 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = _checked(url)
-        self.engine = _make_engine(self.url)
-        writing = self.engine.execution_options(clsl_begin="BEGIN IMMEDIATE")
+        self._turns = Turns(self.url.database, BUSY_TIMEOUT_MS / 1000)
+        self.engine = _make_engine(self.url, self._turns)
+        self._writing = self.engine.execution_options(clsl_begin=IMMEDIATE)
         reading = self.engine
         if self.shared:
             reading = self.engine.execution_options(isolation_level="REPEATABLE READ")
         self._read = sessionmaker(reading, expire_on_commit=False)
-        self._write = sessionmaker(writing, expire_on_commit=False)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -84,17 +86,47 @@ class Database:
         Raises:
             DatabaseError: The disk or the server gave up; nothing was stored.
         """
-        with self.explained(), self._write() as session, session.begin():
-            connection = session.connection()
-            wait_for_writers(connection, matter)
-            if cache_megabytes == SMALL_CACHE or connection.dialect.name != "sqlite":
-                yield session
+        with (
+            self.writing(matter, cache_megabytes=cache_megabytes) as transaction,
+            transaction() as session,
+        ):
+            yield session
+
+    @contextmanager
+    def writing(
+        self,
+        matter: Matter | None = None,
+        *,
+        cache_megabytes: int = SMALL_CACHE,
+        check_references: bool = True,
+    ) -> Iterator[Callable[[], AbstractContextManager[Session]]]:
+        """As ``write``, for several transactions one after another on the same connection.
+
+        Args:
+            matter: As for ``write``.
+            cache_megabytes: As for ``write``.
+            check_references: Whether SQLite looks up each row that a new row points to. Leave it
+                out only where all of them are sure to be there.
+
+        Yields:
+            Begins the next one; others may write before it is called again.
+        """
+        with self.explained(), self._writing.connect() as connection:
+
+            @contextmanager
+            def transaction() -> Iterator[Session]:
+                with Session(connection, expire_on_commit=False) as session, session.begin():
+                    wait_for_writers(session.connection(), matter)
+                    yield session
+
+            if self.shared or (cache_megabytes == SMALL_CACHE and check_references):
+                yield transaction
                 return
-            connection.exec_driver_sql(f"PRAGMA cache_size = {-1024 * cache_megabytes}")
+            _configure(connection, cache_megabytes, check_references)
             try:
-                yield session
+                yield transaction
             finally:
-                connection.exec_driver_sql(f"PRAGMA cache_size = {-1024 * SMALL_CACHE}")
+                _configure(connection, SMALL_CACHE, True)
 
     def also(self, session: Session, matter: Matter) -> None:
         """Let a writing transaction be the only one on a further matter, too."""
@@ -114,6 +146,10 @@ class Database:
             if message is None:
                 raise
             raise DatabaseError(f"{message} ({self.url.render_as_string()})") from error
+
+    def wanted(self) -> bool:
+        """Whether others wait for the one writer of SQLite: a long one may let them go first."""
+        return not self.shared and self._turns.wanted()
 
     @property
     def shared(self) -> bool:
@@ -239,7 +275,7 @@ def _checked(url: str) -> URL:
     return found.set(drivername=driver)
 
 
-def _make_engine(url: URL) -> Engine:
+def _make_engine(url: URL, turns: Turns) -> Engine:
     if url.get_backend_name() == "postgresql":
         options = f"-c lock_timeout={BUSY_TIMEOUT_MS}"
         try:
@@ -251,7 +287,7 @@ def _make_engine(url: URL) -> Engine:
             ) from error
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
     event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "begin", partial(_begin_sqlite, turns))
     return engine
 
 
@@ -266,6 +302,24 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor.close()
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    statement = connection.get_execution_options().get("clsl_begin", "BEGIN")
-    connection.exec_driver_sql(str(statement))
+def _configure(connection: Connection, cache_megabytes: int, check_references: bool) -> None:
+    """SQLite's connection, outside a transaction."""
+    cursor = connection.connection.cursor()
+    cursor.execute(f"PRAGMA cache_size = {-1024 * cache_megabytes}")
+    cursor.execute(f"PRAGMA foreign_keys = {'ON' if check_references else 'OFF'}")
+    cursor.close()
+
+
+def _begin_sqlite(turns: Turns, connection: Connection) -> None:
+    statement = str(connection.get_execution_options().get("clsl_begin", "BEGIN"))
+    if statement != IMMEDIATE:
+        connection.exec_driver_sql(statement)
+        return
+    cursor = connection.connection.cursor()
+    cursor.execute("PRAGMA busy_timeout = 0")
+    try:
+        if not turns.begin(cursor):
+            connection.exec_driver_sql(statement)  # raises as all else does
+    finally:
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        cursor.close()

@@ -15,7 +15,8 @@ from app.services.annotators import check_annotator
 from app.services.who import Right
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError, NotFoundError
-from db.models import Annotator, ApiToken, Dataset
+from db.models import Annotator, ApiToken
+from db.queries import datasets
 from db.session import PEOPLE
 from db.types import now
 
@@ -124,10 +125,10 @@ def check(workspace: Workspace, token: str, dataset: str) -> Grant:
         over = found is not None and found.expires_at is not None and found.expires_at <= moment
         if found is None or found.revoked_at is not None or over:
             raise AccessDenied("the token is unknown, revoked or over: `clsl token create`")
-        dataset_id = session.scalar(select(Dataset.id).where(Dataset.name == dataset))
-        if dataset_id is None:
+        known = datasets.by_name(session, dataset)
+        if known is None:
             raise NotFoundError("name a dataset there is in the header X-CLSL-Dataset")
-        grant, used = Grant(found.annotator_id, dataset_id), found.last_used_at
+        grant, used = Grant(found.annotator_id, known.id), found.last_used_at
     if used is None or moment - used > USED_EVERY:
         with workspace.database.write(PEOPLE) as session:
             session.get_one(ApiToken, found.id).last_used_at = moment

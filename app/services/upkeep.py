@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import migrations
+from app.services import unfinished
 from app.services.jobs import STALE_SECONDS
 from app.services.review_queue import LEASE
 from app.services.workspace import Workspace
@@ -52,6 +53,7 @@ def checks(workspace: Workspace) -> Iterator[Check]:
     yield Check("labels", lambda: _labels(workspace))
     yield Check("leases", lambda: _leases(workspace), lambda: _end_leases(workspace))
     yield Check("jobs", lambda: _jobs(workspace), lambda: _requeue(workspace))
+    yield Check("imports", lambda: _imports(workspace), lambda: _clear_imports(workspace))
     yield Check("features", lambda: _features(workspace))
     yield Check("checkpoints", lambda: _checkpoints(workspace))
     yield Check("stray folders", lambda: _strays(workspace), lambda: _remove_strays(workspace))
@@ -116,6 +118,17 @@ def _jobs(workspace: Workspace) -> str:
 
 def _requeue(workspace: Workspace) -> str:
     return f"{workspace.jobs.sweep()} wait again"
+
+
+def _imports(workspace: Workspace) -> str:
+    left = unfinished.abandoned(workspace.database)
+    if left:
+        raise Fault(f"{len(left)} were killed half-way; their rows take space, nobody sees them")
+    return "none was left half-way"
+
+
+def _clear_imports(workspace: Workspace) -> str:
+    return f"{unfinished.clear(workspace.database)} removed"
 
 
 def _features(workspace: Workspace) -> str:

@@ -20,7 +20,16 @@ from filelock import FileLock, Timeout
 from huey.consumer import Consumer
 from sqlalchemy.exc import DBAPIError
 
-from app.services import demo, embedding, exchange, ingest, proposing, schedule, training
+from app.services import (
+    demo,
+    embedding,
+    exchange,
+    ingest,
+    proposing,
+    schedule,
+    training,
+    unfinished,
+)
 from app.services.jobs import WORKER, Handler, new_owner
 from app.services.queue import HueyQueue, connect_queue
 from app.services.settings import Settings
@@ -90,6 +99,7 @@ def run_worker(settings: Settings, *, exit_with_parent: bool = False) -> None:
         chores = [
             (SWEEP_SECONDS, jobs.sweep),
             (SCHEDULE_SECONDS, partial(schedule.run_due, workspace)),
+            (SWEEP_SECONDS, partial(unfinished.clear, workspace.database)),
         ]
         for seconds, chore in chores:
             threading.Thread(target=_repeat, args=(over, seconds, chore), daemon=True).start()

@@ -25,6 +25,8 @@ __all__ = ["LISTS", "PairLabels", "StoredAnnotations", "StoredCocoRecords"]
 LISTS = {"images": (), "annotations": ("id", "image_id", "category_id")}
 """The lists that stay in the file, and the ids wanted of each record."""
 
+_PIECE = 10_000
+
 Pair = tuple[SourceId, SourceId]
 Integers = npt.NDArray[np.int64]
 
@@ -53,6 +55,15 @@ class PairLabels(Sequence[LabelRecord]):
 
     def __len__(self) -> int:
         return len(self._images) + len(self._other)
+
+    def pairs(self) -> Iterator[Pair]:
+        """Image id and category id of each label, without making it."""
+        for start in range(0, len(self._images), _PIECE):
+            piece = slice(start, start + _PIECE)
+            yield from zip(
+                self._images[piece].tolist(), self._categories[piece].tolist(), strict=True
+            )
+        yield from self._other
 
     def __iter__(self) -> Iterator[LabelRecord]:
         for index in range(len(self)):

@@ -1,4 +1,4 @@
-"""Reading and changing datasets, their images and categories."""
+"""Reading and changing datasets, their images and categories. Unfinished ones are not there."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ from db.models import Category, Dataset, Image, ImageStatus, Label
 
 def by_name(session: Session, name: str) -> Dataset | None:
     """The dataset of that name."""
-    return session.scalar(select(Dataset).where(Dataset.name == name))
+    query = select(Dataset).where(Dataset.name == name, Dataset.unfinished_at.is_(None))
+    return session.scalar(query)
 
 
 def names(session: Session) -> list[str]:
     """All dataset names in alphabetical order."""
-    return list(session.scalars(select(Dataset.name).order_by(Dataset.name)))
+    query = select(Dataset.name).where(Dataset.unfinished_at.is_(None))
+    return list(session.scalars(query.order_by(Dataset.name)))
 
 
 def all_datasets(session: Session) -> Sequence[Dataset]:
     """All datasets, newest first."""
-    return session.scalars(select(Dataset).order_by(Dataset.id.desc())).all()
+    query = select(Dataset).where(Dataset.unfinished_at.is_(None))
+    return session.scalars(query.order_by(Dataset.id.desc())).all()
 
 
 def scheduled(session: Session) -> Sequence[Dataset]:

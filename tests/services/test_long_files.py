@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from app.services import exchange, ingest
+from app.services import exchange, import_target
 from app.services.ingest import ImportRequest, import_file
 from app.services.workspace import Workspace
 from clsl_core.errors import JobCancelled
@@ -19,7 +19,7 @@ from tests.builders import coco_document, make_collection
 @pytest.fixture(autouse=True)
 def everything_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coco, "STREAM_FROM", 0)
-    monkeypatch.setattr(ingest, "BATCH", 7)
+    monkeypatch.setattr(import_target, "BATCH", 7)
 
 
 def long_document() -> dict:

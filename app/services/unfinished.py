@@ -1,0 +1,104 @@
+"""Datasets that are being brought in: hidden until complete, cleared away when abandoned."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from clsl_core.errors import ConflictError
+from db.models import Dataset
+from db.queries import unfinished as queries
+from db.session import Database
+from db.types import now
+
+__all__ = ["abandoned", "begin", "clear", "discard", "show", "stamp"]
+
+WATCH_SECONDS = 3.0
+"""A living import writes several times in this while."""
+
+
+def begin(database: Database, dataset: Dataset) -> int:
+    """Store a new dataset that nobody sees yet.
+
+    What a killed import of that name left behind is cleared away first.
+
+    Returns:
+        Its id.
+
+    Raises:
+        ConflictError: There is a dataset of that name, or one is being brought in.
+    """
+    name = dataset.name
+    with database.read() as session:
+        other = queries.by_name(session, name)
+    if other is not None:
+        if other not in abandoned(database):
+            raise ConflictError(
+                f"{name!r} is being imported at this moment: wait for it, or choose another name"
+            )
+        discard(database, other)
+    dataset.unfinished_at = now()
+    try:
+        with database.write() as session:
+            session.add(dataset)
+            session.flush()
+            return dataset.id
+    except IntegrityError as error:
+        raise ConflictError(
+            f"another import has just made a dataset called {name!r}: start again to add to it"
+        ) from error
+
+
+def stamp(session: Session, dataset_id: int) -> None:
+    """Show that an import lives; called in each of its transactions.
+
+    Raises:
+        ConflictError: Somebody has cleared its rows away.
+    """
+    if not queries.stamp(session, dataset_id, now()):
+        raise ConflictError("another import of the same name has begun meanwhile: start again")
+
+
+def show(database: Database, dataset_id: int) -> None:
+    """Let everybody see a dataset: all of it is there."""
+    with database.write(dataset_id) as session:
+        stamp(session, dataset_id)
+        queries.stamp(session, dataset_id, None)
+
+
+def abandoned(database: Database) -> list[int]:
+    """Datasets that an import left half-way.
+
+    Told by watching, not by the clock, which may have been changed.
+    """
+    before = _stamps(database)
+    if not before:
+        return []
+    time.sleep(WATCH_SECONDS)
+    after = _stamps(database)
+    return [id_ for id_, moment in before.items() if after.get(id_) == moment]
+
+
+def clear(database: Database) -> int:
+    """Remove what killed imports left behind; how many datasets that were."""
+    left = abandoned(database)
+    for dataset_id in left:
+        discard(database, dataset_id)
+    return len(left)
+
+
+def discard(database: Database, dataset_id: int) -> None:
+    """Remove an unfinished dataset, little by little, so that nobody else waits for long."""
+    with database.write(dataset_id) as session:
+        more = queries.condemn(session, dataset_id)
+    while more:
+        with database.write(dataset_id) as session:
+            more = queries.delete_some(session, dataset_id)
+
+
+def _stamps(database: Database) -> dict[int, datetime]:
+    with database.read() as session:
+        return queries.stamps(session)
