@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from threading import Lock
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -30,6 +31,7 @@ class Turns:
     def __init__(self, path: str | None, patience: float) -> None:
         self._marker = None if path is None else f"{path}-waiting"
         self._patience = patience
+        self._next = Lock()  # of several threads that wait, one looks and the others sleep
 
     def begin(self, cursor: Any) -> bool:
         """Begin a writing transaction on a connection that does not wait by itself.
@@ -37,9 +39,17 @@ class Turns:
         Returns:
             False when it cannot begin, or others did not let it for too long.
         """
-        if _begun(cursor):
-            return True
         end = time.monotonic() + self._patience
+        if not self._next.acquire(timeout=self._patience):
+            return False
+        try:
+            return _begun(cursor) or self._wait(cursor, end)
+        except sqlite3.OperationalError:
+            return False
+        finally:
+            self._next.release()
+
+    def _wait(self, cursor: Any, end: float) -> bool:
         marker = self._new_marker()
         try:
             while time.monotonic() < end:
@@ -48,12 +58,10 @@ class Turns:
                 time.sleep(POLL_SECONDS)
                 if _begun(cursor):
                     return True
-        except sqlite3.OperationalError:
-            pass
+            return False
         finally:
             if marker is not None:
                 marker.release()
-        return False
 
     def wanted(self) -> bool:
         """Whether somebody waits to write."""
