@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from clsl_core.linear import PooledLogistic, fit_pooled
 
-__all__ = ["CalibrationConfig", "apply_calibration", "calibrate"]
+__all__ = ["CalibrationConfig", "apply_calibration", "calibrate", "control_weights"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -30,11 +30,32 @@ class CalibrationConfig:
         negatives: Held-out known negatives needed.
         positives: Held-out known positives needed.
         shrinkage: Pull of a category's map towards the pooled one, in entries.
+        control: So many labels of the random control arm share the weight evenly with all others.
     """
 
     negatives: int = 20
     positives: int = 20
     shrinkage: float = 10.0
+    control: float = 30.0
+
+
+def control_weights(drawn: npt.NDArray[np.bool_], config: CalibrationConfig) -> Floats:
+    """How much each held-out label counts, when some are of pairs drawn at random.
+
+    Labels from files and from ordered queues are not like the unknown pairs: present ones are too
+    many. Those drawn at random are, but few. Together they count as much as all the others
+    together once they are ``control``, in proportion less while they are fewer, and never less
+    than 1 each.
+
+    Args:
+        drawn: (M,) whether the pair was drawn at random from the unknown ones.
+        config: Says how many are plenty.
+    """
+    count = int(drawn.sum())
+    weights = np.ones(len(drawn), np.float32)
+    if count:
+        weights[drawn] = max(1.0, (len(drawn) - count) / max(config.control, count))
+    return weights
 
 
 def calibrate(

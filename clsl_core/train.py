@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from clsl_core.calibrate import calibrate
+from clsl_core.calibrate import calibrate, control_weights
 from clsl_core.errors import InputError, TrainingError
 from clsl_core.features import FeatureView
 from clsl_core.graph import build_graph
@@ -98,6 +98,7 @@ def fit(  # noqa: PLR0913 - one call is the whole interface of training
     warm_start: Recovery | None = None,
     device: str | None = None,
     background_vectors: npt.NDArray[np.float32] | None = None,
+    drawn: npt.NDArray[np.bool_] | None = None,
 ) -> Recovery:
     """Train on what is known.
 
@@ -114,6 +115,8 @@ def fit(  # noqa: PLR0913 - one call is the whole interface of training
         device: Of torch; by default CUDA where there is one.
         background_vectors: (K, E) text embeddings of words that are no category, to compete
             with the categories in the text prior.
+        drawn: (N, C) whether a pair's label is known because the pair was drawn at random from the
+            unknown ones (the control arm): what calibration leans on.
 
     Raises:
         TrainingError: Nothing is known and there is no text prior, or training diverged.
@@ -129,7 +132,7 @@ def fit(  # noqa: PLR0913 - one call is the whole interface of training
         )
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     job = _Training(features, labels, vectors, text, config, place, progress)
-    job.background = background_vectors
+    job.background, job.drawn = background_vectors, drawn
     job.resume_dir = resume_dir
     job.warm_start = warm_start
     devices = [torch.cuda.current_device()] if place.startswith("cuda") else []
@@ -196,6 +199,7 @@ class _Training:
         self.vectors, self.text, self.device = vectors, text, device
         self.tick = _Ticker(progress)
         self.background: Floats | None = None
+        self.drawn: npt.NDArray[np.bool_] | None = None
         self.resume_dir: Path | None = None
         self.warm_start: Recovery | None = None
         self.pooled = features.pooled()
@@ -484,13 +488,15 @@ class _Training:
     def _calibrate(self, logits: Floats, entries: Entries) -> PooledLogistic | None:
         """Calibrate on the entries whose truth is known."""
         known = self.labels[entries.rows, entries.columns] != 0
-        columns = entries.columns[known]
+        rows, columns = entries.rows[known], entries.columns[known]
+        settings = self.config.calibration
         return calibrate(
-            logits[entries.rows[known], columns],
+            logits[rows, columns],
             entries.truth[known],
             columns,
             logits.shape[1],
-            self.config.calibration,
+            settings,
+            None if self.drawn is None else control_weights(self.drawn[rows, columns], settings),
         )
 
     def _measure(

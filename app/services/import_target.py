@@ -9,9 +9,9 @@ from itertools import chain
 from queue import Empty, Queue
 from threading import Event, Thread
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from sqlalchemy import insert, update
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from clsl_core.types import JsonObject, Progress
@@ -226,21 +226,25 @@ def insert_rows(
 ) -> None:
     """Insert rows; each has one value for each of the columns."""
     connection = session.connection()
-    if connection.dialect.name != "sqlite":
-        connection.execute(insert(table), [dict(zip(names, row, strict=True)) for row in rows])
-        return
-    # One statement for all of them: the driver holds the interpreter's lock between statements
-    # only, so that the next rows are made meanwhile.
     kinds = [table.__table__.c[name].type.dialect_impl(connection.dialect) for name in names]
     binds = [kind.bind_processor(connection.dialect) for kind in kinds]
     columns = [
         values if bind is None else map(bind, values)
         for values, bind in zip(zip(*rows, strict=True), binds, strict=True)
     ]
-    values = tuple(chain.from_iterable(zip(*columns, strict=True)))
-    marks = ", ".join([f"({', '.join('?' * len(names))})"] * len(rows))
+    bound = zip(*columns, strict=True)
     places = f"{table.__tablename__} ({', '.join(names)})"  # our own tables and columns
-    connection.exec_driver_sql(f"INSERT INTO {places} VALUES {marks}", values)  # noqa: S608
+    if connection.dialect.name == "postgresql":
+        cursor = cast("Any", connection.connection.cursor())
+        with cursor.copy(f"COPY {places} FROM STDIN") as copy:
+            for row in bound:
+                copy.write_row(row)
+        return
+    # One statement for all of them: the driver holds the interpreter's lock between statements
+    # only, so that the next rows are made meanwhile.
+    marks = ", ".join([f"({', '.join('?' * len(names))})"] * len(rows))
+    statement = f"INSERT INTO {places} VALUES {marks}"  # noqa: S608
+    connection.exec_driver_sql(statement, tuple(chain.from_iterable(bound)))
 
 
 def update_rows(session: Session, table: type[Any], rows: Sequence[JsonObject]) -> None:

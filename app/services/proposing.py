@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from clsl_core.predict import Recovery, Scores
 
 PROPOSAL_BATCH = 5_000
+SWEEP_BATCH = 500
+"""Whoever gives a verdict waits while so many are removed."""
 SEED = 0
 
 
@@ -359,8 +361,8 @@ def _sweep_old(workspace: Workspace, task: _Task) -> None:
     while True:
         with workspace.database.write(task.dataset_id) as session:
             run = session.get_one(ModelRun, task.run_id)
-            limit, before = PROPOSAL_BATCH, task.serving_id
-            if not runs.delete_open_proposals_of_others(session, run, limit, before):
+            before = task.serving_id
+            if not runs.delete_open_proposals_of_others(session, run, SWEEP_BATCH, before):
                 return
 
 

@@ -30,6 +30,8 @@ from db.queries import decisions, labels, runs
 from db.types import now
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
     from clsl_core.features import FeatureView
@@ -59,6 +61,7 @@ class _Snapshot:
     """
 
     matrix: LabelMatrix
+    drawn: npt.NDArray[np.bool_]
     features: FeatureView
     run_id: int
     embedding_run_id: int
@@ -117,6 +120,7 @@ def train(
                 snapshot.matrix.values,
                 category_vectors=text.categories if text else None,
                 background_vectors=text.background if text else None,
+                drawn=snapshot.drawn,
                 text=text is not None,
                 config=config,
                 progress=progress,
@@ -183,6 +187,9 @@ def _begin_training(
         matrix = LabelMatrix.from_triples(
             image_ids, category_ids, labels.triples(session, dataset_id)
         )
+        drawn = LabelMatrix.from_triples(
+            image_ids, category_ids, labels.drawn_at_random(session, dataset_id)
+        )
         run = None if job_id is None else runs.run_of_job(session, job_id)
         seen = runs.last_decision_seen(session, dataset_id, None if run is None else run.id)
         parent = _parent_run(session, dataset_id, embedding.id)
@@ -209,7 +216,9 @@ def _begin_training(
         directory = parent.directory if parent else None
         earlier = parent.snapshot.get("categories", []) if parent else []
         same = earlier == category_ids[: len(earlier)]
-        return _Snapshot(matrix, features, run.id, embedding.id, directory, same, fresh)
+        return _Snapshot(
+            matrix, drawn.known, features, run.id, embedding.id, directory, same, fresh
+        )
 
 
 def _parent_run(session: Session, dataset_id: int, embedding_run_id: int) -> ModelRun | None:

@@ -65,6 +65,23 @@ def with_origins(session: Session, dataset_id: int) -> Iterator[tuple[int, int, 
         yield image_id, category_id, int(state), Origin(origin)
 
 
+def drawn_at_random(session: Session, dataset_id: int) -> Iterator[tuple[int, int, int]]:
+    """The pairs among the known labels that were drawn for the control arm, as ``triples``."""
+    query = (
+        select(Label.image_id, Label.category_id, Label.state)
+        .join(Decision, Decision.id == Label.decision_id)
+        .join(Proposal, Proposal.id == Decision.proposal_id)
+        .where(
+            Decision.dataset_id == dataset_id,
+            Proposal.control,
+            Proposal.disputes.is_(False),
+            Label.source == LabelSource.HUMAN,
+        )
+    )
+    for image_id, category_id, state in session.execute(query):
+        yield image_id, category_id, int(state)
+
+
 def counts_by_state(session: Session, dataset_id: int) -> dict[LabelState, int]:
     """How many labels are PRESENT and how many ABSENT."""
     query = (

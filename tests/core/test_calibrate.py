@@ -7,6 +7,7 @@ from clsl_core.calibrate import (
     CalibrationConfig,
     apply_calibration,
     calibrate,
+    control_weights,
 )
 from clsl_core.reliability import expected_calibration_error
 
@@ -87,3 +88,35 @@ def test_weights_undo_a_selection() -> None:
     assert biased is not None
     assert undone is not None
     assert abs(undone.pooled[1] - whole.pooled[1]) < abs(biased.pooled[1] - whole.pooled[1]) / 4
+
+
+def test_a_random_control_arm_makes_probabilities_honest_for_what_is_unknown() -> None:
+    """Known: half of the positives (a file), the likeliest pairs (a queue), and 150 at random."""
+    errors = []
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        logits = rng.normal(size=20_000).astype(np.float32)
+        truth = rng.random(20_000) < sigmoid(1.5 * logits - 3)
+        imported = truth & (rng.random(20_000) < 0.5)
+        asked = ~imported & (logits > np.quantile(logits, 0.98))
+        drawn = np.zeros(20_000, bool)
+        drawn[rng.choice(np.flatnonzero(~imported & ~asked), 150, replace=False)] = True
+        known, unknown = imported | asked | drawn, ~(imported | asked | drawn)
+        categories = np.zeros(known.sum(), np.int64)
+        weights = control_weights(drawn[known], CONFIG)
+        errors.append([])
+        for chosen in (None, weights):
+            map_ = calibrate(logits[known], truth[known], categories, 1, CONFIG, chosen)
+            assert map_ is not None
+            probability = apply_calibration(map_, logits[unknown, None])[:, 0]
+            errors[-1].append(expected_calibration_error(probability, truth[unknown]))
+    plain, leaning = np.mean(errors, 0)
+    assert plain > 0.2
+    assert leaning < plain / 2
+
+
+def test_weights_of_the_control_arm_by_hand() -> None:
+    drawn = np.array([True] * 10 + [False] * 1000)
+    np.testing.assert_allclose(control_weights(drawn, CONFIG), [1000 / 30] * 10 + [1.0] * 1000)
+    assert (control_weights(~drawn, CONFIG) == 1).all()  # plenty
+    assert (control_weights(drawn & False, CONFIG) == 1).all()

@@ -24,7 +24,8 @@ from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, JobCancelled, TrainingError
 from clsl_core.types import LabelState
 from db.models import EmbeddingRun, ModelRun, Proposal, ProposalStatus, RunStatus
-from tests.builders import coco_document, make_dataset, make_grant
+from db.queries import labels
+from tests.builders import coco_document, make_dataset, make_grant, make_proposals
 
 IMAGES = 24
 
@@ -224,3 +225,28 @@ def test_the_loop_is_started_once(workspace: Workspace, dataset_id: int) -> None
     assert job.payload == {"trigger": "by hand", "then": ["train", "propose"]}
     with pytest.raises(ConflictError, match="already at work"):
         learning.start(workspace, dataset_id)
+
+
+def test_answers_of_the_control_arm_are_what_calibration_leans_on(workspace: Workspace) -> None:
+    """Only they: neither imported labels nor answers to other proposals."""
+    dataset_id = make_dataset(workspace).dataset_id
+    make_proposals(workspace, dataset_id, control=lambda i: i % 2 == 0)
+    grant = make_grant(workspace, dataset_id)
+    cards = next_cards(workspace, grant, QueueQuery(limit=4)).cards
+    answers = [
+        Answer(
+            f"control-arm-{card.proposal_id}",
+            card.image_id,
+            card.category_id,
+            "absent",
+            proposal_id=card.proposal_id,
+        )
+        for card in cards
+    ]
+    review.decide(workspace, grant, answers)
+    with workspace.database.read() as session:
+        drawn = set(labels.drawn_at_random(session, dataset_id))
+        control = session.scalars(select(Proposal.id).where(Proposal.control)).all()
+    expected = [card for card in cards if card.proposal_id in control]
+    assert 0 < len(expected) < len(cards)
+    assert drawn == {(card.image_id, card.category_id, -1) for card in expected}
