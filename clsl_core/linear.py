@@ -17,6 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from clsl_core.pieces import Pieces
+
 __all__ = ["PooledLogistic", "fit_linear", "fit_pooled"]
 
 _NEWTON_STEPS = 12
@@ -51,6 +53,9 @@ def fit_linear(
 
     Returns:
         (K, d + 1, C) weights, the intercept last.
+
+    Raises:
+        TrainingError: Memory does not suffice for one category at a time.
     """
     x = torch.cat([features, torch.ones_like(features[:, :1])], 1)  # (N, d + 1)
     penalty = torch.full((x.shape[1],), l2, device=x.device)
@@ -58,15 +63,21 @@ def fit_linear(
     solve = torch.linalg.cholesky(0.25 * (x.T @ x) + torch.diag(penalty))
     beta = x.new_zeros(fold_count, x.shape[1], targets.shape[1])
     keep = [(folds != k).float().unsqueeze(1) if fold_count > 1 else 1.0 for k in range(fold_count)]
-    for k in range(fold_count):
-        w = weights * keep[k]
-        here = before = beta[k]
-        for step in range(steps):
-            tick()
-            ahead = here + step / (step + 3.0) * (here - before)
-            slope = x.T @ (w * (torch.sigmoid(x @ ahead) - targets)) + penalty.unsqueeze(1) * ahead
-            before, here = here, ahead - torch.cholesky_solve(slope, solve)
-        beta[k] = here
+
+    def descend(part: slice) -> None:
+        """Fit some of the categories."""
+        for k in range(fold_count):
+            w, y = weights[:, part] * keep[k], targets[:, part]
+            here = before = torch.zeros_like(beta[k, :, part])
+            for step in range(steps):
+                tick()
+                ahead = here + step / (step + 3.0) * (here - before)
+                slope = x.T @ (w * (torch.sigmoid(x @ ahead) - y)) + penalty.unsqueeze(1) * ahead
+                before, here = here, ahead - torch.cholesky_solve(slope, solve)
+            beta[k, :, part] = here
+
+    count = targets.shape[1]
+    Pieces(count, "fitting linear models", "category").run(count, descend)
     return beta
 
 

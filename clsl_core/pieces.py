@@ -24,10 +24,10 @@ class Pieces:
         size: Of a piece; only ever gets smaller.
     """
 
-    def __init__(self, size: int, what: str) -> None:
-        """Args: size to begin with, and what the work is called in messages."""
+    def __init__(self, size: int, what: str, item: str = "image") -> None:
+        """Args: size to begin with, what the work and what an item is called in messages."""
         self.size = max(1, size)
-        self._what = what
+        self._what, self._item = what, item
 
     def run(self, count: int, work: Callable[[slice], None]) -> None:
         """Call ``work`` with consecutive slices of ``range(count)``.
@@ -59,7 +59,9 @@ class Pieces:
             if not ran_out(error):
                 raise
             if count == 1:
-                raise TrainingError(_message(self._what, ", even one image at a time")) from error
+                raise TrainingError(
+                    _message(self._what, f", even one {self._item} at a time")
+                ) from error
         else:
             return True
         # Only here, without the error and the frames it holds, can memory be given back.

@@ -312,8 +312,7 @@ def _replace_proposals(workspace: Workspace, switch: _Switch, made: _Made) -> No
     """The serving run proposes again: everything at once, so that nobody sees it without."""
     with workspace.database.write(switch.task.dataset_id) as session:
         run = session.get_one(ModelRun, switch.task.run_id)
-        answered = runs.clear_for_proposing(session, run.id)
-        rows = _unanswered(made.rows, answered)
+        rows = _to_add(made.rows, runs.clear_for_proposing(session, run))
         if rows:
             session.execute(insert(Proposal), rows)
         runs.close_answered(session, run)
@@ -328,9 +327,9 @@ def _add_proposals(workspace: Workspace, switch: _Switch, made: _Made, progress:
     """
     task = switch.task
     with workspace.database.write(task.dataset_id) as session:
-        answered = runs.clear_for_proposing(session, task.run_id)
+        kept = runs.clear_for_proposing(session, session.get_one(ModelRun, task.run_id))
     _store_heatmaps(task, made)
-    rows = _unanswered(made.rows, answered)
+    rows = _to_add(made.rows, kept)
     for done in range(0, len(rows), PROPOSAL_BATCH):
         progress(done, len(rows), "storing proposals")
         with workspace.database.write(f"run {task.run_id}") as session:
@@ -371,8 +370,13 @@ def _store_heatmaps(task: _Task, made: _Made) -> None:
         np.save(file, made.heatmaps, allow_pickle=False)
 
 
-def _unanswered(rows: Sequence[JsonObject], answered: set[tuple[int, int]]) -> list[JsonObject]:
-    return [row for row in rows if (row["image_id"], row["category_id"]) not in answered]
+def _to_add(rows: Sequence[JsonObject], kept: runs.Kept) -> list[JsonObject]:
+    """What is not there yet; the control arm is drawn from images that it was not drawn from."""
+    return [
+        row | {"control": row["control"] and row["image_id"] not in kept.images}
+        for row in rows
+        if (row["image_id"], row["category_id"]) not in kept.pairs
+    ]
 
 
 def find_run(session: Session, dataset_id: int, run_id: int) -> ModelRun:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from sqlalchemy import case, delete, exists, func, or_, select, update
+from sqlalchemy import and_, case, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.models import (
@@ -118,26 +119,37 @@ def close_answered(session: Session, run: ModelRun) -> None:
     )
 
 
-def clear_for_proposing(session: Session, run_id: int) -> set[tuple[int, int]]:
+class Kept(NamedTuple):
+    """What stays of a run's proposals when it proposes again.
+
+    Attributes:
+        pairs: Image and category ids.
+        images: Those from which the control arm that stays was drawn.
+    """
+
+    pairs: set[tuple[int, int]]
+    images: set[int]
+
+
+def clear_for_proposing(session: Session, run: ModelRun) -> Kept:
     """Remove a run's unanswered proposals, before it proposes again.
 
-    Those that were answered stay, since decisions refer to them; their heat maps go.
-
-    Returns:
-        Image and category ids of the proposals that stay.
+    Those that were answered stay, since decisions refer to them; their heat maps go. A control arm
+    drawn anew around answers would be no random sample: that of a serving run stays as it is, that
+    of another is drawn anew as a whole.
     """
-    session.execute(
-        delete(Proposal).where(
-            Proposal.model_run_id == run_id, Proposal.status != ProposalStatus.DECIDED
-        )
-    )
-    session.execute(
-        update(Proposal).where(Proposal.model_run_id == run_id).values(heatmap_row=None)
-    )
-    query = select(Proposal.image_id, Proposal.category_id)
-    return {
-        (row[0], row[1]) for row in session.execute(query.where(Proposal.model_run_id == run_id))
-    }
+    of_run = Proposal.model_run_id == run.id
+    unanswered = and_(of_run, Proposal.status != ProposalStatus.DECIDED)
+    images: set[int] = set()
+    if run.serving:
+        images = set(session.scalars(select(Proposal.image_id).where(of_run).distinct()))
+        unanswered = and_(unanswered, Proposal.control.is_(False))
+    else:
+        session.execute(update(Proposal).where(of_run, Proposal.control).values(control=False))
+    session.execute(delete(Proposal).where(unanswered))
+    session.execute(update(Proposal).where(of_run).values(heatmap_row=None))
+    pairs = session.execute(select(Proposal.image_id, Proposal.category_id).where(of_run))
+    return Kept({(image_id, category_id) for image_id, category_id in pairs}, images)
 
 
 def delete_open_proposals_of_others(

@@ -29,16 +29,17 @@ def orphans(session: Session) -> list[str]:
 
 
 def contradicting_labels(session: Session) -> int:
-    """Labels of people that are not what their decision said."""
+    """Labels given here that are not what their decision said."""
     asked = case((Decision.verdict == "present", 1), (Decision.verdict == "absent", -1), else_=0)
     query = (
         select(func.count())
         .select_from(Label)
         .outerjoin(Decision, Decision.id == Label.decision_id)
         .where(
-            Label.source == LabelSource.HUMAN,
+            Label.source.in_((LabelSource.HUMAN, LabelSource.MODEL_AUDITED)),
             or_(
                 Decision.id.is_(None),
+                Decision.source != Label.source,
                 Decision.undone_by_id.is_not(None),
                 Decision.image_id != Label.image_id,
                 Decision.category_id != Label.category_id,

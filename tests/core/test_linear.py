@@ -128,3 +128,26 @@ def test_weights_count_like_repeated_entries() -> None:
         shrinkage=1,
     )
     assert once.pooled == pytest.approx(twice.pooled, rel=1e-4)
+
+
+def test_categories_are_fitted_in_parts_when_memory_runs_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(60, 5, generator=generator)
+    targets = (torch.rand(60, 7, generator=generator) < 0.3).float()
+    folds = torch.arange(60) % 2
+    arguments = (x, targets, torch.ones_like(targets), folds)
+    whole = fit_linear(*arguments, fold_count=2, l2=1.0)
+    solve, most = torch.cholesky_solve, []
+
+    def tight(slope: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+        if slope.shape[1] > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        most.append(slope.shape[1])
+        return solve(slope, factor)
+
+    monkeypatch.setattr(torch, "cholesky_solve", tight)
+    parts = fit_linear(*arguments, fold_count=2, l2=1.0)
+    assert set(most) == {1}  # 7, 3, 1
+    torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-6)

@@ -250,3 +250,60 @@ def test_answers_of_the_control_arm_are_what_calibration_leans_on(workspace: Wor
     expected = [card for card in cards if card.proposal_id in control]
     assert 0 < len(expected) < len(cards)
     assert drawn == {(card.image_id, card.category_id, -1) for card in expected}
+
+
+def control_arm(workspace: Workspace) -> set[tuple[int, int]]:
+    with workspace.database.read() as session:
+        rows = session.execute(
+            select(Proposal.image_id, Proposal.category_id)
+            .join(ModelRun, ModelRun.id == Proposal.model_run_id)
+            .where(ModelRun.serving, Proposal.control)
+        )
+        return {(image_id, category_id) for image_id, category_id in rows}
+
+
+def test_the_control_arm_stays_as_it_was_drawn_when_its_run_proposes_again(
+    workspace: Workspace, dataset_id: int
+) -> None:
+    run_loop(workspace, dataset_id)
+    before = control_arm(workspace)
+    assert len(before) > 10
+    grant = make_grant(workspace, dataset_id)
+    cards = next_cards(workspace, grant, QueueQuery(strategy="likely", limit=10)).cards
+    for card in cards:
+        answer = Answer(
+            f"again-{card.proposal_id:07d}",
+            card.image_id,
+            card.category_id,
+            "absent",
+            proposal_id=card.proposal_id,
+        )
+        review.decide(workspace, grant, [answer])
+    proposing.propose(workspace, dataset_id)
+    assert control_arm(workspace) == before
+    with workspace.database.read() as session:
+        query = select(Proposal.image_id, Proposal.category_id)
+        assert len(session.execute(query).all()) == len(set(session.execute(query).all()))
+
+
+def test_a_run_that_comes_back_draws_its_control_arm_anew(
+    workspace: Workspace, dataset_id: int
+) -> None:
+    run_loop(workspace, dataset_id)
+    first = control_arm(workspace)
+    grant = make_grant(workspace, dataset_id)
+    pair = min(first)
+    review.decide(workspace, grant, [Answer("control-arm-anew-1", *pair, "absent")])
+    training.train(workspace, dataset_id)
+    proposing.propose(workspace, dataset_id, ordered=True)
+    with workspace.database.read() as session:
+        oldest = session.scalars(select(ModelRun.id).order_by(ModelRun.id)).first()
+    proposing.propose(workspace, dataset_id, model_run=oldest, ordered=True)
+    with workspace.database.read() as session:
+        answered = select(Proposal.id).where(
+            Proposal.model_run_id == oldest,
+            Proposal.control,
+            Proposal.status == ProposalStatus.DECIDED,
+        )
+        assert session.scalars(answered).all() == []
+    assert len(control_arm(workspace)) > 10
