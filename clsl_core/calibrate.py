@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from clsl_core.linear import PooledLogistic, fit_pooled
+from clsl_core.types import Origin
 
-__all__ = ["CalibrationConfig", "apply_calibration", "calibrate", "control_weights"]
+__all__ = ["CalibrationConfig", "apply_calibration", "calibrate", "calibration_weights"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -39,22 +40,29 @@ class CalibrationConfig:
     control: float = 30.0
 
 
-def control_weights(drawn: npt.NDArray[np.bool_], config: CalibrationConfig) -> Floats:
-    """How much each held-out label counts, when some are of pairs drawn at random.
+def calibration_weights(
+    origins: npt.NDArray[np.int8], given: float, config: CalibrationConfig
+) -> Floats:
+    """How much each held-out label tells of the pairs that are unknown.
 
-    Labels from files and from ordered queues are not like the unknown pairs: present ones are too
-    many. Those drawn at random are, but few. Together they count as much as all the others
-    together once they are ``control``, in proportion less while they are fewer, and never less
-    than 1 each.
+    Of a pair that somebody was asked about because of its score, present and absent would have
+    become known alike: it counts 1. A file that lists positives only says nothing of how often a
+    score is right. Pairs drawn at random are the only ones that are like the unknown ones, and
+    few: together they count as much as all the others together once they are ``config.control``,
+    in proportion less while they are fewer, and never less than 1 each.
 
     Args:
-        drawn: (M,) whether the pair was drawn at random from the unknown ones.
-        config: Says how many are plenty.
+        origins: (M,) ``Origin`` of each label.
+        given: What a label counts that nobody was asked for, from 0 (of a list of positives) to 1
+            (present and absent ones are known alike).
+        config: Says how many drawn at random are plenty.
     """
+    asked, drawn = origins == Origin.QUEUE, origins == Origin.RANDOM
+    weights = np.where(asked | drawn, 1.0, given).astype(np.float32)
     count = int(drawn.sum())
-    weights = np.ones(len(drawn), np.float32)
     if count:
-        weights[drawn] = max(1.0, (len(drawn) - count) / max(config.control, count))
+        others = float(weights[~drawn].sum())
+        weights[drawn] = max(1.0, others / max(config.control, count))
     return weights
 
 
@@ -74,18 +82,23 @@ def calibrate(
         categories: (M,) its category.
         category_count: C.
         config: The rule and the shrinkage.
-        weights: (M,) how much each entry counts, e.g. to undo a selection; 1 by default.
+        weights: (M,) how much each entry counts, e.g. to undo a selection; 1 by default. Entries
+            that count nothing are as if they were not there.
 
     Returns:
         The map, or None while too few labels are known.
     """
+    if weights is None:
+        weights = np.ones(len(truth), np.float32)
+    counted = weights > 0
+    logits, truth, categories = logits[counted], truth[counted], categories[counted]
     positives = int(truth.sum())
     if positives < config.positives or len(truth) - positives < config.negatives:
         return None
     return fit_pooled(
         logits[:, None],
         truth,
-        np.ones(len(truth), np.float32) if weights is None else weights,
+        weights[counted],
         categories,
         category_count,
         ridge=0.1,

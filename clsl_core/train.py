@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from clsl_core.calibrate import calibrate, control_weights
+from clsl_core.calibrate import calibrate, calibration_weights
 from clsl_core.errors import InputError, TrainingError
 from clsl_core.features import FeatureView
 from clsl_core.graph import build_graph
@@ -61,7 +61,7 @@ from clsl_core.recovery import (
 from clsl_core.students import Students, fit_students
 from clsl_core.threads import half_the_threads
 from clsl_core.train_config import TrainConfig
-from clsl_core.types import Progress
+from clsl_core.types import Origin, Progress
 from clsl_core.views import (
     Context,
     Floats,
@@ -98,7 +98,7 @@ def fit(  # noqa: PLR0913 - one call is the whole interface of training
     warm_start: Recovery | None = None,
     device: str | None = None,
     background_vectors: npt.NDArray[np.float32] | None = None,
-    drawn: npt.NDArray[np.bool_] | None = None,
+    origins: npt.NDArray[np.int8] | None = None,
 ) -> Recovery:
     """Train on what is known.
 
@@ -115,8 +115,8 @@ def fit(  # noqa: PLR0913 - one call is the whole interface of training
         device: Of torch; by default CUDA where there is one.
         background_vectors: (K, E) text embeddings of words that are no category, to compete
             with the categories in the text prior.
-        drawn: (N, C) whether a pair's label is known because the pair was drawn at random from the
-            unknown ones (the control arm): what calibration leans on.
+        origins: (N, C) how each known label came to be known (``Origin``), for calibration; by
+            default nobody was asked for any of them.
 
     Raises:
         TrainingError: Nothing is known and there is no text prior, or training diverged.
@@ -132,7 +132,7 @@ def fit(  # noqa: PLR0913 - one call is the whole interface of training
         )
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     job = _Training(features, labels, vectors, text, config, place, progress)
-    job.background, job.drawn = background_vectors, drawn
+    job.background, job.origins = background_vectors, origins
     job.resume_dir = resume_dir
     job.warm_start = warm_start
     devices = [torch.cuda.current_device()] if place.startswith("cuda") else []
@@ -199,7 +199,7 @@ class _Training:
         self.vectors, self.text, self.device = vectors, text, device
         self.tick = _Ticker(progress)
         self.background: Floats | None = None
-        self.drawn: npt.NDArray[np.bool_] | None = None
+        self.origins: npt.NDArray[np.int8] | None = None
         self.resume_dir: Path | None = None
         self.warm_start: Recovery | None = None
         self.pooled = features.pooled()
@@ -489,14 +489,19 @@ class _Training:
         """Calibrate on the entries whose truth is known."""
         known = self.labels[entries.rows, entries.columns] != 0
         rows, columns = entries.rows[known], entries.columns[known]
-        settings = self.config.calibration
+        settings, origins = self.config.calibration, self.origins
+        if origins is None:
+            origins = np.full(self.labels.shape, Origin.IMPORTED, np.int8)
+        asked = np.isin(origins, (Origin.QUEUE, Origin.RANDOM))
+        given = np.where(asked, np.int8(0), self.labels)
+        share = 1.0 - unknown_as_negative(given, self.config.recovery)
         return calibrate(
             logits[rows, columns],
             entries.truth[known],
             columns,
             logits.shape[1],
             settings,
-            None if self.drawn is None else control_weights(self.drawn[rows, columns], settings),
+            calibration_weights(origins[rows, columns], share, settings),
         )
 
     def _measure(

@@ -22,6 +22,7 @@ __all__ = [
     "LabelRecord",
     "LabelSource",
     "LabelState",
+    "Origin",
     "Problem",
     "Progress",
     "Severity",
@@ -218,6 +219,19 @@ class ValidationReport:
     def by_code(self) -> dict[str, int]:
         """How often each code occurs, most frequent first."""
         return dict(Counter(p.code for p in self.problems).most_common())
+
+
+class Origin(IntEnum):
+    """How a label came to be known.
+
+    QUEUE answers a proposal of an ordered queue, RANDOM one of the control arm; UNASKED was given
+    without a proposal, IMPORTED by a file.
+    """
+
+    IMPORTED = 0
+    QUEUE = 1
+    RANDOM = 2
+    UNASKED = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ def draw_completeness(found: Completeness) -> None:
         rows,
         hide_index=True,
         width="stretch",
+        placeholder="–",
         column_config={
             **dict.fromkeys(("found share", "at least"), percent),
             **dict.fromkeys(("missing", "from", "to"), amount),

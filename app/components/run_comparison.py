@@ -49,7 +49,7 @@ def memory(size: int | None) -> str:
 def draw_facts(runs: list[ModelRunView]) -> None:
     """The facts of some runs, one column each."""
     columns = {f"run {run.id}": facts(run) for run in runs}
-    st.dataframe(pd.DataFrame(columns), width="stretch")
+    st.dataframe(pd.DataFrame(columns), width="stretch", placeholder="–")
 
 
 def draw_curves(runs: list[ModelRunView], key: str) -> None:
@@ -107,7 +107,7 @@ def _table(rows: tuple[Difference, ...], found: Comparison) -> None:
     names = [f"run {found.first.id}", f"run {found.second.id}"]
     values = [[_cell(row.first), _cell(row.second)] for row in rows]
     index = [row.name for row in rows]
-    st.dataframe(pd.DataFrame(values, index=index, columns=names), width="stretch")
+    st.dataframe(pd.DataFrame(values, index=index, columns=names), width="stretch", placeholder="–")
 
 
 def _cell(value: Any) -> str:

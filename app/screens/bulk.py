@@ -41,6 +41,7 @@ def offers_table(offers: list[Offer]) -> None:
         ],
         hide_index=True,
         width="stretch",
+        placeholder="–",
         column_config=dict.fromkeys(
             ("right, at least", "target"), st.column_config.NumberColumn(format="percent")
         ),

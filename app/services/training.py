@@ -61,7 +61,7 @@ class _Snapshot:
     """
 
     matrix: LabelMatrix
-    drawn: npt.NDArray[np.bool_]
+    origins: npt.NDArray[np.int8]
     features: FeatureView
     run_id: int
     embedding_run_id: int
@@ -120,7 +120,7 @@ def train(
                 snapshot.matrix.values,
                 category_vectors=text.categories if text else None,
                 background_vectors=text.background if text else None,
-                drawn=snapshot.drawn,
+                origins=snapshot.origins,
                 text=text is not None,
                 config=config,
                 progress=progress,
@@ -187,8 +187,13 @@ def _begin_training(
         matrix = LabelMatrix.from_triples(
             image_ids, category_ids, labels.triples(session, dataset_id)
         )
-        drawn = LabelMatrix.from_triples(
-            image_ids, category_ids, labels.drawn_at_random(session, dataset_id)
+        origins = LabelMatrix.from_triples(
+            image_ids,
+            category_ids,
+            (
+                (image_id, category_id, int(origin))
+                for image_id, category_id, _, origin in labels.with_origins(session, dataset_id)
+            ),
         )
         run = None if job_id is None else runs.run_of_job(session, job_id)
         seen = runs.last_decision_seen(session, dataset_id, None if run is None else run.id)
@@ -217,7 +222,7 @@ def _begin_training(
         earlier = parent.snapshot.get("categories", []) if parent else []
         same = earlier == category_ids[: len(earlier)]
         return _Snapshot(
-            matrix, drawn.known, features, run.id, embedding.id, directory, same, fresh
+            matrix, origins.values, features, run.id, embedding.id, directory, same, fresh
         )
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from enum import IntEnum
 
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
-from clsl_core.types import LabelSource, LabelState
+from clsl_core.types import LabelSource, LabelState, Origin
 from db.models import Category, Decision, Label, Proposal
 
 
@@ -24,21 +23,8 @@ def triples(session: Session, dataset_id: int) -> Iterator[tuple[int, int, int]]
         yield image_id, category_id, int(state)
 
 
-class Origin(IntEnum):
-    """How a label came to be known."""
-
-    IMPORTED = 0
-    QUEUE = 1
-    RANDOM = 2
-    UNASKED = 3
-
-
 def with_origins(session: Session, dataset_id: int) -> Iterator[tuple[int, int, int, Origin]]:
-    """Labels from files and people as ``(image_id, category_id, state, origin)``.
-
-    QUEUE answers a proposal of an ordered queue, RANDOM one of the control arm; UNASKED was given
-    without a proposal.
-    """
+    """Labels from files and people as ``(image_id, category_id, state, origin)``."""
     query = (
         select(
             Label.image_id,
@@ -63,23 +49,6 @@ def with_origins(session: Session, dataset_id: int) -> Iterator[tuple[int, int, 
     )
     for image_id, category_id, state, origin in session.execute(query):
         yield image_id, category_id, int(state), Origin(origin)
-
-
-def drawn_at_random(session: Session, dataset_id: int) -> Iterator[tuple[int, int, int]]:
-    """The pairs among the known labels that were drawn for the control arm, as ``triples``."""
-    query = (
-        select(Label.image_id, Label.category_id, Label.state)
-        .join(Decision, Decision.id == Label.decision_id)
-        .join(Proposal, Proposal.id == Decision.proposal_id)
-        .where(
-            Decision.dataset_id == dataset_id,
-            Proposal.control,
-            Proposal.disputes.is_(False),
-            Label.source == LabelSource.HUMAN,
-        )
-    )
-    for image_id, category_id, state in session.execute(query):
-        yield image_id, category_id, int(state)
 
 
 def counts_by_state(session: Session, dataset_id: int) -> dict[LabelState, int]:

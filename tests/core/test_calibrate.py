@@ -7,9 +7,10 @@ from clsl_core.calibrate import (
     CalibrationConfig,
     apply_calibration,
     calibrate,
-    control_weights,
+    calibration_weights,
 )
 from clsl_core.reliability import expected_calibration_error
+from clsl_core.types import Origin
 
 CONFIG = CalibrationConfig()
 
@@ -90,33 +91,55 @@ def test_weights_undo_a_selection() -> None:
     assert abs(undone.pooled[1] - whole.pooled[1]) < abs(biased.pooled[1] - whole.pooled[1]) / 4
 
 
-def test_a_random_control_arm_makes_probabilities_honest_for_what_is_unknown() -> None:
-    """Known: half of the positives (a file), the likeliest pairs (a queue), and 150 at random."""
+def test_probabilities_are_honest_for_what_is_unknown() -> None:
+    """Known: half of the positives (a file), the likeliest pairs (a queue), and 150 at random.
+
+    Fitted on all of them alike, probabilities are far too high.
+    """
     errors = []
     for seed in range(5):
         rng = np.random.default_rng(seed)
         logits = rng.normal(size=20_000).astype(np.float32)
         truth = rng.random(20_000) < sigmoid(1.5 * logits - 3)
+        origins = np.full(20_000, -1, np.int8)
         imported = truth & (rng.random(20_000) < 0.5)
-        asked = ~imported & (logits > np.quantile(logits, 0.98))
-        drawn = np.zeros(20_000, bool)
-        drawn[rng.choice(np.flatnonzero(~imported & ~asked), 150, replace=False)] = True
-        known, unknown = imported | asked | drawn, ~(imported | asked | drawn)
+        origins[~imported & (logits > np.quantile(logits, 0.98))] = Origin.QUEUE
+        origins[imported] = Origin.IMPORTED
+        chosen = rng.choice(np.flatnonzero(origins < 0), 150, replace=False)
+        origins[chosen] = Origin.RANDOM
+        known, unknown = origins >= 0, origins < 0
         categories = np.zeros(known.sum(), np.int64)
-        weights = control_weights(drawn[known], CONFIG)
+        weights = calibration_weights(origins[known], 0.0, CONFIG)
         errors.append([])
-        for chosen in (None, weights):
-            map_ = calibrate(logits[known], truth[known], categories, 1, CONFIG, chosen)
+        for way in (None, weights):
+            map_ = calibrate(logits[known], truth[known], categories, 1, CONFIG, way)
             assert map_ is not None
             probability = apply_calibration(map_, logits[unknown, None])[:, 0]
             errors[-1].append(expected_calibration_error(probability, truth[unknown]))
-    plain, leaning = np.mean(errors, 0)
-    assert plain > 0.2
-    assert leaning < plain / 2
+    alike, weighted = np.mean(errors, 0)
+    assert alike > 0.2
+    assert weighted < 0.05
 
 
-def test_weights_of_the_control_arm_by_hand() -> None:
-    drawn = np.array([True] * 10 + [False] * 1000)
-    np.testing.assert_allclose(control_weights(drawn, CONFIG), [1000 / 30] * 10 + [1.0] * 1000)
-    assert (control_weights(~drawn, CONFIG) == 1).all()  # plenty
-    assert (control_weights(drawn & False, CONFIG) == 1).all()
+def test_a_category_of_which_only_a_file_knows_positives_is_not_likely_for_that() -> None:
+    """People were asked about category 0 and said no to two of three; 1 is in the file only."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=160).astype(np.float32)
+    truth = np.concatenate([np.arange(120) % 3 == 0, np.ones(40, bool)])
+    categories = np.repeat([0, 1], [120, 40])
+    origins = np.repeat([Origin.QUEUE, Origin.IMPORTED], [120, 40]).astype(np.int8)
+    weights = calibration_weights(origins, 0.0, CONFIG)
+    map_ = calibrate(logits, truth, categories, 2, CONFIG, weights)
+    assert map_ is not None
+    np.testing.assert_array_equal(map_.weights[1], map_.pooled)
+    assert apply_calibration(map_, np.zeros((1, 2), np.float32)).max() < 0.5
+
+
+def test_weights_by_hand() -> None:
+    origins = np.repeat([Origin.RANDOM, Origin.QUEUE, Origin.IMPORTED], [10, 600, 400])
+    few = calibration_weights(origins.astype(np.int8), 0.5, CONFIG)
+    np.testing.assert_allclose(few, np.repeat([800 / 30, 1.0, 0.5], [10, 600, 400]))
+    unasked = np.full(5, Origin.UNASKED, np.int8)
+    assert (calibration_weights(unasked, 0.0, CONFIG) == 0).all()
+    plenty = np.repeat([Origin.RANDOM, Origin.QUEUE], [1000, 10]).astype(np.int8)
+    assert (calibration_weights(plenty, 0.0, CONFIG) == 1).all()

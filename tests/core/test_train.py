@@ -19,7 +19,7 @@ from clsl_core.predict import Recovery
 from clsl_core.propose import ProposeConfig, propose
 from clsl_core.recovery import Regime
 from clsl_core.train import TrainConfig, fit
-from clsl_core.types import Progress, no_progress
+from clsl_core.types import Origin, Progress, no_progress
 from tests.core.synthetic import make_collection, tiny_config
 
 COLLECTION = make_collection()
@@ -350,3 +350,29 @@ def test_real_photographs_give_up_their_hidden_labels() -> None:
     frequency = labels.sum(0) + 0.5 * rng.random(labels.shape)
     assert share > 1.5 * recall_at(truth, frequency, 500, labels == 0)
     assert share > 5 * recall_at(truth, rng.random(labels.shape), 500, labels == 0)
+
+
+def test_a_list_of_positives_does_not_calibrate_verdicts_do() -> None:
+    """Positives of a file beside verdicts: only what people were asked about is counted."""
+    collection = make_collection(images=400, categories=4, seed=3)
+    labels = collection.positives_only(0.5)
+    rng = np.random.default_rng(0)
+    asked = (labels == 0) & (rng.random(labels.shape) < 0.95)
+    labels[asked] = collection.truth[asked]
+    origins = np.where(asked, Origin.QUEUE, Origin.IMPORTED).astype(np.int8)
+    found = [
+        fit(
+            collection.features,
+            labels,
+            category_vectors=None,
+            text=False,
+            config=tiny_config(),
+            progress=no_progress,
+            origins=given,
+        ).calibration
+        for given in (origins, np.full_like(origins, Origin.IMPORTED))
+    ]
+    with_origins, without = found
+    assert with_origins is not None
+    assert without is not None
+    assert with_origins.pooled[-1] < without.pooled[-1]  # the file's positives raise it

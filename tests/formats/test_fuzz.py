@@ -1,4 +1,4 @@
-"""Damaged files: a result, or an error with a place; never another exception.
+"""Damaged files: a result, or an error with a place; never another exception, a hang or 1 GB.
 
 ``CLSL_FUZZ=5000`` mutates that many files for each reader.
 """
@@ -6,8 +6,10 @@
 import json
 import os
 import random
+import resource
+import signal
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,10 @@ SPICE = [
     b"[[[", b"../", b"\\", b"9" * 40, b"9" * 5000, b"\xed\xa0\x80", b"\\ud800", b"\xef\xbb\xbf",
     b"<!DOCTYPE x>", b"<![CDATA[", b"%00", b"%2F", b"\xff\xfe", b"present", b" ",
 ]  # fmt: skip
+
+SECONDS = 20
+"""For one file of a few kilobytes, on a busy machine."""
+MEGABYTES = 1_000
 
 Files = dict[str, bytes]
 
@@ -118,8 +124,44 @@ def values_changed(raw: bytes, chance: random.Random) -> bytes:
     return json.dumps(document).encode()
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@contextmanager
+def no_hang() -> Iterator[None]:
+    """Fail when something takes too long."""
+
+    def stop(_signal: int, _frame: object) -> None:
+        raise TimeoutError(f"not done after {SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def peak() -> float:
+    """Most memory that this process ever held, in megabytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@pytest.mark.parametrize("window", [False, True], ids=["whole", "windowed"])
+def test_a_damaged_coco_file_gives_a_result_or_a_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, window: bool
+) -> None:
+    """Also when it is read through a window, as long files are."""
+    if window:
+        monkeypatch.setattr(coco, "STREAM_FROM", 0)
+    damage_many("coco", tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "coco"])
 def test_a_damaged_file_gives_a_result_or_a_place(name: str, tmp_path: Path) -> None:
+    damage_many(name, tmp_path)
+
+
+def damage_many(name: str, tmp_path: Path) -> None:
+    before = peak()
     own, chance = get_format(name), random.Random(name)
     (tmp_path / "made").mkdir()
     cases = list(originals(name, tmp_path / "made"))
@@ -133,12 +175,14 @@ def test_a_damaged_file_gives_a_result_or_a_place(name: str, tmp_path: Path) -> 
             path = place / file
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(change(raw, chance) if file == victim else raw)
-        report = outcome(name, place / target, tmp_path / f"out{round_}{own.suffix}")
+        with no_hang():
+            report = outcome(name, place / target, tmp_path / f"out{round_}{own.suffix}")
         outcomes["read" if report.ok else "refused"] += 1
         assert all(problem.where and problem.message for problem in report.problems)
         with suppress(ClslError):
             detect(place / target)
     assert min(outcomes.values()) > 0, outcomes
+    assert peak() - before < MEGABYTES
 
 
 def outcome(name: str, source: Path, output: Path) -> ValidationReport:

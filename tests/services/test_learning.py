@@ -22,7 +22,7 @@ from app.services.review import Answer
 from app.services.review_queue import QueueQuery, next_cards
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, JobCancelled, TrainingError
-from clsl_core.types import LabelState
+from clsl_core.types import LabelState, Origin
 from db.models import EmbeddingRun, ModelRun, Proposal, ProposalStatus, RunStatus
 from db.queries import labels
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals
@@ -245,7 +245,11 @@ def test_answers_of_the_control_arm_are_what_calibration_leans_on(workspace: Wor
     ]
     review.decide(workspace, grant, answers)
     with workspace.database.read() as session:
-        drawn = set(labels.drawn_at_random(session, dataset_id))
+        drawn = {
+            (image_id, category_id, state)
+            for image_id, category_id, state, origin in labels.with_origins(session, dataset_id)
+            if origin is Origin.RANDOM
+        }
         control = session.scalars(select(Proposal.id).where(Proposal.control)).all()
     expected = [card for card in cards if card.proposal_id in control]
     assert 0 < len(expected) < len(cards)
