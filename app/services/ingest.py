@@ -62,6 +62,22 @@ class ImportRequest:
     difficult: Difficult = "ignore"
     zero: Zero = "auto"
 
+    @classmethod
+    def of(
+        cls, file: Path, image_root: Path | str, name: str, format_name: str, options: ReadOptions
+    ) -> ImportRequest:
+        """A request with what was declared about the file."""
+        return cls(
+            str(file),
+            str(image_root),
+            name,
+            format_name,
+            options.absent,
+            options.exhaustive,
+            options.difficult,
+            options.zero,
+        )
+
     @property
     def options(self) -> ReadOptions:
         """What was declared about the file."""
