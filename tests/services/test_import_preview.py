@@ -149,8 +149,7 @@ def test_the_plan_is_what_the_import_does(
         assert {k: v for k, v in plan.updated.items() if v} == {
             k: v for k, v in done.updated.items() if v
         }
-        total = {"images": "images", "categories": "categories", "annotations": "annotations"}
-        for table in total:
+        for table in ("images", "categories", "annotations"):
             count = plan.added[table] + plan.updated[table] + plan.unchanged[table]
             assert count == len(document[table])
 
