@@ -51,6 +51,7 @@ from app.services import (
     worker,
 )
 from app.services import doctor as doctor_service
+from app.services.export_choice import ExportChoice
 from app.services.finetuning import FinetuneRequest
 from app.services.jobs import JobKind, JobStatus, JobView
 from app.services.model_runs import ModelRunView
@@ -401,18 +402,31 @@ def export(
             show_default=False,
         ),
     ] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Which labels given here: human, or 'model, audited'. May be repeated; else all.",
+            show_default=False,
+        ),
+    ] = None,
+    with_proposals: Annotated[
+        bool, typer.Option("--proposals", help="The open proposals too, in a CSV beside.")
+    ] = False,
 ) -> None:
     """Write the completed annotations: the source as it came, our labels added."""
+    choice = ExportChoice.of(labels, with_proposals)
     with opened(context.obj) as workspace, _bar() as progress:
         if format_ is not None:
-            for what in exchange.left_behind(workspace, name, format_):
+            for what in exchange.left_behind(workspace, name, format_, choice):
                 err.print(f"not carried by {format_}: {what}")
-        summary = exchange.export(workspace, name, output, format_, progress)
+        summary = exchange.export(workspace, name, output, format_, progress, choice)
     added = ", ".join(f"{n} {kind}" for kind, n in summary.labels_added.items()) or "none"
     out.print(
         f"{output}: {summary.images} images, {summary.annotations} annotations, "
         f"labels added: {added}"
     )
+    if with_proposals:
+        out.print(f"{exchange.proposals_path(output)}: {summary.proposals} proposals")
 
 
 @cli.command()
