@@ -25,6 +25,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import migrations
 from app import cli_people, cli_safekeeping
+from app.cli_import import (
+    Absent,
+    AbsentOption,
+    Difficult,
+    DifficultOption,
+    ExhaustiveOption,
+    Zero,
+    ZeroOption,
+    dry_run,
+    options_of,
+)
 from app.console import err, out, print_json, print_table
 from app.services import (
     demo,
@@ -40,6 +51,7 @@ from app.services import (
     worker,
 )
 from app.services import doctor as doctor_service
+from app.services.export_choice import ExportChoice
 from app.services.finetuning import FinetuneRequest
 from app.services.jobs import JobKind, JobStatus, JobView
 from app.services.model_runs import ModelRunView
@@ -84,13 +96,6 @@ FormatOption = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
-class Absent(StrEnum):
-    """What a missing annotation means."""
-
-    UNKNOWN = "unknown"
-    NEGATIVE = "negative"
-
-
 class Prompts(StrEnum):
     """What stands around a category's name when the text tower reads it."""
 
@@ -127,34 +132,49 @@ def start(
 
 
 @cli.command("import")
-def import_(
+def import_(  # noqa: PLR0913, PLR0917 - each is an option
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="The annotation file.", show_default=False)],
     images: Annotated[Path, typer.Option(help="The folder of the pictures.", show_default=False)],
     name: Annotated[str, typer.Option(help="The dataset, new or known.", show_default=False)],
-    absent: Annotated[
-        Absent, typer.Option(help="What a missing annotation means: nothing, or not there.")
-    ] = Absent.UNKNOWN,
+    absent: AbsentOption = Absent.UNKNOWN,
     format_: FormatOption = ingest.AUTO,
+    exhaustive: ExhaustiveOption = None,
+    difficult: DifficultOption = Difficult.IGNORE,
+    zero: ZeroOption = Zero.AUTO,
+    dry: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Tell what was found and would be done; write nothing."),
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="With --dry-run: write this too, .json or .csv.", show_default=False),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --dry-run: print JSON instead of lines.")
+    ] = False,
 ) -> None:
     """Bring an annotation file and its pictures in. A second time changes nothing."""
+    options = options_of(absent, exhaustive, difficult, zero)
+    if dry:
+        request = ingest.ImportRequest.of(file.absolute(), images, name, format_, options)
+        dry_run(context.obj, request, _bar, report=report, as_json=as_json)
+        return
     with opened(context.obj) as workspace:
         found = ingest.recognise(file, format_)
         if format_ == ingest.AUTO:
             err.print(f"format {found.format}: {found.reason}")
-        request = ingest.ImportRequest(
-            str(file.absolute()), str(images), name, found.format, absent.value
-        )
+        request = ingest.ImportRequest.of(file.absolute(), images, name, found.format, options)
         ingest.check_image_root(str(images))
         try:
             job = _run_job(workspace, JobKind.IMPORT, None, request.to_json())
         except JobCancelled:
             raise
         except ClslError as error:
-            report = ingest.validate(file, found.format)
-            if report.ok:
+            problems = ingest.validate(file, found.format, options)
+            if problems.ok:
                 raise
-            raise FormatError(f"{file.name}: nothing was imported", report) from error
+            raise FormatError(f"{file.name}: nothing was imported", problems) from error
         for problem in (job.result or {}).get("problems", []):
             err.print(problem)
         out.print(job.message)
@@ -170,9 +190,13 @@ def validate(
     file: Annotated[Path, typer.Argument(help="The annotation file.", show_default=False)],
     as_json: AsJson = False,
     format_: FormatOption = ingest.AUTO,
+    absent: AbsentOption = Absent.UNKNOWN,
+    exhaustive: ExhaustiveOption = None,
+    difficult: DifficultOption = Difficult.IGNORE,
+    zero: ZeroOption = Zero.AUTO,
 ) -> None:
     """Report every problem of an annotation file, without importing it."""
-    report = ingest.validate(file, format_)
+    report = ingest.validate(file, format_, options_of(absent, exhaustive, difficult, zero))
     if as_json:
         problems = [
             {"severity": p.severity, "code": p.code, "where": p.where, "message": p.message}
@@ -378,18 +402,31 @@ def export(
             show_default=False,
         ),
     ] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Which labels given here: human, or 'model, audited'. May be repeated; else all.",
+            show_default=False,
+        ),
+    ] = None,
+    with_proposals: Annotated[
+        bool, typer.Option("--proposals", help="The open proposals too, in a CSV beside.")
+    ] = False,
 ) -> None:
     """Write the completed annotations: the source as it came, our labels added."""
+    choice = ExportChoice.of(labels, with_proposals)
     with opened(context.obj) as workspace, _bar() as progress:
         if format_ is not None:
-            for what in exchange.left_behind(workspace, name, format_):
+            for what in exchange.left_behind(workspace, name, format_, choice):
                 err.print(f"not carried by {format_}: {what}")
-        summary = exchange.export(workspace, name, output, format_, progress)
+        summary = exchange.export(workspace, name, output, format_, progress, choice)
     added = ", ".join(f"{n} {kind}" for kind, n in summary.labels_added.items()) or "none"
     out.print(
         f"{output}: {summary.images} images, {summary.annotations} annotations, "
         f"labels added: {added}"
     )
+    if with_proposals:
+        out.print(f"{exchange.proposals_path(output)}: {summary.proposals} proposals")
 
 
 @cli.command()

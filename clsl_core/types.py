@@ -189,10 +189,17 @@ class Problem:
 
 @dataclass(slots=True)
 class ValidationReport:
-    """All problems of one file together, with the counts of what was read."""
+    """All problems of one file together, with the counts of what was read.
+
+    Attributes:
+        problems: Those that are told one by one.
+        counts: How many records there are of each kind.
+        untold: How many more there are of a severity and code; one of ``problems`` says so too.
+    """
 
     problems: list[Problem] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    untold: dict[tuple[Severity, str], int] = field(default_factory=dict)
 
     def add(self, severity: Severity, code: str, where: str, message: str) -> None:
         """Note one more problem."""

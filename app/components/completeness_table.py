@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from app.components.quality_charts import PERCENT, WHOLE, show_chart, table_of
+from app.components.quality_charts import PERCENT, WHOLE, safe_csv, show_chart, table_of
 from app.context import plain
 from app.services.completeness import CategoryCompleteness, Completeness
 
@@ -41,7 +41,7 @@ def draw_completeness(found: Completeness) -> None:
     )
     st.download_button(
         "Data as CSV",
-        pd.DataFrame(rows).to_csv(index=False),
+        safe_csv(pd.DataFrame(rows)),
         "completeness.csv",
         "text/csv",
         key="csv-completeness",

@@ -10,7 +10,9 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
+from app.services.legible import legible
 from app.services.quality import QualityReport
+from clsl_core.formats.table_source import safe_cell
 
 PERCENT = alt.Axis(format="%")
 WHOLE = alt.Scale(domain=[0, 1])
@@ -21,6 +23,17 @@ def table_of(rows: Sequence[Any]) -> pd.DataFrame:
     return pd.DataFrame([asdict(row) for row in rows])
 
 
+def safe_csv(data: pd.DataFrame) -> str:
+    """A table as CSV, with names from files that a spreadsheet would run as formulas disarmed."""
+    columns = [safe_cell(str(name)) for name in data.columns]
+    texts = data.apply(lambda column: column.map(_disarmed)).set_axis(columns, axis=1)
+    return str(texts.to_csv(index=False))
+
+
+def _disarmed(value: object) -> object:
+    return safe_cell(legible(value, 1_000)) if isinstance(value, str) else value
+
+
 def show_chart(chart: Any, data: pd.DataFrame, name: str, empty: str) -> None:
     """A chart with its data to download, or what is needed before there is one."""
     if data.empty:
@@ -29,7 +42,7 @@ def show_chart(chart: Any, data: pd.DataFrame, name: str, empty: str) -> None:
     st.altair_chart(chart, width="stretch")
     st.download_button(
         "Data as CSV",
-        data.to_csv(index=False),
+        safe_csv(data),
         f"{name}.csv",
         "text/csv",
         key=f"csv-{name}",

@@ -5,43 +5,88 @@ import streamlit as st
 from app.components.progress import live_jobs
 from app.context import current_dataset, error_boundary, plain, workspace
 from app.services import exchange
+from app.services.export_choice import GIVEN_HERE, ExportChoice
 from app.services.jobs import JobKind, JobStatus
+from app.services.legible import legible
 from app.services.views import DatasetView
 from clsl_core.formats import FORMATS
 
+LOST = "export-lost"
+SOURCES = {"human": "given by people", "model, audited": "accepted in bulk, after an audit"}
 
-def contents(dataset: DatasetView) -> None:
+
+def choose_contents(dataset: DatasetView) -> ExportChoice:
+    """What goes in, beyond what came in."""
+    sources = st.pills(
+        "Labels given here that go in",
+        [str(source) for source in GIVEN_HERE],
+        selection_mode="multi",
+        default=[str(source) for source in GIVEN_HERE],
+        format_func=lambda source: SOURCES[source],
+        key=f"export-sources-{dataset.id}",
+        help="What came with the source file always goes out again.",
+    )
+    proposals = st.toggle(
+        "The open proposals too, in a table of their own",
+        key=f"export-proposals-{dataset.id}",
+        help="A proposal is never written as a label: `proposals.csv` lies beside the file.",
+    )
+    return ExportChoice.of(sources, proposals)
+
+
+def contents(dataset: DatasetView, choice: ExportChoice) -> None:
     """What the file would hold."""
-    summary = exchange.preview(workspace(), dataset.name)
-    columns = st.columns(4)
+    summary = exchange.preview(workspace(), dataset.name, choice)
+    added = summary.labels_added
+    columns = st.columns(5)
     columns[0].metric("Images", f"{summary.images:,}")
     columns[1].metric("Annotations, unchanged", f"{summary.annotations:,}")
-    columns[2].metric("Present, added", f"{summary.labels_added.get('human present', 0):,}")
-    columns[3].metric("Absent, added", f"{summary.labels_added.get('human absent', 0):,}")
-    st.caption("Proposals nobody decided are left out.")
+    for column, word in ((columns[2], "present"), (columns[3], "absent")):
+        number = sum(count for kind, count in added.items() if kind.endswith(f" {word}"))
+        column.metric(f"{word.capitalize()}, added", f"{number:,}")
+    columns[4].metric("Proposals, beside", f"{summary.proposals:,}")
+    if not choice.proposals:
+        st.caption("Proposals nobody decided are left out.")
+    newest = exchange.newest_labels(workspace(), dataset.name, choice)
+    if newest:
+        with st.expander(f"The newest labels that are added: {len(newest)}"):
+            names = ("image", "category", "state", "source", "annotator")
+            rows = [
+                {**dict(zip(names, map(legible, row[:5]), strict=True)), "time": row[5]}
+                for row in newest
+            ]
+            st.dataframe(rows, hide_index=True, width="stretch")
 
 
 def choose_format(dataset: DatasetView) -> str:
-    """The format to write, first the one it came in; what would be lost is said before."""
+    """The format to write, first the one it came in."""
     names = [dataset.format, *(name for name in FORMATS if name != dataset.format)]
-    chosen = st.selectbox(
+    return st.selectbox(
         "Format",
         names,
         format_func=lambda name: FORMATS[name].title,
         key=f"export-format-{dataset.id}",
     )
+
+
+def losses(dataset: DatasetView, chosen: str, choice: ExportChoice) -> None:
+    """What would be lost, said before."""
     if chosen == dataset.format:
         st.caption(
             "The format it came in: every record comes back as it was, and the decisions made "
             "here are added."
         )
-        return chosen
-    lost = exchange.left_behind(workspace(), dataset.name, chosen)
-    if lost:
-        st.warning(plain(f"This format does not carry: {'; '.join(lost)}."))
+        return
+    asked = (dataset.id, chosen, choice, dataset.present, dataset.absent_labels)
+    known = st.session_state.get(LOST)
+    if known is None or known[0] != asked:  # it takes a look at every record
+        with st.spinner("Looking for what this format cannot carry"):
+            lost = exchange.left_behind(workspace(), dataset.name, chosen, choice)
+        st.session_state[LOST] = known = (asked, lost)
+    if known[1]:
+        st.warning(plain(f"This format does not carry: {'; '.join(known[1])}."))
     else:
         st.caption("Labels go with their three states, and their origin in the file or beside it.")
-    return chosen
 
 
 def download(dataset: DatasetView) -> None:
@@ -65,9 +110,17 @@ def download(dataset: DatasetView) -> None:
         icon=":material/download:",
         key="download-export",
     )
-    kind = FORMATS[str((finished[0].result or {}).get("format", "coco"))].title
+    result = finished[0].result or {}
+    kind = FORMATS[str(result.get("format", "coco"))].title
     size = f"{path.stat().st_size / 1e6:.1f} MB"
-    st.caption(plain(f"{kind}, prepared {moment:%Y-%m-%d %H:%M} UTC, {size}"))
+    added = ", ".join(f"{count:,} {what}" for what, count in result["labels_added"].items())
+    beside = f", {result['proposals']:,} proposals beside" if result.get("proposals") else ""
+    st.caption(
+        plain(
+            f"{kind}, prepared {moment:%Y-%m-%d %H:%M} UTC, {size}. Labels added: "
+            f"{added or 'none'}{beside}"
+        )
+    )
 
 
 with error_boundary():
@@ -76,10 +129,13 @@ with error_boundary():
     if dataset is None:
         st.info("There is no dataset yet. Start with Datasets.")
     else:
-        contents(dataset)
         chosen = choose_format(dataset)
+        choice = choose_contents(dataset)
+        contents(dataset, choice)
+        losses(dataset, chosen, choice)
         busy = live_jobs(dataset.id, key="export")
         if st.button("Prepare the file", type="primary", disabled=busy, key="prepare"):
-            workspace().jobs.submit(JobKind.EXPORT, dataset.id, {"format": chosen})
+            payload = {"format": chosen, **choice.to_json()}
+            workspace().jobs.submit(JobKind.EXPORT, dataset.id, payload)
             st.rerun()
         download(dataset)

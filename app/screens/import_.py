@@ -1,47 +1,28 @@
-"""Bring an annotation file in: check it, see what it holds, then import."""
+"""Bring a collection in: look at what it holds and what would be done, then import."""
 
-import uuid
 from pathlib import Path
-from typing import Literal
 
 import streamlit as st
 
+from app.components.import_preview import draw_preview
+from app.components.import_source import Source, choose_source, keep_upload, moving_bar
 from app.components.progress import live_jobs
-from app.context import DATASET_KEY, error_boundary, plain, report_table, workspace
-from app.services import ingest
+from app.context import DATASET_KEY, error_boundary, plain, workspace
+from app.services import import_preview, ingest, views
+from app.services.import_preview import ImportPreview
 from app.services.jobs import JobKind
 from clsl_core.formats import FORMATS
-from clsl_core.types import ValidationReport
+from clsl_core.formats.cell_states import Zero
+from clsl_core.formats.read_options import DIFFICULT_FORMATS, ZERO_FORMATS, ReadOptions
+from clsl_core.formats.voc import Difficult
 
-STAGED = "import-staged"
-REPORT = "import-report"
-
-
-def chosen_file() -> Path | None:
-    """The annotation file: uploaded, or on this machine."""
-    way = st.radio(
-        "Where is the file?", ["Upload", "On this machine"], horizontal=True, key="import-way"
-    )
-    if way == "On this machine":
-        text = st.text_input("Path of the annotation file or folder", key="import-path")
-        return Path(text).expanduser() if text.strip() else None
-    upload = st.file_uploader(
-        "Annotation file", type=["json", "jsonl", "csv", "tsv", "txt"], key="import-upload"
-    )
-    if upload is None:
-        return None
-    staged = st.session_state.get(STAGED)
-    if staged is None or staged[0] != upload.file_id:
-        suffix = Path(upload.name).suffix.lower()
-        path = workspace().data_dir / "uploads" / f"{uuid.uuid4().hex}{suffix}"
-        with path.open("wb") as file:
-            while chunk := upload.read(1 << 20):
-                file.write(chunk)
-        st.session_state[STAGED] = staged = (upload.file_id, path)
-    return Path(staged[1])
+SHOWN = "import-shown"
+DIFFICULT: list[Difficult] = ["ignore", "present", "absent"]
+ZERO: list[Zero] = ["auto", "absent", "unknown"]
+CATEGORIES = "import-categories-known"
 
 
-def choose_format(file: Path | None) -> str:
+def choose_format(source: Source | None) -> str:
     """The format: found from the content, or named."""
     names = [ingest.AUTO, *FORMATS]
     chosen = st.selectbox(
@@ -50,70 +31,121 @@ def choose_format(file: Path | None) -> str:
         format_func=lambda name: "Find it" if name == ingest.AUTO else FORMATS[name].title,
         key="import-format",
     )
-    if file is not None and chosen == ingest.AUTO:
-        with error_boundary():
-            found = ingest.recognise(file)
-            st.caption(plain(f"{FORMATS[found.format].title}: {found.reason}"))
-    return chosen
+    if source is None or chosen != ingest.AUTO:
+        return chosen
+    found = ingest.recognise(source.path)
+    st.caption(plain(f"{FORMATS[found.format].title}: {found.reason}"))
+    return found.format
 
 
-def show_report(report: ValidationReport) -> None:
-    """What the file holds, and every problem of it."""
-    counts = ", ".join(f"{count:,} {what}" for what, count in report.counts.items())
-    if not report.ok:
-        st.error(
-            f"This file cannot be imported. Mend what is listed as an error: {len(report.errors)}"
+def declarations(format_name: str) -> ReadOptions:
+    """What a person knows of the file that the file does not say."""
+    with st.expander("What was annotated, and what signs mean"):
+        every = st.toggle(
+            "Everything in these pictures was annotated: what has no annotation is absent",
+            key="import-exhaustive",
+            help="Leave this off when labels may be missing. That is what the tool is for.",
         )
-    elif report.problems:
-        st.warning(f"Read {counts}. It can be imported; see what was noticed.")
-    else:
-        st.success(f"Read {counts}. Nothing to complain about.")
-    if report.problems:
-        report_table(report)
+        exhaustive = st.multiselect(
+            "Only these categories were annotated in every picture",
+            st.session_state.get(CATEGORIES, []),
+            accept_new_options=True,
+            disabled=every,
+            key="import-exhaustive-categories",
+            help="In them, what has no annotation is absent. Look at the file to choose by name.",
+        )
+        difficult: Difficult | None = "ignore"
+        if format_name in DIFFICULT_FORMATS:
+            difficult = st.radio(
+                "A category of only difficult objects is",
+                DIFFICULT,
+                format_func=lambda word: "unknown" if word == "ignore" else word,
+                horizontal=True,
+                key="import-difficult",
+            )
+        zero: Zero | None = "auto"
+        if format_name in ZERO_FORMATS:
+            zero = st.radio(
+                "0 in the table means",
+                ZERO,
+                format_func=lambda word: "absent, unless there is a -1" if word == "auto" else word,
+                horizontal=True,
+                key="import-zero",
+            )
+    return ReadOptions(
+        "negative" if every else "unknown",
+        () if every else tuple(exhaustive),
+        difficult or "ignore",
+        zero or "auto",
+    )
 
 
-def submit(request: ingest.ImportRequest) -> None:
+def look(source: Source, request: ingest.ImportRequest) -> None:
+    """Read the file and keep what was found."""
+    with st.empty():
+        move = moving_bar("Looking")
+        found = import_preview.look(workspace(), request, move, within=source.pictures)
+        st.empty()
+    st.session_state[SHOWN] = (request, found)
+    st.session_state[CATEGORIES] = [share.category for share in found.categories]
+    st.rerun()  # so that the declarations know the categories
+
+
+def submit(request: ingest.ImportRequest, preview: ImportPreview) -> None:
     """Hand the import to the worker, with the loop behind it."""
+    root, name = str(preview.image_root), ingest.check_name(request.name)
+    wanted = ingest.ImportRequest.of(
+        Path(request.file), root, name, preview.format, request.options
+    )
     then = [JobKind.EMBED.value, JobKind.TRAIN.value, JobKind.PROPOSE.value]
-    payload = {**request.to_json(), "trigger": "import", "then": then}
+    payload = {**wanted.to_json(), "trigger": "import", "then": then}
     workspace().jobs.submit(JobKind.IMPORT, None, payload)
-    st.session_state[DATASET_KEY] = request.name
+    keep_upload()
+    st.session_state.pop(SHOWN, None)
+    st.session_state[DATASET_KEY] = name
     st.switch_page("screens/datasets.py")
+
+
+def confirm(request: ingest.ImportRequest, preview: ImportPreview) -> None:
+    """The button, once all is known that an import needs."""
+    if not preview.ok:
+        return
+    if preview.image_root is None or preview.plan is None:
+        st.caption("Name the folder of the pictures and the dataset, and look again to import.")
+    elif st.button("Import", type="primary", key="import-go"):
+        submit(request, preview)
 
 
 with error_boundary():
     st.title("Import a collection")
     st.write(
-        "An annotation file (COCO, LVIS, PASCAL VOC, CSV and others) and the folder with its "
-        "pictures. Every record comes back unchanged when you export in the same format."
+        "An annotation file (COCO, LVIS, PASCAL VOC, CSV and others) and its pictures. Every "
+        "record comes back unchanged when you export in the same format."
     )
     live_jobs(key="import")
-    file = chosen_file()
-    format_name = choose_format(file)
-    folder = st.text_input("Folder of the pictures, on this machine", key="import-folder")
-    name = st.text_input("Name of the dataset", key="import-name", max_chars=100)
-    exhaustive = st.toggle(
-        "Everything in these pictures was annotated: what has no annotation is absent",
-        key="import-exhaustive",
-        help="Leave this off when labels may be missing. That is what the tool is for.",
+    source = choose_source()
+    format_name = choose_format(source)
+    options = declarations(format_name)
+    came_along = source is not None and source.pictures is not None
+    folder = st.text_input(
+        "Folder of the pictures, on this machine",
+        placeholder="found in the archive" if came_along else "",
+        key="import-folder",
     )
-    check, go, _ = st.columns([1, 1, 3])
-    if check.button("Check the file", disabled=file is None, width="stretch") and file:
-        st.session_state[REPORT] = (file, ingest.validate(file, format_name))
-    ready = file is not None and bool(folder.strip()) and bool(name.strip())
-    if (
-        go.button("Import", type="primary", disabled=not ready, width="stretch", key="import-go")
-        and file
-    ):
-        report = ingest.validate(file, format_name)
-        st.session_state[REPORT] = (file, report)
-        root = ingest.check_image_root(folder.strip())
-        if report.ok:
-            absent: Literal["unknown", "negative"] = "negative" if exhaustive else "unknown"
-            checked = ingest.check_name(name)
-            submit(ingest.ImportRequest(str(file), str(root), checked, format_name, absent))
-    if not ready:
-        st.caption(plain("Choose a file, name the folder and the dataset, then import."))
-    shown = st.session_state.get(REPORT)
-    if shown is not None and shown[0] == file:
-        show_report(shown[1])
+    name = st.text_input("Name of the dataset", key="import-name", max_chars=100)
+    known = next((d for d in views.all_datasets(workspace()) if d.name == name.strip()), None)
+    if known is not None:
+        st.caption(plain(f"{known.name!r} is there already: the file is added to it."))
+    request = ingest.ImportRequest.of(
+        source.path if source else Path(), folder.strip(), name, format_name, options
+    )
+    if st.button("Look at it", disabled=source is None, key="import-look") and source:
+        look(source, request)
+    if source is None:
+        st.caption("Choose a file. Nothing is written before you have seen what it holds.")
+    shown = st.session_state.get(SHOWN)
+    if shown is not None and source is not None and shown[0] == request:
+        draw_preview(shown[1])
+        confirm(request, shown[1])
+    elif shown is not None and source is not None and shown[0].file == request.file:
+        st.info("Something was changed: look again to see what the import would do now.")

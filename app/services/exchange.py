@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import tempfile
 import uuid
 import zipfile
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from app.services import audit, who
+from app.services.export_choice import ExportChoice
 from app.services.jobs import JobContext
 from app.services.stored_set import content_of
 from app.services.who import Right
@@ -25,11 +25,11 @@ from clsl_core.atomic import atomic_file, atomic_text
 from clsl_core.errors import InputError
 from clsl_core.formats import get_format
 from clsl_core.formats.capabilities import losses
+from clsl_core.formats.table_source import table_line
 from clsl_core.types import (
     AnnotationSet,
     JsonObject,
     LabelRecord,
-    LabelSource,
     Progress,
     no_progress,
 )
@@ -37,6 +37,10 @@ from db.models import Annotation, Annotator, Category, Dataset, Decision, Image,
 from db.queries import proposals, runs
 from db.queries.datasets import category_counts
 from db.types import now
+
+SHOWN = 20
+EVERYTHING = ExportChoice()
+PROPOSAL_COLUMNS = ("file_name", "category", "state", "score", "probability", "model_run")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,30 +54,73 @@ class ExportSummary:
     imported_present: int
     model_run: int | None
     exported_at: str
+    proposals: int = 0
 
     def to_json(self) -> JsonObject:
         """As the file states it."""
         return {
             "labels_added": self.labels_added,
             "labels_from_the_source_file": self.imported_present,
-            "proposals": 0,
+            "proposals": self.proposals,
             "model_run": self.model_run,
             "exported_at": self.exported_at,
         }
 
 
-def preview(workspace: Workspace, dataset_name: str) -> ExportSummary:
+def preview(
+    workspace: Workspace, dataset_name: str, choice: ExportChoice = EVERYTHING
+) -> ExportSummary:
     """What an export would contain now.
 
     Raises:
         NotFoundError: There is no such dataset.
     """
     with workspace.database.read() as session:
+        return _summary(session, find_dataset(session, dataset_name), choice)
+
+
+def newest_labels(
+    workspace: Workspace, dataset_name: str, choice: ExportChoice = EVERYTHING
+) -> list[tuple[str, str, str, str, str, datetime]]:
+    """Labels given here that would be added, the newest first.
+
+    Returns:
+        ``(file name, category name, state, source, annotator, time)`` of at most ``SHOWN``.
+
+    Raises:
+        NotFoundError: There is no such dataset.
+    """
+    with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
-        return _summary(session, dataset, list(_our_labels(session, dataset)))
+        query = (
+            select(
+                Image.file_name,
+                Category.name,
+                Label.state,
+                Label.source,
+                Annotator.name,
+                Decision.created_at,
+            )
+            .join(Label, Label.decision_id == Decision.id)
+            .join(Image, Image.id == Label.image_id)
+            .join(Category, Category.id == Label.category_id)
+            .join(Annotator, Annotator.id == Decision.annotator_id)
+            .where(Decision.dataset_id == dataset.id, Label.source.in_(choice.sources))
+            .order_by(Decision.id.desc())
+            .limit(SHOWN)
+        )
+        return [
+            (row[0], row[1], row[2].word, row[3].value, row[4], row[5])
+            for row in session.execute(query)
+        ]
 
 
-def left_behind(workspace: Workspace, dataset_name: str, format_name: str) -> list[str]:
+def left_behind(
+    workspace: Workspace,
+    dataset_name: str,
+    format_name: str,
+    choice: ExportChoice = EVERYTHING,
+) -> list[str]:
     """What an export into a format would lose, in words; nothing for the dataset's own format.
 
     Raises:
@@ -84,11 +131,9 @@ def left_behind(workspace: Workspace, dataset_name: str, format_name: str) -> li
         dataset = find_dataset(session, dataset_name)
         if dataset.format == format_name:
             return []
-        content = replace(
-            _content(session, dataset, no_progress, as_it_came=False),
-            labels=[*_stored_labels(session, dataset), *_our_labels(session, dataset)],
-        )
-    return losses(content, format_name)
+        labels = [*_stored_labels(session, dataset, choice), *_our_labels(session, dataset, choice)]
+        content = replace(content_of(session, dataset, no_progress), labels=labels)
+        return losses(content, format_name)
 
 
 def export(
@@ -97,6 +142,7 @@ def export(
     output: Path,
     format_name: str | None = None,
     progress: Progress = no_progress,
+    choice: ExportChoice = EVERYTHING,
 ) -> ExportSummary:
     """Write a dataset to a file: whole, or not at all.
 
@@ -106,6 +152,7 @@ def export(
         output: The file, or for some formats the folder, to write.
         format_name: None for the format it was imported from.
         progress: Told how far writing is.
+        choice: What goes in. Proposals go into a table beside the file.
 
     Raises:
         NotFoundError: There is no such dataset or format.
@@ -119,13 +166,17 @@ def export(
         own = writer.name == dataset.format
         content = _content(session, dataset, progress, as_it_came=own)
         if not own:
-            content = replace(content, labels=list(_stored_labels(session, dataset)))
-        ours = list(_our_labels(session, dataset))
-        summary, dataset_id = _summary(session, dataset, ours), dataset.id
+            content = replace(content, labels=list(_stored_labels(session, dataset, choice)))
+        ours = list(_our_labels(session, dataset, choice))
+        summary, dataset_id = _summary(session, dataset, choice), dataset.id
         _check_output(output)
         with workspace.database.write("audit") as noting:
-            audit.record(noting, "export", f"dataset {dataset_id}", format=writer.name)
+            audit.record(
+                noting, "export", f"dataset {dataset_id}", format=writer.name, **choice.to_json()
+            )
         progress(0, 1, f"writing {output.name}")
+        if choice.proposals:
+            _write_proposals(session, dataset, proposals_path(output))
         writer.write(content, ours, output, summary=summary.to_json())
     progress(1, 1, f"wrote {output.name}")
     return summary
@@ -137,11 +188,13 @@ def run_export(workspace: Workspace, context: JobContext) -> JsonObject:
     What a format writes as a folder, or as several files, is packed into a zip.
     """
     name = str(context.job.dataset)
-    wanted = get_format(str(context.job.payload.get("format", "coco")))
+    payload = context.job.payload
+    wanted = get_format(str(payload.get("format", "coco")))
+    choice = ExportChoice.of(payload.get("sources"), payload.get("proposals"))
     exports = workspace.data_dir / "exports"
     with tempfile.TemporaryDirectory(dir=exports, prefix=".") as scratch:
         output = Path(scratch) / f"completed{wanted.suffix}"
-        summary = export(workspace, name, output, wanted.name, context.progress)
+        summary = export(workspace, name, output, wanted.name, context.progress, choice)
         made = sorted(path for path in Path(scratch).rglob("*") if path.is_file())
         ready = exports / f"{uuid.uuid4().hex}{wanted.suffix if made == [output] else '.zip'}"
         if made == [output]:
@@ -183,16 +236,22 @@ def _content(
     return replace(content, images=list(content.images), annotations=list(content.annotations))
 
 
-def _stored_labels(session: Session, dataset: Dataset) -> Iterator[LabelRecord]:
+def _stored_labels(
+    session: Session, dataset: Dataset, choice: ExportChoice
+) -> Iterator[LabelRecord]:
     """Every label of a dataset with the provenance it was imported with.
 
-    Its own format finds them in the records and the header; another one cannot.
+    Its own format finds them in the records and the header; another one cannot. What was given
+    here and is not wanted leaves its pair unknown.
     """
     query = (
         select(Image.source_id, Category.source_id, Label.state, Label.source, Label.provenance)
         .join(Image, Image.id == Label.image_id)
         .join(Category, Category.id == Label.category_id)
-        .where(Category.dataset_id == dataset.id)
+        .where(
+            Category.dataset_id == dataset.id,
+            or_(Label.decision_id.is_(None), Label.source.in_(choice.sources)),
+        )
         .order_by(Image.position, Category.position)
     )
     for image_id, category_id, state, source, provenance in session.execute(query):
@@ -200,7 +259,7 @@ def _stored_labels(session: Session, dataset: Dataset) -> Iterator[LabelRecord]:
         yield LabelRecord(json.loads(image_id), json.loads(category_id), state, **known)
 
 
-def _our_labels(session: Session, dataset: Dataset) -> Iterator[LabelRecord]:
+def _our_labels(session: Session, dataset: Dataset, choice: ExportChoice) -> Iterator[LabelRecord]:
     """The labels that people gave here, with their provenance."""
     query = (
         select(
@@ -218,7 +277,7 @@ def _our_labels(session: Session, dataset: Dataset) -> Iterator[LabelRecord]:
         .join(Decision, Decision.id == Label.decision_id)
         .join(Annotator, Annotator.id == Decision.annotator_id)
         .outerjoin(Proposal, Proposal.id == Decision.proposal_id)
-        .where(Category.dataset_id == dataset.id, Label.source != LabelSource.IMPORT)
+        .where(Category.dataset_id == dataset.id, Label.source.in_(choice.sources))
         .order_by(Image.position, Category.position)
     )
     row: Any
@@ -236,22 +295,41 @@ def _our_labels(session: Session, dataset: Dataset) -> Iterator[LabelRecord]:
         )
 
 
-def _summary(session: Session, dataset: Dataset, ours: list[LabelRecord]) -> ExportSummary:
+def _summary(session: Session, dataset: Dataset, choice: ExportChoice) -> ExportSummary:
     def count(table: type[Image] | type[Category] | type[Annotation]) -> int:
         query = select(func.count()).select_from(table).where(table.dataset_id == dataset.id)
         return session.scalar(query) or 0
 
     run = runs.serving_run(session, dataset.id)
-    by_state = Counter(f"{label.source} {label.state.word}" for label in ours)
+    given = (
+        select(Label.source, Label.state, func.count())
+        .join(Category, Category.id == Label.category_id)
+        .where(
+            Category.dataset_id == dataset.id,
+            Label.decision_id.is_not(None),
+            Label.source.in_(choice.sources),
+        )
+        .group_by(Label.source, Label.state)
+        .order_by(Label.source, Label.state.desc())
+    )
+    by_state = {
+        f"{source.value} {state.word}": number for source, state, number in session.execute(given)
+    }
     return ExportSummary(
         images=count(Image),
         categories=count(Category),
         annotations=count(Annotation),
-        labels_added=dict(by_state),
+        labels_added=by_state,
         imported_present=sum(c.imported_present for c in category_counts(session, dataset.id)),
         model_run=run.id if run else None,
         exported_at=now().isoformat(timespec="seconds"),
+        proposals=proposals.count_open(session, dataset.id) if choice.proposals else 0,
     )
+
+
+def proposals_path(output: Path) -> Path:
+    """Where the table of the open proposals goes, beside an export."""
+    return output.with_name(f"{output.stem}.proposals.csv")
 
 
 def write_proposals(workspace: Workspace, dataset_name: str, output: Path) -> int:
@@ -266,15 +344,19 @@ def write_proposals(workspace: Workspace, dataset_name: str, output: Path) -> in
     """
     who.require(Right.EXPORT)
     _check_output(output)
+    with workspace.database.read() as session:
+        return _write_proposals(session, find_dataset(session, dataset_name), output)
+
+
+def _write_proposals(session: Session, dataset: Dataset, output: Path) -> int:
     count = 0
-    with workspace.database.read() as session, atomic_text(output) as file:
-        dataset = find_dataset(session, dataset_name)
-        writer = csv.writer(file)
-        writer.writerow(["file_name", "category", "state", "score", "probability", "model_run"])
+    with atomic_text(output) as file:
+        file.write(table_line(PROPOSAL_COLUMNS))
         for file_name, category, state, score, probability, run in proposals.ranked(
             session, dataset.id
         ):
             shown = "" if probability is None else f"{probability:.6f}"
-            writer.writerow([file_name, category, state.word, f"{score:.6f}", shown, run])
+            cells = (file_name, category, state.word, f"{score:.6f}", shown, str(run))
+            file.write(table_line(cells))
             count += 1
     return count

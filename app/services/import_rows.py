@@ -16,6 +16,7 @@ from clsl_core.formats.coco_stored import PairLabels, StoredAnnotations
 from clsl_core.formats.record_store import LazyRecords
 from clsl_core.types import (
     AnnotationSet,
+    CategoryRecord,
     ImageRecord,
     JsonObject,
     LabelSource,
@@ -34,6 +35,7 @@ IMAGE = ("file_name", "width", "height", "record", "split", "status", "reason", 
 CATEGORY = ("name", "supercategory", "record")
 ANNOTATION = ("dataset_id", "position", "image_id", "category_id", "record")
 LABEL = ("image_id", "category_id", "state", "source", "provenance")
+EXAMPLES = 20
 SOURCES = frozenset(LabelSource)
 STREAMED = {"yield_per": BATCH}
 """So that a result is not held as a whole beside what is made of it."""
@@ -51,11 +53,16 @@ class MissingFile(NamedTuple):
 
 @dataclass(slots=True)
 class Written:
-    """What was done: records added and updated by table; labels left as a person decided."""
+    """What was done: records added and updated by table; labels left as a person decided.
+
+    Attributes:
+        kept: The first of those labels: image and category as the file calls them, its state.
+    """
 
     added: dict[str, int] = field(default_factory=dict)
     updated: dict[str, int] = field(default_factory=dict)
     kept_human: int = 0
+    kept: list[tuple[SourceId, SourceId, LabelState]] = field(default_factory=list)
 
 
 def write_rows(
@@ -135,7 +142,7 @@ def _write_images(
     new.finish()
     _update(target, Image, changed)
     written.added["images"], written.updated["images"] = new.count, len(changed)
-    return _ids(target, Image, dataset_id)
+    return _ids(target, Image, dataset_id, content.images)
 
 
 def _with_text(images: Sequence[ImageRecord]) -> Iterator[tuple[ImageRecord, Any]]:
@@ -149,12 +156,19 @@ def _with_text(images: Sequence[ImageRecord]) -> Iterator[tuple[ImageRecord, Any
 
 
 def _ids(
-    target: Target, table: type[Image] | type[Category], dataset_id: int
+    target: Target,
+    table: type[Image] | type[Category],
+    dataset_id: int,
+    records: Sequence[ImageRecord | CategoryRecord],
 ) -> dict[SourceId, int]:
     query = select(table.source_id, table.id).where(table.dataset_id == dataset_id)
     with target.reading() as session:
         rows = session.execute(query, execution_options=STREAMED)
-        return {json.loads(key): id_ for key, id_ in rows}
+        ids: dict[SourceId, int] = {json.loads(key): id_ for key, id_ in rows}
+    if target.rehearses:  # what is new was not written: any id will do that is nobody's
+        for index, source_id in enumerate(record.source_id for record in records):
+            ids.setdefault(source_id, -1 - index)
+    return ids
 
 
 def _split(record: JsonObject) -> str | None:
@@ -191,7 +205,7 @@ def _write_categories(
     new.finish()
     _update(target, Category, changed)
     written.added["categories"], written.updated["categories"] = new.count, len(changed)
-    return _ids(target, Category, dataset_id)
+    return _ids(target, Category, dataset_id, content.categories)
 
 
 def _annotation_key(record: JsonObject, seen: Counter[bytes]) -> bytes:
@@ -276,8 +290,10 @@ def _write_labels(
         before = old.get(pair)
         if before is None:
             new.add((*pair, state, source, provenance))
-        elif before[0] != state and before[1] is LabelSource.HUMAN:
+        elif before[0] != state and before[1] is not LabelSource.IMPORT:
             written.kept_human += 1
+            if len(written.kept) < EXAMPLES:
+                written.kept.append((image_id, category_id, state))
         elif before[0] != state:
             changed.append(
                 {"image_id": pair[0], "category_id": pair[1], "state": state, "source": source}

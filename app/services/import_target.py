@@ -18,7 +18,7 @@ from clsl_core.types import JsonObject, Progress
 from db.models import Annotation, Category, Image, Label
 from db.session import Database
 
-__all__ = ["Inserts", "OneTransaction", "OutOfSight", "Target"]
+__all__ = ["Inserts", "OneTransaction", "OutOfSight", "Rehearsal", "Target"]
 
 BATCH = 5_000
 VALUES = 32_000
@@ -38,7 +38,13 @@ Work = Callable[[Session], None]
 
 
 class Target(Protocol):
-    """Takes work on the database, in order."""
+    """Takes work on the database, in order.
+
+    Attributes:
+        rehearses: Whether the work is only counted, never done.
+    """
+
+    rehearses: bool
 
     def do(self, work: Work) -> None:
         """Do it now, or soon."""
@@ -50,6 +56,8 @@ class Target(Protocol):
 class OneTransaction:
     """Everything at once, in a transaction that the caller opened and will commit."""
 
+    rehearses = False
+
     def __init__(self, session: Session) -> None:
         self._session = session
 
@@ -59,6 +67,26 @@ class OneTransaction:
 
     def reading(self) -> AbstractContextManager[Session]:
         """The transaction itself."""
+        return nullcontext(self._session)
+
+
+class Rehearsal:
+    """Nothing is written: for telling what an import would do.
+
+    Args:
+        session: Sees the database as it is; only read.
+    """
+
+    rehearses = True
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def do(self, work: Work) -> None:
+        """Leave it."""
+
+    def reading(self) -> AbstractContextManager[Session]:
+        """The database as it is."""
         return nullcontext(self._session)
 
 
@@ -77,6 +105,8 @@ class OutOfSight:
         Exception: From any method and from the end, whatever some work raised; nothing that was
             asked for after it is done.
     """
+
+    rehearses = False
 
     def __init__(self, database: Database, dataset_id: int, stamp: Work) -> None:
         self._database, self._dataset_id, self._stamp = database, dataset_id, stamp

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from app.services import unfinished
 from app.services.import_rows import MissingFile, Written, write_rows
@@ -17,7 +16,11 @@ from app.services.settings import Settings
 from app.services.workspace import Workspace
 from clsl_core.errors import FormatError, ImageError, InputError, NotFoundError
 from clsl_core.formats import get_format
+from clsl_core.formats.cell_states import Zero
 from clsl_core.formats.detect import Detected, detect
+from clsl_core.formats.read_options import ReadOptions, read_with, validate_with
+from clsl_core.formats.registry import Absent
+from clsl_core.formats.voc import Difficult
 from clsl_core.images import LocalImages
 from clsl_core.types import (
     AnnotationSet,
@@ -45,13 +48,40 @@ class ImportRequest:
         name: The dataset; made when new, added to when it exists.
         format: Name of the file's format, or AUTO.
         absent: Whether a missing annotation means UNKNOWN or ABSENT.
+        exhaustive: Categories in which it means ABSENT whatever ``absent`` says.
+        difficult: What a category of only difficult objects is (VOC).
+        zero: What ``0`` means (tables).
     """
 
     file: str
     image_root: str
     name: str
     format: str = AUTO
-    absent: Literal["unknown", "negative"] = "unknown"
+    absent: Absent = "unknown"
+    exhaustive: tuple[str, ...] = ()
+    difficult: Difficult = "ignore"
+    zero: Zero = "auto"
+
+    @classmethod
+    def of(
+        cls, file: Path, image_root: Path | str, name: str, format_name: str, options: ReadOptions
+    ) -> ImportRequest:
+        """A request with what was declared about the file."""
+        return cls(
+            str(file),
+            str(image_root),
+            name,
+            format_name,
+            options.absent,
+            options.exhaustive,
+            options.difficult,
+            options.zero,
+        )
+
+    @property
+    def options(self) -> ReadOptions:
+        """What was declared about the file."""
+        return ReadOptions(self.absent, tuple(self.exhaustive), self.difficult, self.zero)
 
     def to_json(self) -> JsonObject:
         """As a job's payload."""
@@ -112,6 +142,19 @@ def check_image_root(root: str) -> Path:
     return path
 
 
+def check_format(name: str, own: str, content: AnnotationSet) -> None:
+    """A file goes into a dataset of its own format only, so that it can go out as it came.
+
+    Raises:
+        InputError: The dataset's format is another one.
+    """
+    if own != content.format:
+        raise InputError(
+            f"the dataset {name!r} came as {own}, this file is {content.format}: import it under "
+            "another name, or export the dataset in that format first"
+        )
+
+
 def recognise(file: Path, format_name: str = AUTO) -> Detected:
     """The format of a file or folder: as it was named, or from what is in it.
 
@@ -132,14 +175,17 @@ def recognise(file: Path, format_name: str = AUTO) -> Detected:
     return Detected(get_format(format_name).name, "it was named")
 
 
-def validate(file: Path, format_name: str = AUTO) -> ValidationReport:
+def validate(
+    file: Path, format_name: str = AUTO, options: ReadOptions | None = None
+) -> ValidationReport:
     """Every problem of a file, without touching the database.
 
     Raises:
+        InputError: Something was declared that this format or file does not have.
         NotFoundError: There is no such file, or no such format.
         FormatError: The format is to be found, and it looks like none.
     """
-    return get_format(recognise(file, format_name).format).validate(file)
+    return validate_with(file, recognise(file, format_name).format, options or ReadOptions())
 
 
 def problem_lines(report: ValidationReport) -> list[str]:
@@ -174,10 +220,10 @@ def import_file(
         ConflictError: Another import makes a dataset of that name at this moment.
     """
     name, root = check_name(request.name), check_image_root(request.image_root)
-    source = get_format(recognise(Path(request.file), request.format).format)
-    content, report = source.read(Path(request.file), absent=request.absent, progress=progress)
+    found = recognise(Path(request.file), request.format).format
+    content, report = read_with(Path(request.file), found, request.options, progress)
     images = LocalImages(root, workspace.settings.max_pixels)
-    problems = dict(_missing_files(content, root, images, progress))
+    problems = dict(missing_files(content, root, images, progress))
     progress(0, 1, "writing to the database")
     with workspace.database.read() as session:
         existing = queries.by_name(session, name)
@@ -228,7 +274,7 @@ def run_import(workspace: Workspace, context: JobContext) -> JsonObject:
     return {**asdict(result), "message": result.message, "changed": result.changed}
 
 
-def _missing_files(
+def missing_files(
     content: AnnotationSet, root: Path, images: LocalImages, progress: Progress
 ) -> Iterator[tuple[SourceId, MissingFile]]:
     """Images whose file is not there or may not be reached; decoding comes with embedding."""
@@ -263,12 +309,7 @@ def _new_dataset(
 def _change_dataset(
     dataset: Dataset, root: Path, request: ImportRequest, content: AnnotationSet
 ) -> None:
-    if dataset.format != content.format:
-        raise InputError(
-            f"the dataset {dataset.name!r} came as {dataset.format}, this file is "
-            f"{content.format}: import it under another name, or export the dataset in that "
-            "format first"
-        )
+    check_format(dataset.name, dataset.format, content)
     dataset.image_root = str(root)
     dataset.header = {**dataset.header, **content.header}
     dataset.absent = request.absent

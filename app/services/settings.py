@@ -39,6 +39,18 @@ class Settings(BaseSettings):
     max_pixels: int = Field(
         default=100_000_000, gt=0, description="Larger pictures are refused undecoded."
     )
+    upload_megabytes: int = Field(
+        default=1_024, gt=0, description="Largest file that may be uploaded."
+    )
+    unpacked_megabytes: int = Field(
+        default=8_192, gt=0, description="Most that an uploaded archive may hold, unpacked."
+    )
+    unpacked_files: int = Field(
+        default=200_000, gt=0, description="Most files that an uploaded archive may hold."
+    )
+    unpacked_ratio: int = Field(
+        default=200, gt=0, description="How many times larger a file may become by unpacking."
+    )
     thumbnail_megabytes: int = Field(
         default=2_000, ge=0, description="Most the kept thumbnails take up; 0 keeps none."
     )

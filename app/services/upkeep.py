@@ -209,6 +209,13 @@ def _old_files(workspace: Workspace) -> list[Path]:
     for path in (workspace.data_dir / "uploads").iterdir():
         if _age(path) > UPLOADS_SECONDS and path.name not in waiting:
             found.append(path)
+    with workspace.database.read() as session:
+        used = queries.image_roots(session)
+    for path in (workspace.data_dir / "collections").iterdir():
+        needed = path.name in waiting or any(path.name in root for root in used)
+        limit = OLD_SECONDS if path.name.startswith(".") else UPLOADS_SECONDS
+        if _age(path) > limit and not needed:
+            found.append(path)
     return sorted(set(found))
 
 

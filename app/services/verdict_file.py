@@ -16,6 +16,7 @@ from app.services.annotators import enter
 from app.services.review import MAX_DECISIONS, Answer, decide
 from app.services.workspace import Workspace
 from clsl_core.errors import FormatError, NotFoundError
+from clsl_core.formats.table_source import plain_cell
 from clsl_core.types import LabelSource, LabelState, ValidationReport
 from db.models import Image, Label
 from db.queries import datasets as dataset_queries
@@ -109,7 +110,8 @@ def _resolve(
 def _only(
     known: dict[str, list[int]], name: str, what: str, where: str, report: ValidationReport
 ) -> int | None:
-    ids = known.get(name, [])
+    # A table that was written here guards names which a spreadsheet would run as formulas.
+    ids = known.get(name) or known.get(plain_cell(name), [])
     if len(ids) == 1:
         return ids[0]
     found = "no" if not ids else f"{len(ids)} different"

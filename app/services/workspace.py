@@ -44,7 +44,15 @@ class Workspace:
         Raises:
             DatabaseError: The directory cannot be written, or the database is a newer version's.
         """
-        for folder in ("features", "runs", "uploads", "exports", "thumbnails", "demo"):
+        for folder in (
+            "features",
+            "runs",
+            "uploads",
+            "collections",
+            "exports",
+            "thumbnails",
+            "demo",
+        ):
             _make_folder(settings.data_dir / folder)
         database = Database(settings.effective_database_url)
         with database.explained():

@@ -117,10 +117,13 @@ def markdown_table() -> str:
 
 def _possessions(content: AnnotationSet) -> Iterator[tuple[str, int, str]]:
     """What a set has of each thing that some formats cannot carry: name, count, words."""
-    records = [annotation.record for annotation in content.annotations]
     used = {category for _, category in known_labels(content, {})}
-    yield "boxes", sum(coco_box(record) is not None for record in records), "boxes"
-    yield "masks", sum(bool(record.get("segmentation")) for record in records), "masks"
+    boxes = masks = 0
+    for annotation in content.annotations:  # one at a time: there may be a million
+        boxes += coco_box(annotation.record) is not None
+        masks += bool(annotation.record.get("segmentation"))
+    yield "boxes", boxes, "boxes"
+    yield "masks", masks, "masks"
     sizes = sum(bool(image.width and image.height) for image in content.images)
     yield "sizes", sizes, "image sizes"
     splits = sum(isinstance(image.record.get("split"), str) for image in content.images)

@@ -64,6 +64,7 @@ class Findings:
             if seen > LIMIT_PER_CODE:
                 message = f"{seen - LIMIT_PER_CODE:,} more of {code!r}, {seen:,} in all"
                 self.report.add(severity, code, "file", message)
+                self.report.untold[severity, code] = seen - LIMIT_PER_CODE
         self._seen.clear()
         if self.report.ok:
             return self.report

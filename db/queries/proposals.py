@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, insert, or_, select, update
+from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from clsl_core.types import JsonObject, LabelState
@@ -127,6 +127,21 @@ def ranked(
     )
     for row in session.execute(query):
         yield (row[0], row[1], row[2], row[3], row[4], row[5])
+
+
+def count_open(session: Session, dataset_id: int) -> int:
+    """How many proposals ``ranked`` gives."""
+    query = (
+        select(func.count())
+        .select_from(Proposal)
+        .join(ModelRun, ModelRun.id == Proposal.model_run_id)
+        .where(
+            ModelRun.dataset_id == dataset_id,
+            ModelRun.serving,
+            Proposal.status == ProposalStatus.OPEN,
+        )
+    )
+    return session.scalar(query) or 0
 
 
 def open_of_category(session: Session, run_id: int, category_id: int) -> list[Waiting]:

@@ -9,7 +9,17 @@ from sqlalchemy import and_, case, delete, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from clsl_core.types import LabelSource, LabelState
-from db.models import Decision, EmbeddingRun, Job, JobStatus, Label, Lease, ModelRun, RunStatus
+from db.models import (
+    Dataset,
+    Decision,
+    EmbeddingRun,
+    Job,
+    JobStatus,
+    Label,
+    Lease,
+    ModelRun,
+    RunStatus,
+)
 
 
 def damage(session: Session) -> list[str]:
@@ -100,3 +110,8 @@ def ready_models(session: Session) -> Sequence[ModelRun]:
     """The model runs that are finished and have a checkpoint."""
     query = select(ModelRun).where(ModelRun.status == RunStatus.READY)
     return session.scalars(query.where(ModelRun.directory.is_not(None))).all()
+
+
+def image_roots(session: Session) -> Sequence[str]:
+    """The folders of pictures of all datasets, those that are being brought in too."""
+    return session.scalars(select(Dataset.image_root).distinct()).all()

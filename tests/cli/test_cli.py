@@ -1,6 +1,7 @@
 """The whole loop from the command line, on the real photographs, and every way it can fail."""
 
 import csv
+import hashlib
 import json
 import os
 import subprocess
@@ -191,6 +192,57 @@ def test_broken_pictures_are_listed_and_the_rest_goes_on(clsl, tmp_path: Path) -
         "003.jpg": "not-an-image",
         "004.jpg": "missing",
     }
+
+
+def test_a_dry_run_tells_all_and_writes_nothing(clsl, tmp_path: Path) -> None:
+    document = coco_document()
+    file, root = make_collection(tmp_path / "source", document)
+    place, data = ("--images", root, "--name", "x"), tmp_path / "data"
+    said = clsl("import", file, *place, "--dry-run").stdout
+    assert 'plan: make the dataset "x"' in said
+    assert "add 4 images, 3 categories, 4 annotations, 4 labels" in said
+    assert not data.exists(), "a look does not make a database"
+    clsl("import", file, *place)
+    before = hashes(data)
+    assert "nothing would change" in clsl("import", file, *place, "--dry-run").stdout
+    document["annotations"][0]["area"] = 7.0
+    document["annotations"].append({"id": 9, "image_id": 999, "category_id": 1})
+    file.write_text(json.dumps(document))
+    (root / "003.jpg").unlink()
+    report = tmp_path / "report.csv"
+    said = clsl("import", file, *place, "--dry-run", "--report", report).stdout
+    assert "add 1 annotations" in said
+    assert "update 1 images, 1 annotations" in said
+    assert "pictures that cannot be used: 1 missing" in said
+    told = json.loads(clsl("import", file, *place, "--dry-run", "--json").stdout)
+    assert told["plan"]["updated"]["annotations"] == 1
+    assert told["missing_pictures"] == {"missing": 1}
+    assert {"plan", "problem", "category"} <= {row["part"] for row in rows(report)}
+    assert hashes(data) == before
+    file.write_text("[" * 1000)
+    assert "it would be refused" in clsl("import", file, *place, "--dry-run", code=4).stdout
+    assert hashes(data) == before
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """The content of every file of the database."""
+    found = sorted(folder.glob("clsl.db*"))
+    assert found
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+def test_declarations_reach_the_reader(clsl, tmp_path: Path) -> None:
+    file, root = make_collection(tmp_path / "source")
+    table = tmp_path / "wide.csv"
+    table.write_text("file,cat,dog\n000.jpg,1,0\n001.jpg,-1,0\n")
+    args = ("--images", root, "--name")
+    clsl("import", table, *args, "zero", "--zero", "absent")
+    assert json.loads(clsl("stats", "zero", "--json").stdout)["absent"] == 3
+    clsl("import", file, *args, "red", "--exhaustive", "red")
+    assert json.loads(clsl("stats", "red", "--json").stdout)["absent"] == 2
+    refused = clsl("validate", file, "--exhaustive", "reed", code=4).stderr
+    assert "there are 'red'" in refused
+    assert "no difficult objects" in clsl("validate", file, "--difficult", "present", code=4).stderr
 
 
 def test_every_command_has_help(clsl) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import insert, text, update
 from app.services import doctor, review
 from app.services import jobs as jobs_module
 from app.services.doctor import Finding
+from app.services.ingest import ImportRequest, import_file
 from app.services.jobs import JobKind, JobStatus
 from app.services.review import Answer
 from app.services.review_queue import QueueQuery, next_cards
@@ -19,7 +20,7 @@ from app.services.workspace import Workspace
 from clsl_core.atomic import sha256_of
 from db.models import Job, Label, Lease
 from db.types import now
-from tests.builders import make_dataset, make_grant, make_proposals
+from tests.builders import make_collection, make_dataset, make_grant, make_proposals
 
 pytestmark = pytest.mark.both_databases
 
@@ -121,6 +122,21 @@ def test_leases_jobs_and_files_are_mended(workspace: Workspace) -> None:
     assert (workspace.data_dir / "uploads" / "waits.json").exists()
     assert not (workspace.data_dir / "uploads" / "old.json").exists()
     assert (workspace.data_dir / "secret.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_unpacked_archives_go_only_when_nobody_needs_them(workspace: Workspace) -> None:
+    collections = workspace.data_dir / "collections"
+    for name in ("unused", "young", "waits", ".killed.partial"):
+        (collections / name / "images").mkdir(parents=True)
+    file, _ = make_collection(collections / "used")
+    root = collections / "used" / "images"
+    import_file(workspace, ImportRequest(str(file), str(root), "set"))
+    workspace.jobs.submit(JobKind.IMPORT, None, {"image_root": str(collections / "waits")})
+    for name in ("unused", "used", "waits", ".killed.partial"):
+        make_old(collections / name)
+    assert "2 of interrupted work" in look(workspace, "left-over files").found
+    assert look(workspace, "left-over files", fix=True).ok
+    assert {path.name for path in collections.iterdir()} == {"young", "waits", "used"}
 
 
 def test_a_checkpoint_with_another_checksum(workspace: Workspace) -> None:
