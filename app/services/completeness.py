@@ -198,7 +198,7 @@ def in_words(
         missing=missing.missing,
         low=missing.low,
         high=missing.high,
-        share=advice.share,
+        share=advice.share if found or missing.missing else None,
         share_low=advice.share_low,
         stop=advice.stop,
     )
