@@ -61,4 +61,4 @@ clean:
 # New pictures for the documentation, from the browser tests (needs Chromium).
 .PHONY: screenshots
 screenshots: $(VENV)/.ready-dev
-	CLSL_SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest tests/e2e/test_journey.py -k demo
+	CLSL_SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest tests/e2e/test_journey.py tests/e2e/test_import_export.py -k 'demo or dropped'

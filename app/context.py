@@ -104,6 +104,18 @@ def enter_person() -> None:
     who.enter(people.actor_by_name(workspace(), annotator()))
 
 
+def switch_to(screen: str) -> None:
+    """Go to another page; who is here and what was chosen stay as they are.
+
+    The page's address holds them by parameters that are bound to widgets, which Streamlit does
+    not clear by itself.
+
+    Args:
+        screen: Name of the file in ``screens``, without its ending.
+    """
+    st.switch_page(f"screens/{screen}.py", query_params={})
+
+
 def current_dataset() -> DatasetView | None:
     """The dataset chosen in the sidebar, with the selector drawn; None while there is none."""
     datasets = views.all_datasets(workspace())

@@ -122,7 +122,7 @@ def _sample(sample: Sample) -> None:
         lines.append(f"absent: {', '.join(sample.absent)}")
     if not sample.present and not sample.absent:
         lines.append("no label")
-    st.caption(plain("\n\n".join(lines)))
+    st.caption("  \n".join(plain(line) for line in lines))
 
 
 def _histogram(preview: ImportPreview) -> None:
@@ -140,7 +140,7 @@ def _histogram(preview: ImportPreview) -> None:
         alt.Chart(data)
         .mark_bar()
         .encode(
-            x=alt.X("labels:Q", title="labels"),
+            x=alt.X("labels:Q", title="labels", axis=alt.Axis(format=",d", tickMinStep=1)),
             y=alt.Y("category:N", sort=alt.EncodingSortField("place", "min"), title=None),
             color=alt.Color("state:N", title="state"),
             tooltip=["category:N", "state:N", "labels:Q"],

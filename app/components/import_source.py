@@ -135,7 +135,7 @@ def _tell(upload: Upload) -> None:
     size = f"{made.size / uploads.MEGABYTE:,.1f} MB"
     st.caption(f"Unpacked: {made.files:,} files, {size}.")
     if made.left_out:
-        with st.expander(f"Left out of the archive: {made.left_out:,} files"):
+        with st.expander(f"Files of the archive that are left out: {made.left_out:,}"):
             for example in made.examples:
                 st.caption(plain(legible(example)))
 

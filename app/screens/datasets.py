@@ -7,6 +7,7 @@ from app.context import (
     current_dataset,
     error_boundary,
     plain,
+    switch_to,
     workspace,
 )
 from app.services import demo, learning, views
@@ -36,7 +37,7 @@ def welcome() -> None:
         st.subheader("Bring your own pictures")
         st.write("A COCO JSON file and the folder with its pictures on this machine.")
         st.page_link(
-            "screens/import_.py", label="Import a COCO file", icon=":material/upload_file:"
+            "screens/import_.py", label="Import a collection", icon=":material/upload_file:"
         )
 
 
@@ -47,7 +48,7 @@ def next_step(dataset: DatasetView, busy: bool) -> None:
             waiting = f"**{dataset.open_proposals:,} proposals** wait for a verdict."
             st.write(waiting + " The most likely ones come first.")
             if st.button("Review proposals", type="primary", icon=":material/rule:"):
-                st.switch_page("screens/review.py")
+                switch_to("review")
         return
     if busy:
         return

@@ -112,7 +112,7 @@ def download(dataset: DatasetView) -> None:
     )
     result = finished[0].result or {}
     kind = FORMATS[str(result.get("format", "coco"))].title
-    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    size = f"{path.stat().st_size / 1e6:,.2f} MB"
     added = ", ".join(f"{count:,} {what}" for what, count in result["labels_added"].items())
     beside = f", {result['proposals']:,} proposals beside" if result.get("proposals") else ""
     st.caption(

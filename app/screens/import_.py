@@ -7,7 +7,7 @@ import streamlit as st
 from app.components.import_preview import draw_preview
 from app.components.import_source import Source, choose_source, keep_upload, moving_bar
 from app.components.progress import live_jobs
-from app.context import DATASET_KEY, error_boundary, plain, workspace
+from app.context import DATASET_KEY, error_boundary, plain, switch_to, workspace
 from app.services import import_preview, ingest, views
 from app.services.import_preview import ImportPreview
 from app.services.jobs import JobKind
@@ -22,8 +22,8 @@ ZERO: list[Zero] = ["auto", "absent", "unknown"]
 CATEGORIES = "import-categories-known"
 
 
-def choose_format(source: Source | None) -> str:
-    """The format: found from the content, or named."""
+def choose_format(source: Source | None) -> tuple[str, str]:
+    """What was asked for, and the format: found from the content, or named."""
     names = [ingest.AUTO, *FORMATS]
     chosen = st.selectbox(
         "Format",
@@ -32,10 +32,10 @@ def choose_format(source: Source | None) -> str:
         key="import-format",
     )
     if source is None or chosen != ingest.AUTO:
-        return chosen
+        return chosen, chosen
     found = ingest.recognise(source.path)
     st.caption(plain(f"{FORMATS[found.format].title}: {found.reason}"))
-    return found.format
+    return chosen, found.format
 
 
 def declarations(format_name: str) -> ReadOptions:
@@ -103,7 +103,7 @@ def submit(request: ingest.ImportRequest, preview: ImportPreview) -> None:
     keep_upload()
     st.session_state.pop(SHOWN, None)
     st.session_state[DATASET_KEY] = name
-    st.switch_page("screens/datasets.py")
+    switch_to("datasets")
 
 
 def confirm(request: ingest.ImportRequest, preview: ImportPreview) -> None:
@@ -124,7 +124,7 @@ with error_boundary():
     )
     live_jobs(key="import")
     source = choose_source()
-    format_name = choose_format(source)
+    asked, format_name = choose_format(source)
     options = declarations(format_name)
     came_along = source is not None and source.pictures is not None
     folder = st.text_input(
@@ -137,7 +137,7 @@ with error_boundary():
     if known is not None:
         st.caption(plain(f"{known.name!r} is there already: the file is added to it."))
     request = ingest.ImportRequest.of(
-        source.path if source else Path(), folder.strip(), name, format_name, options
+        source.path if source else Path(), folder.strip(), name, asked, options
     )
     if st.button("Look at it", disabled=source is None, key="import-look") and source:
         look(source, request)
