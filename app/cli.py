@@ -24,7 +24,7 @@ from PIL.Image import DecompressionBombWarning
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import migrations
-from app import cli_people, cli_safekeeping
+from app import cli_images, cli_people, cli_safekeeping
 from app.cli_import import (
     Absent,
     AbsentOption,
@@ -43,6 +43,7 @@ from app.services import (
     ingest,
     logs,
     model_runs,
+    picture_places,
     schedule,
     verdict_file,
     views,
@@ -88,6 +89,7 @@ cli.add_typer(database_cli, name="db")
 
 cli_safekeeping.register(cli)
 cli_people.register(cli)
+cli_images.register(cli)
 
 Name = Annotated[str, typer.Argument(help="The dataset's name.", show_default=False)]
 FormatOption = Annotated[
@@ -135,8 +137,11 @@ def start(
 def import_(  # noqa: PLR0913, PLR0917 - each is an option
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="The annotation file.", show_default=False)],
-    images: Annotated[Path, typer.Option(help="The folder of the pictures.", show_default=False)],
+    images: Annotated[
+        str, typer.Option(help="The folder or URL of the pictures.", show_default=False)
+    ],
     name: Annotated[str, typer.Option(help="The dataset, new or known.", show_default=False)],
+    urls: cli_images.UrlField = None,
     absent: AbsentOption = Absent.UNKNOWN,
     format_: FormatOption = ingest.AUTO,
     exhaustive: ExhaustiveOption = None,
@@ -157,15 +162,19 @@ def import_(  # noqa: PLR0913, PLR0917 - each is an option
     """Bring an annotation file and its pictures in. A second time changes nothing."""
     options = options_of(absent, exhaustive, difficult, zero)
     if dry:
-        request = ingest.ImportRequest.of(file.absolute(), images, name, format_, options)
+        request = ingest.ImportRequest.of(
+            file.absolute(), images, name, format_, options, urls or ""
+        )
         dry_run(context.obj, request, _bar, report=report, as_json=as_json)
         return
     with opened(context.obj) as workspace:
         found = ingest.recognise(file, format_)
         if format_ == ingest.AUTO:
             err.print(f"format {found.format}: {found.reason}")
-        request = ingest.ImportRequest.of(file.absolute(), images, name, found.format, options)
-        ingest.check_image_root(str(images))
+        request = ingest.ImportRequest.of(
+            file.absolute(), images, name, found.format, options, urls or ""
+        )
+        picture_places.check_place(request.image_root)
         try:
             job = _run_job(workspace, JobKind.IMPORT, None, request.to_json())
         except JobCancelled:

@@ -64,7 +64,7 @@ class ImageError(InputError):
 
     Attributes:
         reason: One of ``missing``, ``empty``, ``not-an-image``, ``truncated``, ``too-large``,
-            ``unsafe-path``, ``unreadable``.
+            ``unsafe-path``, ``unreadable``, ``unreachable``.
     """
 
     def __init__(self, message: str, reason: str) -> None:

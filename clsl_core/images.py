@@ -21,7 +21,7 @@ from PIL import Image
 from clsl_core.errors import ImageError, UnsafePathError
 from clsl_core.picture_decoding import MAX_PIXELS, decode, to_rgb
 
-__all__ = ["ImageLoader", "LocalImages", "MemoryImages", "thumbnail"]
+__all__ = ["ImageLoader", "LocalImages", "MemoryImages", "refuse_unsafe", "thumbnail"]
 
 
 class ImageLoader(Protocol):
@@ -75,7 +75,7 @@ class LocalImages:
             UnsafePathError: For an empty or absolute name, ``..``, NUL, or a link that leads out.
             ImageError: When there is no regular file of that name.
         """
-        _refuse_unsafe(file_name)
+        refuse_unsafe(file_name)
         try:
             path = self._inside(file_name, file_name)
             if not path.exists() and "\\" in file_name:
@@ -157,7 +157,7 @@ class MemoryImages:
         return f"{len(content)}-{hashlib.sha256(content).hexdigest()[:16]}"
 
     def _get(self, file_name: str) -> Image.Image | bytes:
-        _refuse_unsafe(file_name)
+        refuse_unsafe(file_name)
         try:
             return self._pictures[file_name]
         except KeyError:
@@ -181,7 +181,7 @@ def thumbnail(image: Image.Image, longest: int) -> bytes:
     return stream.getvalue()
 
 
-def _refuse_unsafe(file_name: str) -> None:
+def refuse_unsafe(file_name: str) -> None:
     """Refuse names that could leave the folder on any system.
 
     Raises:

@@ -134,6 +134,7 @@ class Base(DeclarativeBase):
         datetime: UtcDateTime(),
         dict[str, Any]: VerbatimJson(),
         list[dict[str, Any]]: VerbatimJson(),
+        list[str]: VerbatimJson(),
         LabelState: SmallState(),
         LabelSource: _words(LabelSource),
         ImageStatus: _words(ImageStatus),
@@ -149,6 +150,9 @@ class Base(DeclarativeBase):
 class Dataset(Base):
     """One collection. ``header`` holds the source file's top level, lists left out.
 
+    Pictures are looked for below ``image_root``, then below each of ``more_roots`` (folders or
+    URLs), then at the URL that an image's record has under ``url_field``.
+
     ``schedule`` is a cron expression; a training is due at its first time after
     ``schedule_from``. While its rows are brought in, ``unfinished_at`` is the moment of the last
     ones, and nobody sees it.
@@ -160,6 +164,8 @@ class Dataset(Base):
     name: Mapped[str] = mapped_column(unique=True)
     format: Mapped[str]
     image_root: Mapped[str]
+    more_roots: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
+    url_field: Mapped[str | None]
     header: Mapped[dict[str, Any]]
     absent: Mapped[str] = mapped_column(default="unknown")
     backbone: Mapped[str] = mapped_column(default="auto")

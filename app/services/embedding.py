@@ -16,6 +16,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.services.jobs import JobContext
+from app.services.picture_places import images_of
 from app.services.wording import Wording, forget_context, learn_prompts
 from app.services.workspace import Workspace
 from clsl_core.atomic import atomic_file
@@ -97,7 +98,7 @@ def embed(
     with workspace.database.read() as session:
         dataset = session.get_one(Dataset, dataset_id)
         name, weights = dataset.backbone, dataset.pretrained
-        loader = workspace.images_of(dataset)
+        loader = images_of(workspace, dataset)
         pictures = _pictures(session, dataset_id)
     if backbone_name is not None:
         name, weights = backbone_name, pretrained

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import select
 
+from app.services.picture_places import images_of
 from app.services.workspace import Workspace
 from clsl_core.atomic import atomic_file, atomic_text
 from clsl_core.errors import TrainingError
@@ -187,7 +188,7 @@ def _tune(
     device = workspace.settings.device
     tower = Tower.load(lesson.backbone, lesson.pretrained, config.image_size, device)
     with workspace.database.read() as session:
-        loader = workspace.images_of(session.get_one(Dataset, dataset_id))
+        loader = images_of(workspace, session.get_one(Dataset, dataset_id))
     outcome = finetune(
         tower,
         _Pictures(lesson, loader, config.image_size),

@@ -12,13 +12,14 @@ from app.services.image_root import find_root
 from app.services.import_plan import ImportPlan, plan_import
 from app.services.import_rows import MissingFile
 from app.services.legible import legible
+from app.services.picture_places import check_place, loader_of
 from app.services.who import Right
 from app.services.workspace import Workspace
 from clsl_core.errors import FormatError, ImageError
 from clsl_core.formats import FORMATS
 from clsl_core.formats.coco_stored import PairLabels
 from clsl_core.formats.read_options import read_with
-from clsl_core.images import LocalImages, thumbnail
+from clsl_core.images import ImageLoader, thumbnail
 from clsl_core.types import (
     AnnotationSet,
     ImageRecord,
@@ -29,6 +30,7 @@ from clsl_core.types import (
     ValidationReport,
     no_progress,
 )
+from db.queries import datasets as queries
 
 __all__ = ["CategoryShare", "ImportPreview", "ProblemGroup", "Sample", "look"]
 
@@ -153,7 +155,7 @@ def look(
     who.require(Right.MANAGE)
     name = ingest.check_name(request.name) if request.name.strip() else None
     stated = request.image_root.strip()
-    root = ingest.check_image_root(stated) if stated else None
+    root = check_place(stated) if stated else None
     file = Path(request.file)
     found = ingest.recognise(file, request.format)
     try:
@@ -167,24 +169,32 @@ def look(
             refusal=str(error),
         )  # fmt: skip
     if root is None and within is not None:
-        root = find_root(content.images, within)
-    return _preview(workspace, name, root, found.reason, content, report, progress)
+        root = str(find_root(content.images, within))
+    place = (root, request.url_field)
+    return _preview(workspace, name, place, found.reason, content, report, progress)
 
 
 def _preview(
     workspace: Workspace,
     name: str | None,
-    root: Path | None,
+    place: tuple[str | None, str],
     reason: str,
     content: AnnotationSet,
     report: ValidationReport,
     progress: Progress,
 ) -> ImportPreview:
-    loader = None if root is None else LocalImages(root, workspace.settings.max_pixels)
+    root, url_field = place
     problems: dict[SourceId, MissingFile] = {}
-    if root is not None and loader is not None:
-        problems = dict(ingest.missing_files(content, root, loader, progress))
-    chosen = dict(_chosen(content, problems)) if loader else {}
+    chosen: dict[SourceId, ImageRecord] = {}
+    loader: ImageLoader | None = None
+    if root is not None:
+        with workspace.database.read() as session:
+            existing = None if name is None else queries.by_name(session, name)
+        found = ingest.unreachable(workspace, existing, root, url_field, content, progress)
+        problems = dict(found)
+        chosen = dict(_chosen(content, problems))
+        urls = {image.file_name: image.record.get(url_field) for image in chosen.values()}
+        loader = loader_of(workspace, [root], urls.get if url_field else None)
     tally = _tally(content, chosen, progress)
     states = {
         "labels present": sum(tally.present.values()),
@@ -199,7 +209,7 @@ def _preview(
         counts={**report.counts, **states},
         categories=_shares(content, tally),
         samples=tuple(_samples(chosen, tally, loader)) if loader else (),
-        image_root=None if root is None else str(root),
+        image_root=root,
         missing=dict(reasons.most_common()),
         missing_examples=_missing_examples(content, problems),
         plan=plan_import(workspace, name, content, problems, progress) if name else None,
@@ -281,7 +291,7 @@ def _chosen(
 
 
 def _samples(
-    chosen: Mapping[SourceId, ImageRecord], tally: _Tally, loader: LocalImages
+    chosen: Mapping[SourceId, ImageRecord], tally: _Tally, loader: ImageLoader
 ) -> Iterator[Sample]:
     for image_id, image in chosen.items():
         picture, problem = None, None

@@ -12,6 +12,7 @@ from app.services import unfinished
 from app.services.import_rows import MissingFile, Written, write_rows
 from app.services.import_target import CACHE_MEGABYTES, OneTransaction, OutOfSight
 from app.services.jobs import JobContext
+from app.services.picture_places import check_place, loader_of
 from app.services.settings import Settings
 from app.services.workspace import Workspace
 from clsl_core.errors import FormatError, ImageError, InputError, NotFoundError
@@ -21,7 +22,7 @@ from clsl_core.formats.detect import Detected, detect
 from clsl_core.formats.read_options import ReadOptions, read_with, validate_with
 from clsl_core.formats.registry import Absent
 from clsl_core.formats.voc import Difficult
-from clsl_core.images import LocalImages
+from clsl_core.remote_fetch import is_url
 from clsl_core.types import (
     AnnotationSet,
     JsonObject,
@@ -44,13 +45,14 @@ class ImportRequest:
 
     Attributes:
         file: The annotation file.
-        image_root: The folder that its file names are relative to.
+        image_root: The folder or URL that its file names are relative to.
         name: The dataset; made when new, added to when it exists.
         format: Name of the file's format, or AUTO.
         absent: Whether a missing annotation means UNKNOWN or ABSENT.
         exhaustive: Categories in which it means ABSENT whatever ``absent`` says.
         difficult: What a category of only difficult objects is (VOC).
         zero: What ``0`` means (tables).
+        url_field: Of an image's record, whose value is the URL of its picture; "" for none.
     """
 
     file: str
@@ -61,10 +63,17 @@ class ImportRequest:
     exhaustive: tuple[str, ...] = ()
     difficult: Difficult = "ignore"
     zero: Zero = "auto"
+    url_field: str = ""
 
     @classmethod
     def of(
-        cls, file: Path, image_root: Path | str, name: str, format_name: str, options: ReadOptions
+        cls,
+        file: Path,
+        image_root: Path | str,
+        name: str,
+        format_name: str,
+        options: ReadOptions,
+        url_field: str = "",
     ) -> ImportRequest:
         """A request with what was declared about the file."""
         return cls(
@@ -76,6 +85,7 @@ class ImportRequest:
             options.exhaustive,
             options.difficult,
             options.zero,
+            url_field,
         )
 
     @property
@@ -128,18 +138,6 @@ def check_name(name: str) -> str:
             f"{name[:40]!r} cannot be a dataset name: use 1 to 100 printable characters"
         )
     return name
-
-
-def check_image_root(root: str) -> Path:
-    """The folder of the pictures, absolute.
-
-    Raises:
-        InputError: It is not a folder.
-    """
-    path = Path(root).expanduser().absolute()
-    if not path.is_dir():
-        raise InputError(f"the image folder {root!r} is not a folder: give the one that holds it")
-    return path
 
 
 def check_format(name: str, own: str, content: AnnotationSet) -> None:
@@ -219,14 +217,13 @@ def import_file(
         InputError: The name or the image folder cannot be used.
         ConflictError: Another import makes a dataset of that name at this moment.
     """
-    name, root = check_name(request.name), check_image_root(request.image_root)
+    name, root = check_name(request.name), check_place(request.image_root)
     found = recognise(Path(request.file), request.format).format
     content, report = read_with(Path(request.file), found, request.options, progress)
-    images = LocalImages(root, workspace.settings.max_pixels)
-    problems = dict(missing_files(content, root, images, progress))
-    progress(0, 1, "writing to the database")
     with workspace.database.read() as session:
         existing = queries.by_name(session, name)
+    problems = dict(unreachable(workspace, existing, root, request.url_field, content, progress))
+    progress(0, 1, "writing to the database")
     if existing is None:
         dataset = _new_dataset(name, root, request, content, workspace.settings)
         dataset_id, written = _write_new(workspace, dataset, content, problems, progress)
@@ -274,30 +271,45 @@ def run_import(workspace: Workspace, context: JobContext) -> JsonObject:
     return {**asdict(result), "message": result.message, "changed": result.changed}
 
 
-def missing_files(
-    content: AnnotationSet, root: Path, images: LocalImages, progress: Progress
+def unreachable(
+    workspace: Workspace,
+    existing: Dataset | None,
+    root: str,
+    url_field: str,
+    content: AnnotationSet,
+    progress: Progress,
 ) -> Iterator[tuple[SourceId, MissingFile]]:
-    """Images whose file is not there or may not be reached; decoding comes with embedding."""
-    total = len(content.images)
-    plain = {entry.name for entry in os.scandir(root) if entry.is_file(follow_symlinks=False)}
+    """Images whose file is not there or may not be reached; decoding comes with embedding.
+
+    Nothing is fetched: what has a URL is taken to be there.
+    """
+    roots = [root, *(existing.more_roots if existing else [])]
+    url_field = url_field or (existing.url_field or "" if existing else "")
+    loader, total = loader_of(workspace, roots), len(content.images)
+    plain = set()
+    if not is_url(root):
+        plain = {entry.name for entry in os.scandir(root) if entry.is_file(follow_symlinks=False)}
     for done, image in enumerate(content.images):
         if done % 500 == 0:
             progress(done, total, "looking for the pictures")
         if image.file_name in plain:  # one look at the folder instead of one for each picture
             continue
+        if url_field and is_url(str(image.record.get(url_field))):
+            continue
         try:
-            images.fingerprint(image.file_name)
+            loader.fingerprint(image.file_name)
         except ImageError as error:
             yield image.source_id, MissingFile(error.reason, str(error))
 
 
 def _new_dataset(
-    name: str, root: Path, request: ImportRequest, content: AnnotationSet, settings: Settings
+    name: str, root: str, request: ImportRequest, content: AnnotationSet, settings: Settings
 ) -> Dataset:
     return Dataset(
         name=name,
         format=content.format,
-        image_root=str(root),
+        image_root=root,
+        url_field=request.url_field or None,
         header=content.header,
         absent=request.absent,
         backbone=settings.backbone,
@@ -307,9 +319,9 @@ def _new_dataset(
 
 
 def _change_dataset(
-    dataset: Dataset, root: Path, request: ImportRequest, content: AnnotationSet
+    dataset: Dataset, root: str, request: ImportRequest, content: AnnotationSet
 ) -> None:
     check_format(dataset.name, dataset.format, content)
-    dataset.image_root = str(root)
+    dataset.image_root, dataset.url_field = root, request.url_field or dataset.url_field
     dataset.header = {**dataset.header, **content.header}
     dataset.absent = request.absent

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 
 from app.services.access import Grant
+from app.services.picture_places import images_of
 from app.services.workspace import Workspace
 from clsl_core.errors import NotFoundError
 from clsl_core.images import thumbnail as make_thumbnail
@@ -40,7 +41,7 @@ def thumbnail(workspace: Workspace, grant: Grant, image_id: int, size: int) -> P
         image = session.get(Image, image_id)
         if image is None or image.dataset_id != grant.dataset_id:
             raise NotFoundError(f"there is no image {image_id} in this dataset")
-        loader = workspace.images_of(session.get_one(Dataset, image.dataset_id))
+        loader = images_of(workspace, session.get_one(Dataset, image.dataset_id))
         file_name = image.file_name
     fingerprint = loader.fingerprint(file_name)
     name = f"{image_id}-{size}-{fingerprint}"

@@ -54,6 +54,21 @@ class Settings(BaseSettings):
     thumbnail_megabytes: int = Field(
         default=2_000, ge=0, description="Most the kept thumbnails take up; 0 keeps none."
     )
+    picture_megabytes: int = Field(
+        default=5_000, ge=0, description="Most the pictures fetched from URLs take up on the disk."
+    )
+    fetch_seconds: float = Field(
+        default=20.0,
+        gt=0,
+        description="Longest that fetching a picture may take, for each of 3 tries.",
+    )
+    fetch_megabytes: int = Field(
+        default=100, gt=0, description="Largest picture that is fetched from a URL."
+    )
+    allow_private_hosts: bool = Field(
+        default=False,
+        description="Whether pictures may be fetched from addresses that are not public.",
+    )
     worker: bool = Field(default=True, description="Whether the app starts a worker.")
     token_seconds: int = Field(
         default=3600, gt=0, description="How long a review page's key to the routes is valid."

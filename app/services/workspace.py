@@ -13,14 +13,13 @@ from sqlalchemy.orm import Session
 
 import migrations
 from app.services.access import Access, read_secret
+from app.services.file_cache import FileCache
 from app.services.instant import InstantUpdates
 from app.services.jobs import Jobs
 from app.services.queue import HueyQueue, JobQueue, connect_queue
 from app.services.safekeeping import keep_before_migration
 from app.services.settings import Settings
-from app.services.thumbnails import ThumbnailCache
 from clsl_core.errors import DatabaseError, NotFoundError
-from clsl_core.images import LocalImages
 from db.models import Dataset
 from db.queries import datasets as dataset_queries
 from db.session import Database
@@ -34,7 +33,8 @@ class Workspace:
     database: Database
     jobs: Jobs
     access: Access
-    thumbnails: ThumbnailCache
+    thumbnails: FileCache
+    pictures: FileCache
     instant: InstantUpdates
 
     @classmethod
@@ -61,20 +61,18 @@ class Workspace:
         if queue is None:
             queue = HueyQueue(connect_queue(settings.effective_queue_url, settings.data_dir))
         access = Access(read_secret(settings.data_dir), settings.token_seconds)
-        thumbnails = ThumbnailCache(
+        thumbnails = FileCache(
             settings.data_dir / "thumbnails", settings.thumbnail_megabytes * 1_000_000
         )
+        pictures = FileCache(settings.data_dir / "pictures", settings.picture_megabytes * 1_000_000)
         instant = InstantUpdates(database, settings.data_dir)
-        return cls(settings, database, Jobs(database, queue), access, thumbnails, instant)
+        jobs = Jobs(database, queue)
+        return cls(settings, database, jobs, access, thumbnails, pictures, instant)
 
     @property
     def data_dir(self) -> Path:
         """Where everything lives."""
         return self.settings.data_dir
-
-    def images_of(self, dataset: Dataset) -> LocalImages:
-        """The loader for one dataset's pictures."""
-        return LocalImages(Path(dataset.image_root), self.settings.max_pixels)
 
     def close(self) -> None:
         """Stop updating and give the connections of database and queue back."""

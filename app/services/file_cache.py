@@ -1,4 +1,4 @@
-"""Thumbnails on disk: made once, found again by their name, the least used thrown out when full."""
+"""Files kept on disk, found again by their name, the least used thrown out when full."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clsl_core.errors import InputError
 SWEEP_AFTER = 0.05
 """Share of the limit that is written between two looks at the whole folder."""
 KEEP = 0.9
-"""Share of the limit that is left after a sweep, so that not every thumbnail causes one."""
+"""Share of the limit that is left after a sweep, so that not every file causes one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class _Kept:
     path: str
 
 
-class ThumbnailCache:
+class FileCache:
     """Files below one folder, together not much larger than a limit.
 
     A file's modification time is the time of its last use. Several processes may share the
@@ -55,7 +55,7 @@ class ThumbnailCache:
         return content
 
     def put(self, name: str, content: bytes) -> None:
-        """Keep bytes under a name. A full or read-only disk costs the thumbnail, nothing else."""
+        """Keep bytes under a name. A full or read-only disk costs the file, nothing else."""
         if not self.limit:
             return
         path = self.folder / name

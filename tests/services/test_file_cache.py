@@ -3,12 +3,12 @@
 import os
 from pathlib import Path
 
-from app.services.thumbnails import ThumbnailCache
+from app.services.file_cache import FileCache
 
 FILE = b"x" * 100
 
 
-def put(cache: ThumbnailCache, number: int) -> None:
+def put(cache: FileCache, number: int) -> None:
     """A file, used at the moment ``number``."""
     cache.put(f"1/{number}.webp", FILE)
     os.utime(cache.folder / f"1/{number}.webp", (number, number))
@@ -19,20 +19,20 @@ def size(folder: Path) -> int:
 
 
 def test_what_was_put_is_found_again_by_another_process(tmp_path: Path) -> None:
-    ThumbnailCache(tmp_path, 1_000).put("1/a.webp", FILE)
-    assert ThumbnailCache(tmp_path, 1_000).get("1/a.webp") == FILE
-    assert ThumbnailCache(tmp_path, 1_000).get("2/a.webp") is None
+    FileCache(tmp_path, 1_000).put("1/a.webp", FILE)
+    assert FileCache(tmp_path, 1_000).get("1/a.webp") == FILE
+    assert FileCache(tmp_path, 1_000).get("2/a.webp") is None
 
 
 def test_a_file_that_never_reached_the_disk_is_no_thumbnail(tmp_path: Path) -> None:
-    cache = ThumbnailCache(tmp_path, 1_000)
+    cache = FileCache(tmp_path, 1_000)
     cache.put("1/a.webp", FILE)
     (tmp_path / "1/a.webp").write_bytes(b"")
     assert cache.get("1/a.webp") is None
 
 
 def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
-    cache = ThumbnailCache(tmp_path, 1_000)
+    cache = FileCache(tmp_path, 1_000)
     for number in range(1, 11):
         put(cache, number)
     assert cache.get("1/1.webp") == FILE  # used now: the newest of all
@@ -44,7 +44,7 @@ def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
 
 
 def test_it_stays_within_its_limit(tmp_path: Path) -> None:
-    cache = ThumbnailCache(tmp_path, 5_000)
+    cache = FileCache(tmp_path, 5_000)
     for number in range(1, 200):
         put(cache, number)
         assert size(tmp_path) <= 5_000 * 1.05 + len(FILE)
@@ -53,13 +53,13 @@ def test_it_stays_within_its_limit(tmp_path: Path) -> None:
 
 def test_what_an_earlier_process_left_counts(tmp_path: Path) -> None:
     for number in range(1, 100):
-        put(ThumbnailCache(tmp_path, 100_000), number)
-    put(ThumbnailCache(tmp_path, 1_000), 100)
+        put(FileCache(tmp_path, 100_000), number)
+    put(FileCache(tmp_path, 1_000), 100)
     assert size(tmp_path) <= 1_000
 
 
 def test_a_limit_of_nothing_keeps_nothing(tmp_path: Path) -> None:
-    cache = ThumbnailCache(tmp_path, 0)
+    cache = FileCache(tmp_path, 0)
     cache.put("1/a.webp", FILE)
     assert cache.get("1/a.webp") is None
     assert size(tmp_path) == 0
@@ -68,4 +68,4 @@ def test_a_limit_of_nothing_keeps_nothing(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_costs_only_the_thumbnail(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_bytes(b"")
-    ThumbnailCache(blocked, 1_000).put("1/a.webp", FILE)
+    FileCache(blocked, 1_000).put("1/a.webp", FILE)
