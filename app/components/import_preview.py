@@ -119,7 +119,7 @@ def _samples(samples: tuple[Sample, ...]) -> None:
 
 def _sample(sample: Sample) -> None:
     if sample.picture is not None:
-        st.image(sample.picture)
+        st.image(sample.picture, alt=sample.file_name)
     else:
         st.warning(plain(sample.problem or ""))
     lines = [sample.file_name]

@@ -312,9 +312,10 @@ def _write_labels(
     query = select(Label.image_id, Label.category_id, Label.state, Label.source).where(
         Label.category_id.in_(list(ids[1].values()))
     )
+    kinds: dict[Any, Any] = {}  # each pair of state and source is held once, not a million times
     with target.reading() as session:
         old = {
-            (image_id, category_id): (state, source)
+            image_id << 32 | category_id: kinds.setdefault((state, source), (state, source))
             for image_id, category_id, state, source in session.execute(
                 query, execution_options=STREAMED
             )
@@ -323,7 +324,7 @@ def _write_labels(
     changed: list[JsonObject] = []
     for image_id, category_id, state, source, provenance in _label_rows(content):
         pair = (ids[0][image_id], ids[1][category_id])
-        before = old.get(pair)
+        before = old.get(pair[0] << 32 | pair[1])
         if before is None:
             new.add((*pair, state, source, provenance))
         elif before[0] != state and before[1] is not LabelSource.IMPORT:

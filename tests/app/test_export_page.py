@@ -64,7 +64,7 @@ def test_what_goes_in_is_counted_as_it_is_chosen(workspace: Workspace, dataset_i
     assert numbers(app) == ["4", "4", "0", "1", "0"]
     app.toggle(key=f"export-proposals-{dataset_id}").set_value(True).run()
     assert numbers(app) == ["4", "4", "0", "1", "7"]
-    app.button_group(key=f"export-sources-{dataset_id}").set_value(["model, audited"]).run()
+    app.checkbox(key=f"export-HUMAN-{dataset_id}").set_value(False).run()
     assert numbers(app) == ["4", "4", "0", "0", "7"]
     app.button(key="prepare").click().run()
     assert not app.exception
