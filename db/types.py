@@ -18,6 +18,11 @@ class JsonText(str):
     __slots__ = ()
 
 
+def json_text(value: Any) -> str:
+    """A JSON value as it is stored, unless it is text already."""
+    return json.dumps(value, separators=(",", ":"))
+
+
 class VerbatimJson(TypeDecorator[Any]):
     """A JSON value as text: key order, unknown keys and lone surrogates come back unchanged."""
 
@@ -28,7 +33,7 @@ class VerbatimJson(TypeDecorator[Any]):
         """Serialise as ASCII, so that no text a file can hold is refused by the database."""
         if value is None or type(value) is JsonText:
             return value
-        return json.dumps(value, separators=(",", ":"))
+        return json_text(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         """Parse what was stored."""

@@ -36,6 +36,13 @@ def draw_preview(preview: ImportPreview) -> None:
         _histogram(preview)
     if preview.plan is not None:
         _plan(preview.plan)
+    if preview.moves_from is not None:
+        st.warning(
+            plain(
+                f"All pictures of this dataset will be looked for in {preview.image_root}, no "
+                f"longer in {preview.moves_from}: those that are only there cannot be reached then."
+            )
+        )
     _downloads(preview)
 
 
@@ -112,7 +119,7 @@ def _samples(samples: tuple[Sample, ...]) -> None:
 
 def _sample(sample: Sample) -> None:
     if sample.picture is not None:
-        st.image(sample.picture)
+        st.image(sample.picture, alt=sample.file_name)
     else:
         st.warning(plain(sample.problem or ""))
     lines = [sample.file_name]

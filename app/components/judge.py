@@ -36,7 +36,7 @@ def judge(grant: Grant, asked: list[Check], key: str) -> None:
 def _question(grant: Grant, one: Check, key: str) -> None:
     try:
         found = pictures.thumbnail(workspace(), grant, one.image_id, PICTURE)
-        st.image(found.content, caption=plain(one.file_name), width="stretch")
+        st.image(found.content, caption=plain(one.file_name), width="stretch", alt=one.file_name)
     except ClslError as error:
         st.warning(plain(str(error)))
     st.radio(

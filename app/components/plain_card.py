@@ -33,7 +33,7 @@ def plain_card(grant: Grant, query: QueueQuery) -> None:
     st.caption(f"{_certainty(card)} · {left} left")
     _buttons(grant, card)
     picture = pictures.thumbnail(workspace(), grant, card.image_id, IMAGE_SIZE)
-    st.image(picture.content, caption=plain(card.file_name))
+    st.image(picture.content, caption=plain(card.file_name), alt=card.file_name)
 
 
 def _question(card: Card) -> str:

@@ -10,22 +10,24 @@ from app.services.jobs import JobKind, JobStatus
 from app.services.legible import legible
 from app.services.views import DatasetView
 from clsl_core.formats import FORMATS
+from clsl_core.types import LabelSource
 
 LOST = "export-lost"
-SOURCES = {"human": "given by people", "model, audited": "accepted in bulk, after an audit"}
+SOURCES = {
+    LabelSource.HUMAN: "given by people",
+    LabelSource.MODEL_AUDITED: "accepted in bulk, after an audit",
+}
 
 
 def choose_contents(dataset: DatasetView) -> ExportChoice:
     """What goes in, beyond what came in."""
-    sources = st.pills(
-        "Labels given here that go in",
-        [str(source) for source in GIVEN_HERE],
-        selection_mode="multi",
-        default=[str(source) for source in GIVEN_HERE],
-        format_func=lambda source: SOURCES[source],
-        key=f"export-sources-{dataset.id}",
-        help="What came with the source file always goes out again.",
-    )
+    st.markdown("Labels given here that go in")
+    sources = [
+        source
+        for source in GIVEN_HERE
+        if st.checkbox(SOURCES[source], value=True, key=f"export-{source.name}-{dataset.id}")
+    ]
+    st.caption("What came with the source file always goes out again.")
     proposals = st.toggle(
         "The open proposals too, in a table of their own",
         key=f"export-proposals-{dataset.id}",

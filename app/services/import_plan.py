@@ -44,6 +44,7 @@ class ImportPlan:
         added, updated, unchanged: Records by table.
         kept: Labels that stay as people decided, though the file says otherwise.
         kept_examples: The first of those.
+        image_root: Where the dataset's pictures are looked for now; None for a new one.
     """
 
     dataset: str
@@ -53,6 +54,7 @@ class ImportPlan:
     unchanged: dict[str, int]
     kept: int = 0
     kept_examples: tuple[KeptLabel, ...] = ()
+    image_root: str | None = None
 
     @property
     def changes(self) -> bool:
@@ -107,10 +109,16 @@ def plan_import(
             - (written.kept_human if table == "labels" else 0)
             for table, count in sizes.items()
         }
-        examples = _examples(session, dataset.id, written)
-    return ImportPlan(
-        name, False, written.added, written.updated, unchanged, written.kept_human, examples
-    )
+        return ImportPlan(
+            name,
+            False,
+            written.added,
+            written.updated,
+            unchanged,
+            written.kept_human,
+            _examples(session, dataset.id, written),
+            dataset.image_root,
+        )
 
 
 def _examples(session: Session, dataset_id: int, written: Written) -> tuple[KeptLabel, ...]:

@@ -125,6 +125,12 @@ class ImportPreview:
         return self.refusal is None
 
     @property
+    def moves_from(self) -> str | None:
+        """The folder in which the dataset's pictures would no longer be looked for."""
+        before = self.plan.image_root if self.plan else None
+        return before if before not in (None, self.image_root) else None
+
+    @property
     def title(self) -> str:
         """The format in words."""
         return FORMATS[self.format].title

@@ -42,6 +42,7 @@ def report_json(preview: ImportPreview) -> JsonObject:
         "problems": problems,
         "categories": [asdict(share) for share in preview.categories],
         "image_root": preview.image_root,
+        "image_root_before": preview.moves_from,
         "missing_pictures": preview.missing,
         "missing_examples": [list(example) for example in preview.missing_examples],
         "plan": None if preview.plan is None else preview.plan.to_json(),
@@ -73,6 +74,8 @@ def _rows(preview: ImportPreview) -> Iterator[tuple[str, ...]]:
         yield ("category", "", "absent", str(share.absent), share.category, "")
     if preview.plan is not None:
         yield from _plan_rows(preview.plan)
+    if preview.moves_from is not None:
+        yield ("plan", "warning", "image folder", "", preview.moves_from, str(preview.image_root))
 
 
 def _plan_rows(plan: ImportPlan) -> Iterator[tuple[str, ...]]:
@@ -103,6 +106,10 @@ def report_lines(preview: ImportPreview) -> list[str]:
     lines += [f"  {file_name}: {message}" for file_name, message in preview.missing_examples]
     if preview.plan is not None:
         lines += plan_lines(preview.plan)
+    if preview.moves_from is not None:
+        lines.append(
+            f"  look for all pictures in {preview.image_root}, not in {preview.moves_from}"
+        )
     if preview.refusal is not None:
         lines.append(f"it would be refused: {legible(preview.refusal, 500)}")
     return lines

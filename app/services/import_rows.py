@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import Text, select, type_coerce
 
 from app.services.import_target import BATCH, Inserts, Target, update_rows
 from clsl_core.formats.coco_stored import PairLabels, StoredAnnotations
@@ -26,7 +26,7 @@ from clsl_core.types import (
 )
 from db.models import Annotation, Category, Image, ImageStatus, Label
 from db.queries import datasets as queries
-from db.types import JsonText
+from db.types import JsonText, json_text
 
 __all__ = ["MissingFile", "Written", "write_rows"]
 
@@ -224,16 +224,15 @@ def _write_annotations(
     written: Written,
     progress: Progress,
 ) -> None:
-    query = select(Annotation.id, Annotation.record).where(Annotation.dataset_id == dataset_id)
-    seen: Counter[bytes] = Counter()
-    with target.reading() as session:
-        stored = session.execute(query.order_by(Annotation.position), execution_options=STREAMED)
-        old = {_annotation_key(row.record, seen): (row.id, _digest(row.record)) for row in stored}
+    old, same, stored = _differing(target, dataset_id, content, progress)
     total = len(content.annotations)
     new = Inserts(target, Annotation, ANNOTATION, progress, total)
     changed: list[JsonObject] = []
-    seen.clear()
-    for image_id, category_id, record in _annotation_rows(content):
+    seen: Counter[bytes] = Counter()
+    rows = _annotation_rows(content) if old or same.count(1) < total else iter(())
+    for index, (image_id, category_id, record) in enumerate(rows):
+        if same[index]:
+            continue
         pair = (
             None if image_id is None else ids[0].get(image_id),
             None if category_id is None else ids[1].get(category_id),
@@ -243,7 +242,7 @@ def _write_annotations(
             plain = json.loads(record) if type(record) is JsonText else record
             before, digest = old.get(_annotation_key(plain, seen)), _digest(plain)
         if before is None:
-            new.add((dataset_id, len(old) + new.count, *pair, record))
+            new.add((dataset_id, stored + new.count, *pair, record))
         elif before[1] != digest:
             changed.append(
                 {"id": before[0], "image_id": pair[0], "category_id": pair[1], "record": record}
@@ -251,6 +250,43 @@ def _write_annotations(
     new.finish()
     _update(target, Annotation, changed)
     written.added["annotations"], written.updated["annotations"] = new.count, len(changed)
+
+
+def _differing(
+    target: Target, dataset_id: int, content: AnnotationSet, progress: Progress
+) -> tuple[dict[bytes, tuple[int, bytes]], bytearray, int]:
+    """Compare the stored annotations with those at the same places of the file.
+
+    Most of a file that comes again is the same, letter by letter and in the same order: of that
+    nothing is parsed or held in memory.
+
+    Returns:
+        Id and digest of the stored records that are not at their place, by key; for each of the
+        file's whether it is; and how many are stored.
+    """
+    total = len(content.annotations)
+    old: dict[bytes, tuple[int, bytes]] = {}
+    same, seen, stored = bytearray(total), Counter[bytes](), 0
+    query = select(Annotation.id, type_coerce(Annotation.record, Text))
+    query = query.where(Annotation.dataset_id == dataset_id).order_by(Annotation.position)
+    rows = _annotation_rows(content)
+    with target.reading() as session:
+        for id_, text in session.execute(query, execution_options=STREAMED):
+            row = next(rows, None)
+            if row is not None and text == _stored_text(row[2]):
+                same[stored] = 1
+            else:
+                record = json.loads(text)
+                old[_annotation_key(record, seen)] = (id_, _digest(record))
+            stored += 1
+            if stored % BATCH == 0:
+                progress(stored, max(total, stored), "comparing annotations")
+    return old, same, stored
+
+
+def _stored_text(record: Any) -> str:
+    """A record as it stands in the database."""
+    return record if type(record) is JsonText else json_text(record)
 
 
 def _annotation_rows(
@@ -276,9 +312,10 @@ def _write_labels(
     query = select(Label.image_id, Label.category_id, Label.state, Label.source).where(
         Label.category_id.in_(list(ids[1].values()))
     )
+    kinds: dict[Any, Any] = {}  # each pair of state and source is held once, not a million times
     with target.reading() as session:
         old = {
-            (image_id, category_id): (state, source)
+            image_id << 32 | category_id: kinds.setdefault((state, source), (state, source))
             for image_id, category_id, state, source in session.execute(
                 query, execution_options=STREAMED
             )
@@ -287,7 +324,7 @@ def _write_labels(
     changed: list[JsonObject] = []
     for image_id, category_id, state, source, provenance in _label_rows(content):
         pair = (ids[0][image_id], ids[1][category_id])
-        before = old.get(pair)
+        before = old.get(pair[0] << 32 | pair[1])
         if before is None:
             new.add((*pair, state, source, provenance))
         elif before[0] != state and before[1] is not LabelSource.IMPORT:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from app.services import demo
-from tests.builders import make_proposals, make_workspace
+from tests.builders import coco_document, make_collection, make_proposals, make_workspace
 from tests.e2e.conftest import REPOSITORY, StartServer, StreamlitServer
 
 if TYPE_CHECKING:
@@ -55,6 +56,31 @@ def test_nothing_serious(server: StreamlitServer, themed: Page, name: str) -> No
     if mode == "grid":
         themed.get_by_text("Grid", exact=True).click()
         themed.locator("[data-part=gridCells] [role=gridcell]").first.wait_for()
+    found = axe.Axe().run(themed).response["violations"]
+    assert [line for violation in found for line in lines(violation)] == []
+
+
+def test_a_preview_has_nothing_serious(
+    server: StreamlitServer, themed: Page, tmp_path: Path
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    document = coco_document(images=6)
+    document["annotations"].append({"id": 99, "image_id": 12_345, "category_id": 1})
+    file, root = make_collection(tmp_path, document)
+    (root / "005.jpg").unlink()
+    themed.goto(f"{server.url}/import?annotator=Ada")
+    themed.get_by_text("On this machine", exact=True).click()
+    themed.get_by_label("Path of the annotation file").fill(str(file))
+    themed.get_by_label("Folder of the pictures").fill(str(root))
+    themed.get_by_label("Name of the dataset").fill("looked at")
+    themed.keyboard.press("Tab")
+    themed.get_by_text("COCO instances JSON:").wait_for()
+    themed.locator("[data-testid=stStatusWidget]").wait_for(state="hidden")
+    themed.get_by_text("What was annotated").last.click()
+    themed.get_by_role("button", name="Look at it").click()
+    themed.get_by_text("What the import would do").wait_for()
+    themed.get_by_role("button", name="Import", exact=True).wait_for()
+    themed.locator("[data-testid=stStatusWidget]").wait_for(state="hidden")
     found = axe.Axe().run(themed).response["violations"]
     assert [line for violation in found for line in lines(violation)] == []
 

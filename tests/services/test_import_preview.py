@@ -154,6 +154,16 @@ def test_the_plan_is_what_the_import_does(
             assert count == len(document[table])
 
 
+def test_another_folder_of_pictures_is_told(workspace: Workspace, tmp_path: Path) -> None:
+    first = request(tmp_path / "one")
+    import_file(workspace, first)
+    assert look(workspace, first).moves_from is None
+    preview = look(workspace, request(tmp_path / "two"))
+    assert preview.moves_from == first.image_root
+    assert f"not in {first.image_root}" in "\n".join(report_lines(preview))
+    assert first.image_root in report_csv(preview)
+
+
 def test_declarations_change_what_is_told(workspace: Workspace, tmp_path: Path) -> None:
     preview = look(workspace, request(tmp_path, exhaustive=("red",)))
     assert [(c.category, c.absent) for c in preview.categories if c.absent] == [("red", 2)]
