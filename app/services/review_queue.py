@@ -22,7 +22,7 @@ from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 from clsl_core.types import JsonObject, LabelState
 from db.models import Category, Image, ModelRun, Proposal, ProposalStatus
-from db.queries import decisions, leases, proposals, queue, runs
+from db.queries import decisions, leases, panels, proposals, queue, runs
 from db.types import now
 
 LEASE = timedelta(minutes=5)
@@ -110,6 +110,9 @@ def next_cards(workspace: Workspace, grant: Grant, query: QueueQuery) -> QueuePa
         run = runs.serving_run(session, grant.dataset_id)
         if run is None:
             return QueuePage([], None, None, Left(0, None, 0))
+        shared = panels.sharing(session, grant.dataset_id)
+        if not shared.plain:
+            hidden = or_(hidden, queue.judged_by(grant.annotator_id))
         wanted = _filter(workspace, session, grant, run, query)
         rows = queue.page(session, wanted, hidden, after=after, limit=limit)
         last = rows[-1][0] if rows else None

@@ -24,13 +24,14 @@ class Right(StrEnum):
     LOOK = "look at pictures and labels"
     DECIDE = "give verdicts"
     EXPORT = "export labels"
+    ADJUDICATE = "settle conflicts and see how people judge"
     MANAGE = "import, train and change settings"
 
 
 RIGHTS: dict[Role, frozenset[Right]] = {
     Role.VIEWER: frozenset({Right.LOOK}),
     Role.ANNOTATOR: frozenset({Right.LOOK, Right.DECIDE}),
-    Role.REVIEWER: frozenset({Right.LOOK, Right.DECIDE, Right.EXPORT}),
+    Role.REVIEWER: frozenset({Right.LOOK, Right.DECIDE, Right.EXPORT, Right.ADJUDICATE}),
     Role.ADMIN: frozenset(Right),
 }
 

@@ -28,6 +28,7 @@ from db.models import (
     Proposal,
     ProposalStatus,
     Verdict,
+    Voice,
 )
 
 FEW_IMAGES = 5_000
@@ -177,6 +178,19 @@ def skipped_by(annotator_id: int) -> ColumnElement[bool]:
         skip.annotator_id == annotator_id,
         skip.verdict == Verdict.SKIP,
         skip.undone_by_id.is_(None),
+    )
+
+
+def judged_by(annotator_id: int) -> ColumnElement[bool]:
+    """The condition that an annotator has judged a proposal's pair as one of several people."""
+    mine = aliased(Decision)
+    return exists().where(
+        mine.image_id == Proposal.image_id,
+        mine.category_id == Proposal.category_id,
+        mine.annotator_id == annotator_id,
+        mine.voice.in_((Voice.PANEL, Voice.GOLD)),
+        mine.verdict.in_((Verdict.PRESENT, Verdict.ABSENT)),
+        mine.undone_by_id.is_(None),
     )
 
 
