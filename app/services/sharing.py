@@ -134,7 +134,7 @@ def set_overlap(workspace: Workspace, name: str, overlap: int) -> int:
 
 def conflicts(
     workspace: Workspace,
-    grant: Grant,
+    dataset_id: int,
     *,
     limit: int = 20,
     outvoted: bool = False,
@@ -144,7 +144,7 @@ def conflicts(
 
     Args:
         workspace: Where.
-        grant: Who, on which dataset.
+        dataset_id: The dataset.
         limit: Most pairs.
         outvoted: Also those that a majority has settled.
         after: Image and category of the last one that was given out.
@@ -155,7 +155,7 @@ def conflicts(
     who.require(Right.ADJUDICATE)
     limit = max(1, min(limit, MAX_CONFLICTS))
     with workspace.database.read() as session:
-        rows = panels.conflicts(session, grant.dataset_id, limit, outvoted=outvoted, after=after)
+        rows = panels.conflicts(session, dataset_id, limit, outvoted=outvoted, after=after)
         found = []
         for panel, image, category in rows:
             said = panels.voices(session, (image.id, category.id), Voice.PANEL)

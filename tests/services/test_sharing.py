@@ -127,13 +127,13 @@ def test_a_tie_is_settled_by_a_reviewer_and_can_be_opened_again(workspace: Works
     team.say(1, "absent")
     assert team.state() == TIED
     judge = team.people[2]
-    (conflict,) = sharing.conflicts(workspace, judge)
+    (conflict,) = sharing.conflicts(workspace, team.id)
     said = {(one.annotator, one.verdict) for one in conflict.opinions}
     assert said == {(f"{team.name}-0", "present"), (f"{team.name}-1", "absent")}
     ruling = sharing.adjudicate(workspace, judge, *team.pair, "present")
     settled = (LabelState.PRESENT, PanelStatus.ADJUDICATED, ProposalStatus.DECIDED)
     assert team.state() == settled
-    assert sharing.conflicts(workspace, judge) == []
+    assert sharing.conflicts(workspace, team.id) == []
     assert review.undo(workspace, team.people[0], uuid.uuid4().hex, first).status == "stale"
     assert team.state() == settled
     assert review.undo(workspace, judge, uuid.uuid4().hex, ruling).status == "saved"
@@ -144,11 +144,10 @@ def test_a_majority_can_be_looked_at_too(workspace: Workspace) -> None:
     team = Team(workspace, 3)
     for person, verdict in enumerate(("present", "absent", "present")):
         team.say(person, verdict)
-    judge = team.people[0]
-    assert sharing.conflicts(workspace, judge) == []
-    (found,) = sharing.conflicts(workspace, judge, outvoted=True)
+    assert sharing.conflicts(workspace, team.id) == []
+    (found,) = sharing.conflicts(workspace, team.id, outvoted=True)
     assert not found.tied
-    assert sharing.conflicts(workspace, judge, outvoted=True, after=team.pair) == []
+    assert sharing.conflicts(workspace, team.id, outvoted=True, after=team.pair) == []
 
 
 def test_only_what_is_disputed_can_be_settled(workspace: Workspace) -> None:
@@ -167,11 +166,11 @@ def test_an_annotator_sees_no_conflict_and_sets_no_overlap(workspace: Workspace)
     team.say(1, "absent")
     with who.acting(Actor("Bob", Role.ANNOTATOR)):
         with pytest.raises(Forbidden):
-            sharing.conflicts(workspace, team.people[2])
+            sharing.conflicts(workspace, team.id)
         with pytest.raises(Forbidden):
             sharing.adjudicate(workspace, team.people[2], *team.pair, "absent")
     with who.acting(Actor("Eve", Role.REVIEWER)):
-        assert len(sharing.conflicts(workspace, team.people[2])) == 1
+        assert len(sharing.conflicts(workspace, team.id)) == 1
         with pytest.raises(Forbidden):
             sharing.set_overlap(workspace, team.name, 1)
 
