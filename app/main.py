@@ -20,6 +20,7 @@ page = st.navigation(
         st.Page("screens/history.py", title="History", icon=":material/history:"),
         st.Page("screens/models.py", title="Models", icon=":material/model_training:"),
         st.Page("screens/quality.py", title="Quality", icon=":material/monitoring:"),
+        st.Page("screens/team.py", title="Team", icon=":material/group:"),
         st.Page("screens/export.py", title="Export", icon=":material/download:"),
         st.Page("screens/jobs.py", title="Jobs", icon=":material/pending_actions:"),
     ]

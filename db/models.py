@@ -71,6 +71,29 @@ class Verdict(StrEnum):
         return LabelState.UNKNOWN
 
 
+class Voice(StrEnum):
+    """What a decision is to its pair's label.
+
+    SOLE: the label is what it says. PANEL: one of several verdicts from which the label is
+    derived. ADJUDICATION: settles what a panel left open. GOLD: of a pair whose answer is known
+    already; the label stays.
+    """
+
+    SOLE = "sole"
+    PANEL = "panel"
+    ADJUDICATION = "adjudication"
+    GOLD = "gold"
+
+
+class PanelStatus(StrEnum):
+    """WAITING for verdicts; AGREED by majority; CONFLICT, a tie; ADJUDICATED by a reviewer."""
+
+    WAITING = "waiting"
+    AGREED = "agreed"
+    CONFLICT = "conflict"
+    ADJUDICATED = "adjudicated"
+
+
 class RunStatus(StrEnum):
     """State of an embedding run or a model run."""
 
@@ -144,6 +167,8 @@ class Base(DeclarativeBase):
         JobKind: _words(JobKind),
         JobStatus: _words(JobStatus),
         Role: _words(Role),
+        Voice: _words(Voice),
+        PanelStatus: _words(PanelStatus),
     }
 
 
@@ -171,6 +196,7 @@ class Dataset(Base):
     backbone: Mapped[str] = mapped_column(default="auto")
     pretrained: Mapped[str | None]
     retrain_after: Mapped[int] = mapped_column(default=50)
+    overlap: Mapped[int] = mapped_column(default=1, server_default="1")
     schedule: Mapped[str | None]
     schedule_from: Mapped[datetime | None]
     unfinished_at: Mapped[datetime | None]
@@ -311,6 +337,7 @@ class Decision(Base):
     source: Mapped[LabelSource] = mapped_column(
         default=LabelSource.HUMAN, server_default=LabelSource.HUMAN.value
     )
+    voice: Mapped[Voice] = mapped_column(default=Voice.SOLE, server_default=Voice.SOLE.value)
     seconds: Mapped[float | None]
     previous_state: Mapped[LabelState]
     previous_source: Mapped[LabelSource | None]
@@ -354,6 +381,85 @@ class Label(Base):
         Index(None, "category_id", "state"),
         Index(None, "decision_id"),
         {"sqlite_with_rowid": False},
+    )
+
+
+class Panel(Base):
+    """A pair that several people judge: a projection of their decisions, as the label is.
+
+    Attributes:
+        size: How many people are asked.
+        present, absent: Verdicts that count: of each person the newest that stands.
+        base_state, base_source, base_decision_id: The label as it was before the first verdict;
+            ``base_source`` is NULL where there was none.
+    """
+
+    __tablename__ = "panel"
+
+    image_id: Mapped[int] = mapped_column(
+        ForeignKey("image.id", ondelete="CASCADE"), primary_key=True
+    )
+    category_id: Mapped[int] = mapped_column(
+        ForeignKey("category.id", ondelete="CASCADE"), primary_key=True
+    )
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    size: Mapped[int]
+    status: Mapped[PanelStatus] = mapped_column(default=PanelStatus.WAITING)
+    present: Mapped[int] = mapped_column(default=0)
+    absent: Mapped[int] = mapped_column(default=0)
+    base_state: Mapped[LabelState]
+    base_source: Mapped[LabelSource | None]
+    base_decision_id: Mapped[int | None]
+
+    __table_args__ = (
+        Index(None, "dataset_id", "status", "image_id", "category_id"),
+        Index(None, "category_id"),
+    )
+
+
+class Gold(Base):
+    """A pair whose answer is known, put before people unannounced to see how they judge."""
+
+    __tablename__ = "gold"
+
+    image_id: Mapped[int] = mapped_column(
+        ForeignKey("image.id", ondelete="CASCADE"), primary_key=True
+    )
+    category_id: Mapped[int] = mapped_column(
+        ForeignKey("category.id", ondelete="CASCADE"), primary_key=True
+    )
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    state: Mapped[LabelState]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+    __table_args__ = (
+        CheckConstraint("state IN (-1, 1)", name="state"),
+        Index(None, "dataset_id"),
+        Index(None, "category_id"),
+    )
+
+
+class Assignment(Base):
+    """A part of a dataset that somebody is to judge; NULL leaves that side open.
+
+    ``exclusive``: they are offered nothing else; otherwise this comes first.
+    """
+
+    __tablename__ = "assignment"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    annotator_id: Mapped[int] = mapped_column(ForeignKey("annotator.id", ondelete="CASCADE"))
+    category_id: Mapped[int | None] = mapped_column(ForeignKey("category.id", ondelete="CASCADE"))
+    split: Mapped[str | None]
+    prefix: Mapped[str | None]
+    exclusive: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+    __table_args__ = (
+        Index(None, "dataset_id", "annotator_id"),
+        Index(None, "annotator_id"),
+        Index(None, "category_id"),
     )
 
 

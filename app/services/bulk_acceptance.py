@@ -26,7 +26,7 @@ from clsl_core.audit import AuditConfig, Qualification, draw_lots, qualify
 from clsl_core.errors import InputError, NotFoundError
 from clsl_core.types import LabelSource
 from db.models import AcceptanceAudit, Category, Decision, ModelRun, Verdict
-from db.queries import acceptance, datasets, decisions, leases, runs
+from db.queries import acceptance, datasets, decisions, leases, panels, runs
 from db.types import now
 
 MOST = 20_000
@@ -177,6 +177,13 @@ def apply(workspace: Workspace, grant: Grant, category_id: int, client_id: str) 
             raise InputError(f"nothing can be accepted unseen yet: {state.result.reason}")
         images = [state.images[place] for place in state.result.accept]
         run = runs.serving_run(session, grant.dataset_id)
+        if panels.sharing(session, grant.dataset_id).overlap > 1:
+            raise InputError(
+                "several people judge each pair of this dataset, so that nothing is accepted "
+                "unseen: set the overlap to 1 first (`clsl overlap NAME 1`)"
+            )
+        judged = panels.images_judged(session, category_id)
+        images = [image_id for image_id in images if image_id not in judged]
         shown = acceptance.shown(session, run.id if run else None, category_id, images)
         made = [
             Decision(

@@ -11,7 +11,7 @@ from app.services.access import Grant
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 from clsl_core.types import JsonObject, LabelSource
-from db.models import Decision, Verdict
+from db.models import Decision, Verdict, Voice
 from db.queries import decisions
 
 MAX_ENTRIES = 200
@@ -30,7 +30,7 @@ class Entry:
         image_id, file_name: None when a batch spans several images.
         unseen: Accepted after an audit, without a look at each.
         undone: Everything in it was undone.
-        undoable: At least one of its labels still rests on it.
+        undoable: At least one of its labels still rests on it, or it is one verdict of several.
     """
 
     id: str
@@ -113,8 +113,8 @@ def _add(group: _Group, decision: Decision, current: int | None) -> None:
     group.lowest_id = decision.id
     if decision.undone_by_id is None:
         group.undone = False
-        skip = decision.verdict is Verdict.SKIP
-        group.undoable = group.undoable or skip or current == decision.id
+        free = decision.verdict is Verdict.SKIP or decision.voice in (Voice.PANEL, Voice.GOLD)
+        group.undoable = group.undoable or free or current == decision.id
 
 
 def _page(groups: dict[str, _Group], *, more: bool) -> HistoryPage:

@@ -10,7 +10,7 @@ from app.services.access import Grant
 from app.services.workspace import Workspace
 from clsl_core.errors import NotFoundError
 from db.models import Annotation, Category, Image
-from db.queries import datasets
+from db.queries import datasets, gold
 
 MAX_BOXES = 500
 
@@ -67,10 +67,12 @@ def boxes(workspace: Workspace, grant: Grant, image_id: int) -> Boxes:
             .order_by(Annotation.position)
             .limit(MAX_BOXES)
         )
+        secret = gold.secret(session, grant.annotator_id, [image_id])
         found = [
             Box(category_id, name or "?", bbox, record.get("iscrowd") in (1, True))
             for record, category_id, name in session.execute(query)
-            if (bbox := _bbox(record.get("bbox"))) is not None
+            if (image_id, category_id) not in secret
+            and (bbox := _bbox(record.get("bbox"))) is not None
         ]
     return Boxes(image.width, image.height, found)
 

@@ -10,15 +10,15 @@ from typing import TypeVar
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.services import learning, who
+from app.services import learning, sharing, who
 from app.services.access import Grant
 from app.services.cards import Card
 from app.services.review_queue import card_of
 from app.services.who import Right
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
-from db.models import Category, Decision, Image, Label, Proposal, ProposalStatus, Verdict
-from db.queries import datasets, decisions, leases, proposals, runs
+from db.models import Category, Decision, Image, Label, Proposal, ProposalStatus, Verdict, Voice
+from db.queries import datasets, decisions, leases, panels, proposals, runs
 from db.queries import labels as label_queries
 
 MAX_DECISIONS = 100
@@ -113,6 +113,7 @@ def mark_others_absent(
         if image is None or image.dataset_id != grant.dataset_id:
             return Receipt(client_id, "refused", "this image is not in the dataset any more")
         known = label_queries.categories_of(session, image_id)
+        shared = panels.sharing(session, grant.dataset_id)
         run = runs.serving_run(session, grant.dataset_id)
         proposed = {} if run is None else proposals.of_image(session, run.id, image_id)
         made = []
@@ -121,7 +122,13 @@ def mark_others_absent(
                 own_id = member_id(client_id, category.id)
                 pair = (image_id, category.id)
                 answer = Answer(own_id, *pair, "absent", proposed.get(category.id), seconds)
-                made.append((_decision(grant, answer, client_id, proposed.values()), None))
+                turn = sharing.Turn(Voice.SOLE)
+                if not shared.plain:
+                    verdict = Verdict.ABSENT
+                    turn = sharing.turn(session, grant, shared, pair, verdict, settled=False)
+                if turn.status is None:
+                    decision = _decision(grant, answer, client_id, proposed.values(), turn.voice)
+                    made.append((decision, None))
         _store(session, made)
         job_id = learning.due_retraining(session, grant.dataset_id)
     # That something nobody thought of is not there is no news for its category.
@@ -150,6 +157,7 @@ class _Facts:
     proposals: dict[int, Proposal]
     labels: dict[tuple[int, int], Label]
     standing: dict[int, Decision]
+    shared: panels.Sharing
     made: dict[tuple[int, int], Decision] = field(default_factory=dict)
 
     @classmethod
@@ -166,6 +174,7 @@ class _Facts:
                 for label in label_queries.of_pairs(session, pairs)
             },
             standing=decisions.standing(session, proposal_ids, grant.annotator_id),
+            shared=panels.sharing(session, grant.dataset_id),
         )
 
     def store(self, session: Session) -> None:
@@ -184,16 +193,26 @@ def _decide(
     refusal = _refusal(facts, grant, answer)
     if refusal is not None:
         return Receipt(answer.client_id, "refused", refusal)
-    label = facts.labels.get((answer.image_id, answer.category_id))
-    if answer.proposal_id is not None:
+    pair = (answer.image_id, answer.category_id)
+    label = facts.labels.get(pair)
+    turn = sharing.Turn(Voice.SOLE)
+    if not facts.shared.plain:
+        proposal = facts.proposals.get(answer.proposal_id or 0)
+        settled = label is not None and not (proposal is not None and proposal.disputes)
+        turn = sharing.turn(
+            session, grant, facts.shared, pair, Verdict(answer.verdict), settled=settled
+        )
+    if turn.status is not None:
+        return Receipt(answer.client_id, turn.status, turn.message)
+    if answer.proposal_id is not None and turn.voice is Voice.SOLE:
         earlier = facts.standing.get(answer.proposal_id)
         if earlier is not None and earlier.verdict is Verdict(answer.verdict):
             return Receipt(answer.client_id, "duplicate", "you have decided this already")
         proposal = facts.proposals.get(answer.proposal_id)
         if earlier is None and _settled(session, grant, answer, proposal, label):
             return Receipt(answer.client_id, "stale", "this pair has been decided meanwhile")
-    decision = _decision(grant, answer, batch_id, facts.proposals)
-    facts.made[answer.image_id, answer.category_id] = decision
+    decision = _decision(grant, answer, batch_id, facts.proposals, turn.voice)
+    facts.made[pair] = decision
     facts.seen.add(answer.client_id)
     if answer.proposal_id is not None:
         facts.standing[answer.proposal_id] = decision
@@ -219,9 +238,15 @@ def _settled(
 
 
 def _decision(
-    grant: Grant, answer: Answer, batch_id: str | None, known: Container[int]
+    grant: Grant,
+    answer: Answer,
+    batch_id: str | None,
+    known: Container[int],
+    voice: Voice = Voice.SOLE,
 ) -> Decision:
     """An answer as an event; ``known`` are the proposals that are still there to be named."""
+    if voice is Voice.GOLD:
+        known = ()  # of a known answer, the model's own is not counted as accepted or not
     return Decision(
         client_id=answer.client_id,
         dataset_id=grant.dataset_id,
@@ -230,6 +255,7 @@ def _decision(
         annotator_id=grant.annotator_id,
         proposal_id=answer.proposal_id if answer.proposal_id in known else None,
         verdict=Verdict(answer.verdict),
+        voice=voice,
         seconds=answer.seconds,
         batch_id=batch_id,
     )
@@ -244,7 +270,11 @@ def _store(
     """
     if not made:
         return []
-    leases.release(session, [(one.image_id, one.category_id) for one, _ in made])
+    alone = [(one.image_id, one.category_id) for one, _ in made if one.voice is Voice.SOLE]
+    shared = [one for one, _ in made if one.voice is not Voice.SOLE]
+    leases.release(session, alone)
+    for one in shared:
+        leases.release_own(session, one.annotator_id, [(one.image_id, one.category_id)])
     return decisions.apply(session, made)
 
 
@@ -342,8 +372,10 @@ def _undo_refusal(grant: Grant, members: Sequence[Decision]) -> str | None:
 
 def _is_current(session: Session, decision: Decision) -> bool:
     """Whether the pair's label still rests on a decision; a skip has none to rest on."""
-    if decision.verdict is Verdict.SKIP:
+    if decision.verdict is Verdict.SKIP or decision.voice is Voice.GOLD:
         return True
+    if decision.voice is Voice.PANEL:
+        return sharing.may_take_back(session, decision)
     label = session.get(Label, (decision.image_id, decision.category_id))
     return label is not None and label.decision_id == decision.id
 
@@ -358,6 +390,7 @@ def _undo(grant: Grant, decision: Decision, client_id: str, *, single: bool) -> 
         annotator_id=grant.annotator_id,
         proposal_id=decision.proposal_id,
         verdict=Verdict.UNDO,
+        voice=decision.voice,
         undoes_id=decision.id,
         batch_id=None if single else client_id,
     )
@@ -394,14 +427,18 @@ def redo(workspace: Workspace, grant: Grant, client_id: str, redoes: str) -> Rec
         if refusal is not None:
             return Receipt(client_id, "refused", refusal)
         undone = [decision for decision in members if decision.undone_by_id is not None]
-        again = [decision for decision in undone if _is_as_found(session, decision)]
+        shared = panels.sharing(session, grant.dataset_id)
+        turns = [(decision, _turn_again(session, grant, shared, decision)) for decision in undone]
+        again = [decision for decision, turn in turns if turn.status is None]
         made = []
-        for decision in again:
+        for decision, turn in turns:
+            if turn.status is not None:
+                continue
             own_id = client_id if single else member_id(client_id, decision.id)
             batch_id = None if single else client_id
             label = session.get(Label, (decision.image_id, decision.category_id))
             known = [decision.proposal_id] if decision.proposal_id else []
-            new = _decision(grant, _answer(decision, own_id), batch_id, known)
+            new = _decision(grant, _answer(decision, own_id), batch_id, known, turn.voice)
             new.source = decision.source
             made.append((new, label))
         _store(session, made)
@@ -413,6 +450,20 @@ def redo(workspace: Workspace, grant: Grant, client_id: str, redoes: str) -> Rec
     lost = len(undone) - len(again)
     message = f"{lost} of {len(undone)} were decided by somebody else meanwhile" if lost else None
     return Receipt(client_id, "saved", message, len(again))
+
+
+def _turn_again(
+    session: Session, grant: Grant, shared: panels.Sharing, decision: Decision
+) -> sharing.Turn:
+    """Whether an undone decision can be made again, and as what."""
+    if not shared.plain:
+        pair = (decision.image_id, decision.category_id)
+        settled = decision.previous_source is None and session.get(Label, pair) is not None
+        turn = sharing.turn(session, grant, shared, pair, decision.verdict, settled=settled)
+        if turn.voice is not Voice.SOLE or turn.status is not None:
+            return turn
+    found = decision.voice is Voice.SOLE and _is_as_found(session, decision)
+    return sharing.Turn(Voice.SOLE, None if found else "stale")
 
 
 def _is_as_found(session: Session, decision: Decision) -> bool:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, or_
 from sqlalchemy.orm import Session
 
-from app.services import who
+from app.services import gold, who
 from app.services.access import Grant
 from app.services.cards import Card, Other, make_cards, others_of
 from app.services.neighbours import nearest_images
@@ -22,14 +22,17 @@ from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 from clsl_core.types import JsonObject, LabelState
 from db.models import Category, Image, ModelRun, Proposal, ProposalStatus
-from db.queries import decisions, leases, proposals, queue, runs
+from db.queries import assignments, decisions, leases, panels, proposals, queue, runs
 from db.types import now
 
 LEASE = timedelta(minutes=5)
 MAX_CARDS = 100
+REST = ", rest"
 MAX_RENEWED = 500
 WITH_OTHERS = ("likely", "mixed", "uncertain", "flagged")
 """Queues whose cards bring the image's other proposals along. The others must stay pure."""
+
+WITH_GOLD = ("likely", "mixed", "uncertain", "absent")
 
 Rows = Sequence[tuple[Proposal, Image, Category]]
 
@@ -99,7 +102,9 @@ def next_cards(workspace: Workspace, grant: Grant, query: QueueQuery) -> QueuePa
     who.require(Right.DECIDE)
     _check(query)
     stamp = workspace.instant.stamp(grant.dataset_id)
-    after = None if query.after is None else _place(query.after, query.strategy, stamp)
+    after, rest = (None, False)
+    if query.after is not None:
+        after, rest = _place(query.after, query.strategy, stamp)
     limit = max(1, min(query.limit, MAX_CARDS))
     moment = now()
     hidden = or_(
@@ -110,18 +115,49 @@ def next_cards(workspace: Workspace, grant: Grant, query: QueueQuery) -> QueuePa
         run = runs.serving_run(session, grant.dataset_id)
         if run is None:
             return QueuePage([], None, None, Left(0, None, 0))
+        shared = panels.sharing(session, grant.dataset_id)
+        if not shared.plain:
+            hidden = or_(hidden, queue.judged_by(grant.annotator_id))
         wanted = _filter(workspace, session, grant, run, query)
+        share = assignments.share(session, grant.dataset_id, grant.annotator_id)
+        others_too = hidden
+        if share.parts and not rest:
+            hidden = or_(hidden, ~share.condition())
         rows = queue.page(session, wanted, hidden, after=after, limit=limit)
+        if share.parts and not (rows or rest or share.exclusive):  # their own comes first
+            hidden, rest = others_too, True
+            rows = queue.page(session, wanted, hidden, after=None, limit=limit)
         last = rows[-1][0] if rows else None
-        more = last is not None and len(rows) == limit and query.strategy != "similar"
-        cursor = _cursor(query.strategy, stamp, last) if more and last is not None else None
+        first = bool(share.parts) and not (rest or share.exclusive)
+        more = last is not None and (first or len(rows) == limit) and query.strategy != "similar"
+        cursor = _cursor(query.strategy, stamp, last, rest) if more and last is not None else None
         rows, others = _grouped(session, run.id, _sorted(rows, wanted), query, hidden)
         _lease(session, grant, rows, others)
         cards = make_cards(session, rows, others)
+        if shared.gold:
+            cards = _with_gold(session, grant, run.id, query, cards, share)
     if query.after is not None:
         return QueuePage(cards, cursor, run.id, None)
     with workspace.database.read() as session:  # counting takes long: nobody waits for it
         return QueuePage(cards, cursor, run.id, _left(session, wanted))
+
+
+def _with_gold(
+    session: Session,
+    grant: Grant,
+    run_id: int,
+    query: QueueQuery,
+    cards: list[Card],
+    share: assignments.Share,
+) -> list[Card]:
+    """Known answers among the cards; not in queues that estimates rest on, nor in narrow ones."""
+    narrow = query.split or query.text or query.lowest is not None or query.highest is not None
+    if narrow or query.strategy not in WITH_GOLD:
+        return gold.hide(session, grant, cards)
+    mixed, pairs = gold.mix_in(session, grant, run_id, cards, query.category_id, share.holds)
+    moment = now()
+    leases.take(session, grant.annotator_id, grant.client, pairs, moment, moment + LEASE)
+    return mixed
 
 
 def _held_by_others(grant: Grant, moment: datetime) -> ColumnElement[bool]:
@@ -239,13 +275,16 @@ def card_of(session: Session, proposal_id: int) -> Card | None:
     return make_cards(session, [row])[0] if serving else None
 
 
-def _cursor(strategy: str, stamp: int, proposal: Proposal) -> str:
-    place = json.dumps([strategy, stamp, *queue.ORDERS[strategy].place(proposal)])
+def _cursor(strategy: str, stamp: int, proposal: Proposal, rest: bool) -> str:
+    name = strategy + REST if rest else strategy
+    place = json.dumps([name, stamp, *queue.ORDERS[strategy].place(proposal)])
     return base64.urlsafe_b64encode(place.encode()).decode()
 
 
-def _place(cursor: str, strategy: str, stamp: int) -> queue.Place | None:
-    """Read a cursor; None, the queue's front, where the order has changed since.
+def _place(cursor: str, strategy: str, stamp: int) -> tuple[queue.Place | None, bool]:
+    """Read a cursor, and whether it is past what is assigned.
+
+    The place is None, the queue's front, where the order has changed since.
 
     The cards in between are not lost: what was decided is no longer open, and the client knows
     what it holds.
@@ -260,6 +299,7 @@ def _place(cursor: str, strategy: str, stamp: int) -> queue.Place | None:
     numbers = [v for v in (made, *place) if isinstance(v, int | float) and not isinstance(v, bool)]
     fitting = len(numbers) == len(place) + 1 == len(queue.ORDERS[strategy].columns) + 1
     bounded = all(math.isfinite(value) and abs(value) < 2**53 for value in numbers)
-    if found != strategy or not fitting or not bounded:
+    rest = found == strategy + REST
+    if not (found == strategy or rest) or not fitting or not bounded:
         raise InputError("the cursor belongs to another queue: begin the queue again")
-    return tuple(place) if made == stamp else None
+    return (tuple(place) if made == stamp else None), rest

@@ -15,7 +15,7 @@ from enum import StrEnum
 from clsl_core.errors import ClslError
 from db.models import Role
 
-__all__ = ["Actor", "Forbidden", "Right", "Role", "acting", "current", "enter", "require"]
+__all__ = ["Actor", "Forbidden", "Right", "Role", "acting", "current", "enter", "may", "require"]
 
 
 class Right(StrEnum):
@@ -24,13 +24,14 @@ class Right(StrEnum):
     LOOK = "look at pictures and labels"
     DECIDE = "give verdicts"
     EXPORT = "export labels"
+    ADJUDICATE = "settle conflicts and see how people judge"
     MANAGE = "import, train and change settings"
 
 
 RIGHTS: dict[Role, frozenset[Right]] = {
     Role.VIEWER: frozenset({Right.LOOK}),
     Role.ANNOTATOR: frozenset({Right.LOOK, Right.DECIDE}),
-    Role.REVIEWER: frozenset({Right.LOOK, Right.DECIDE, Right.EXPORT}),
+    Role.REVIEWER: frozenset({Right.LOOK, Right.DECIDE, Right.EXPORT, Right.ADJUDICATE}),
     Role.ADMIN: frozenset(Right),
 }
 
@@ -71,6 +72,11 @@ def acting(actor: Actor) -> Iterator[None]:
         _current.reset(token)
 
 
+def may(right: Right) -> bool:
+    """Whether whoever acts may."""
+    return right in RIGHTS[_current.get().role]
+
+
 def require(right: Right) -> None:
     """Go on only if whoever acts may.
 
@@ -78,7 +84,7 @@ def require(right: Right) -> None:
         Forbidden: They may not.
     """
     actor = _current.get()
-    if right not in RIGHTS[actor.role]:
+    if not may(right):
         able = next(role for role in Role if right in RIGHTS[role])
         raise Forbidden(
             f"{actor.name!r} is {actor.role} and may not {right}: that takes the role {able}, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator, Sequence
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from clsl_core.types import LabelSource, LabelState
@@ -15,11 +15,14 @@ from db.models import (
     Image,
     Label,
     ModelRun,
+    Panel,
     Proposal,
     ProposalStatus,
     Role,
     Verdict,
+    Voice,
 )
+from db.queries import panels, waiting
 
 
 def annotator(session: Session, name: str, role: Role = Role.ADMIN) -> Annotator:
@@ -108,13 +111,14 @@ def last_present_image(session: Session, dataset_id: int, annotator_id: int) -> 
 
 
 def count_after(session: Session, dataset_id: int, decision_id: int) -> int:
-    """Verdicts of people on labels, made after the given decision and not undone since."""
+    """Verdicts of people that made a label, after the given decision and not undone since."""
     query = select(func.count()).where(
         Decision.dataset_id == dataset_id,
         Decision.id > decision_id,
         Decision.source == LabelSource.HUMAN,
         Decision.verdict.in_((Verdict.PRESENT, Verdict.ABSENT)),
         Decision.undone_by_id.is_(None),
+        or_(Decision.voice == Voice.SOLE, exists().where(Label.decision_id == Decision.id)),
     )
     return session.scalar(query) or 0
 
@@ -142,28 +146,21 @@ def apply(session: Session, made: Sequence[tuple[Decision, Label | None]]) -> li
     session.flush()
     labels = [_label(session, decision, label) for decision, label in made]
     session.flush()
-    judged = [decision for decision, _ in made if decision.verdict is not Verdict.SKIP]
-    _close_proposals(session, [(one.image_id, one.category_id) for one in judged])
+    judged = [
+        (one.image_id, one.category_id)
+        for one, _ in made
+        if one.verdict is not Verdict.SKIP and one.voice is Voice.SOLE
+    ]
+    waiting.close(session, judged)
     return labels
-
-
-def _close_proposals(session: Session, pairs: Sequence[tuple[int, int]]) -> None:
-    """The proposals of some pairs, in every run, wait no more."""
-    if not pairs:
-        return
-    # One statement a pair: SQLite reads the whole table for (a, b) IN (VALUES …).
-    one = (Proposal.image_id == bindparam("image"), Proposal.category_id == bindparam("category"))
-    session.connection().execute(
-        update(Proposal).where(*one).values(status=ProposalStatus.DECIDED),
-        [{"image": image_id, "category": category_id} for image_id, category_id in pairs],
-    )
-    _read_status_again(session)
 
 
 def _label(session: Session, decision: Decision, label: Label | None) -> Label | None:
     """The label of a decision's pair as the decision leaves it."""
-    if decision.verdict is Verdict.SKIP:
+    if decision.verdict is Verdict.SKIP or decision.voice is Voice.GOLD:
         return label
+    if decision.voice is not Voice.SOLE:
+        return panels.derive(session, (decision.image_id, decision.category_id))
     if label is None:
         pair = (decision.image_id, decision.category_id)
         label = Label(image_id=pair[0], category_id=pair[1], provenance=None)
@@ -187,7 +184,11 @@ def undo(session: Session, made: Sequence[tuple[Decision, Decision]]) -> None:
     reopened = []
     for event, undone in made:
         undone.undone_by_id = event.id
-        if undone.verdict is Verdict.SKIP:
+        if undone.verdict is Verdict.SKIP or undone.voice is Voice.GOLD:
+            continue
+        if undone.voice is not Voice.SOLE:
+            session.flush()
+            panels.derive(session, (undone.image_id, undone.category_id))
             continue
         pair, source = (undone.image_id, undone.category_id), undone.previous_source
         label = session.get(Label, pair)
@@ -199,7 +200,7 @@ def undo(session: Session, made: Sequence[tuple[Decision, Decision]]) -> None:
             label.decision_id = undone.previous_decision_id
             _dispute_again(session, undone)
     session.flush()
-    _reopen(session, reopened)
+    waiting.reopen(session, reopened)
 
 
 def _dispute_again(session: Session, undone: Decision) -> None:
@@ -215,33 +216,17 @@ def _dispute_again(session: Session, undone: Decision) -> None:
 
 
 def _add(session: Session, decision: Decision, label: Label | None) -> None:
-    """A new decision, with the label as it found it."""
+    """A new decision, with the label as it found it; verdicts of one panel all found the same."""
+    panel = None
+    if decision.voice is Voice.PANEL and decision.undoes_id is None:
+        panel = session.get(Panel, (decision.image_id, decision.category_id))
+    if panel is not None:
+        decision.previous_state = panel.base_state
+        decision.previous_source = panel.base_source
+        decision.previous_decision_id = panel.base_decision_id
+        session.add(decision)
+        return
     decision.previous_state = label.state if label else LabelState.UNKNOWN
     decision.previous_source = label.source if label else None
     decision.previous_decision_id = label.decision_id if label else None
     session.add(decision)
-
-
-def _reopen(session: Session, pairs: Sequence[tuple[int, int]]) -> None:
-    """The proposals of some pairs in the serving run wait again."""
-    if not pairs:
-        return
-    serving = select(ModelRun.id).where(ModelRun.serving)
-    query = update(Proposal).where(
-        Proposal.image_id == bindparam("image"),
-        Proposal.category_id == bindparam("category"),
-        Proposal.model_run_id.in_(serving),
-        ~Proposal.disputes,
-    )
-    session.connection().execute(
-        query.values(status=ProposalStatus.OPEN),
-        [{"image": image_id, "category": category_id} for image_id, category_id in pairs],
-    )
-    _read_status_again(session)
-
-
-def _read_status_again(session: Session) -> None:
-    """Proposals that the session holds have changed behind its back."""
-    for held in list(session.identity_map.values()):
-        if isinstance(held, Proposal):
-            session.expire(held, ["status"])

@@ -80,6 +80,13 @@ def release(session: Session, pairs: Collection[tuple[int, int]]) -> None:
     )
 
 
+def release_own(session: Session, annotator_id: int, pairs: Collection[tuple[int, int]]) -> None:
+    """Give those of some pairs back that one person holds."""
+    for image_id, category_id in pairs:
+        pair = (Lease.image_id == image_id, Lease.category_id == category_id)
+        session.execute(delete(Lease).where(*pair, Lease.annotator_id == annotator_id))
+
+
 def release_all(session: Session, annotator_id: int, client: str) -> None:
     """Give everything back that one window holds."""
     mine = and_(Lease.annotator_id == annotator_id, Lease.client == client)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, exists, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from clsl_core.types import JsonObject, LabelState
@@ -15,6 +15,8 @@ from db.models import (
     Image,
     Label,
     ModelRun,
+    Panel,
+    PanelStatus,
     Proposal,
     ProposalStatus,
     Verdict,
@@ -83,7 +85,12 @@ def of_image(session: Session, run_id: int, image_id: int) -> dict[int, int]:
 
 
 def settled_disputes(session: Session, dataset_id: int) -> set[tuple[int, int]]:
-    """Pairs about which a person has answered a disputing proposal."""
+    """Pairs about which a person, or all of a panel, have answered a disputing proposal."""
+    waits = exists().where(
+        Panel.image_id == Decision.image_id,
+        Panel.category_id == Decision.category_id,
+        Panel.status == PanelStatus.WAITING,
+    )
     query = (
         select(Decision.image_id, Decision.category_id)
         .join(Proposal, Proposal.id == Decision.proposal_id)
@@ -92,6 +99,7 @@ def settled_disputes(session: Session, dataset_id: int) -> set[tuple[int, int]]:
             Decision.undone_by_id.is_(None),
             Decision.verdict.in_((Verdict.PRESENT, Verdict.ABSENT)),
             Proposal.disputes,
+            ~waits,
         )
     )
     return {(row[0], row[1]) for row in session.execute(query)}

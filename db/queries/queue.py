@@ -13,6 +13,7 @@ from sqlalchemy import (
     false,
     func,
     literal_column,
+    or_,
     select,
     tuple_,
 )
@@ -23,11 +24,13 @@ from db.models import (
     Category,
     Decision,
     Flag,
+    Gold,
     Image,
     ModelRun,
     Proposal,
     ProposalStatus,
     Verdict,
+    Voice,
 )
 
 FEW_IMAGES = 5_000
@@ -180,6 +183,19 @@ def skipped_by(annotator_id: int) -> ColumnElement[bool]:
     )
 
 
+def judged_by(annotator_id: int) -> ColumnElement[bool]:
+    """The condition that an annotator has judged a proposal's pair as one of several people."""
+    mine = aliased(Decision)
+    return exists().where(
+        mine.image_id == Proposal.image_id,
+        mine.category_id == Proposal.category_id,
+        mine.annotator_id == annotator_id,
+        mine.voice.in_((Voice.PANEL, Voice.GOLD)),
+        mine.verdict.in_((Verdict.PRESENT, Verdict.ABSENT)),
+        mine.undone_by_id.is_(None),
+    )
+
+
 def page(
     session: Session,
     wanted: Filter,
@@ -261,13 +277,19 @@ def busiest_category(session: Session, run_id: int) -> int | None:
 def still_open(
     session: Session, dataset_id: int, proposal_ids: Collection[int], held: ColumnElement[bool]
 ) -> dict[int, tuple[int, int]]:
-    """Which of some proposals wait for an answer and are not held: id to image and category."""
+    """Which of some proposals wait for an answer and are not held: id to image and category.
+
+    Pairs with a known answer wait for ever.
+    """
+    known = exists().where(
+        Gold.image_id == Proposal.image_id, Gold.category_id == Proposal.category_id
+    )
     query = (
         select(Proposal.id, Proposal.image_id, Proposal.category_id)
         .join(ModelRun, ModelRun.id == Proposal.model_run_id)
         .where(
             Proposal.id.in_(proposal_ids),
-            Proposal.status != ProposalStatus.DECIDED,
+            or_(Proposal.status != ProposalStatus.DECIDED, known),
             ModelRun.serving,
             ModelRun.dataset_id == dataset_id,
             ~held,

@@ -12,6 +12,8 @@ from db.models import (
     EmbeddingRun,
     Label,
     ModelRun,
+    Panel,
+    PanelStatus,
     Proposal,
     ProposalStatus,
     RunStatus,
@@ -112,9 +114,15 @@ def close_answered(session: Session, run: ModelRun) -> None:
         (Proposal.disputes, ~still_disputed),
         else_=exists().where(*pair),
     )
+    # A tie has no label, and is no question for the queue any more.
+    settled = exists().where(
+        Panel.image_id == Proposal.image_id,
+        Panel.category_id == Proposal.category_id,
+        Panel.status != PanelStatus.WAITING,
+    )
     session.execute(
         update(Proposal)
-        .where(Proposal.model_run_id == run.id, answered)
+        .where(Proposal.model_run_id == run.id, or_(answered, settled))
         .values(status=ProposalStatus.DECIDED)
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import and_, case, delete, func, or_, select, text
+from sqlalchemy import and_, case, delete, exists, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from clsl_core.types import LabelSource, LabelState
@@ -18,7 +18,9 @@ from db.models import (
     Label,
     Lease,
     ModelRun,
+    Panel,
     RunStatus,
+    Voice,
 )
 
 
@@ -61,10 +63,18 @@ def contradicting_labels(session: Session) -> int:
 
 
 def verdicts_without_label(session: Session) -> int:
-    """Pairs whose newest standing verdict is not the one that their label rests on."""
+    """Pairs of one judge whose newest standing verdict is not the one their label rests on."""
+    judged_together = exists().where(
+        Panel.image_id == Decision.image_id, Panel.category_id == Decision.category_id
+    )
     newest = (
         select(func.max(Decision.id).label("id"))
-        .where(Decision.verdict.in_(("present", "absent")), Decision.undone_by_id.is_(None))
+        .where(
+            Decision.verdict.in_(("present", "absent")),
+            Decision.undone_by_id.is_(None),
+            Decision.voice == Voice.SOLE,
+            ~judged_together,
+        )
         .group_by(Decision.image_id, Decision.category_id)
         .subquery()
     )
