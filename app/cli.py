@@ -24,7 +24,7 @@ from PIL.Image import DecompressionBombWarning
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import migrations
-from app import cli_images, cli_people, cli_safekeeping, cli_team
+from app import cli_images, cli_people, cli_safekeeping, cli_snapshots, cli_team
 from app.cli_import import (
     Absent,
     AbsentOption,
@@ -90,6 +90,7 @@ cli.add_typer(database_cli, name="db")
 cli_safekeeping.register(cli)
 cli_people.register(cli)
 cli_images.register(cli)
+cli_snapshots.register(cli)
 cli_team.register(cli)
 
 Name = Annotated[str, typer.Argument(help="The dataset's name.", show_default=False)]

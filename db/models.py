@@ -745,6 +745,31 @@ class Flag(Base):
     )
 
 
+class Snapshot(Base):
+    """The labels of a dataset as they were, never changed.
+
+    Attributes:
+        states: Packed; see ``app.services.snapshots``.
+        checksum: SHA-256 of ``states``.
+        last_decision_id: The last decision that they follow from; 0 for none.
+    """
+
+    __tablename__ = "snapshot"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    taken_by: Mapped[str]
+    last_decision_id: Mapped[int]
+    present: Mapped[int]
+    absent: Mapped[int]
+    states: Mapped[bytes] = mapped_column(deferred=True)
+    checksum: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+    __table_args__ = (UniqueConstraint("dataset_id", "name"),)
+
+
 class Notice(Base):
     """Something that happened in the background, told once to everybody who works here."""
 

@@ -6,6 +6,8 @@ Follows: 0007
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -15,7 +17,7 @@ branch_labels = None
 depends_on = None
 
 
-def _pair() -> list[sa.Column]:
+def _pair() -> list[sa.Column[Any]]:
     return [
         sa.Column("image_id", sa.Integer(), nullable=False),
         sa.Column("category_id", sa.Integer(), nullable=False),

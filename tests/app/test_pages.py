@@ -19,7 +19,19 @@ from app.services.workspace import Workspace
 from tests.builders import coco_document, make_dataset, make_proposals
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["datasets", "import_", "review", "bulk", "history", "models", "quality", "export", "jobs"]
+PAGES = [
+    "datasets",
+    "import_",
+    "review",
+    "bulk",
+    "history",
+    "models",
+    "quality",
+    "team",
+    "snapshots",
+    "export",
+    "jobs",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -160,3 +172,16 @@ def test_filters_narrow_the_plain_card(workspace: Workspace) -> None:
     assert not app.exception
     assert "3 left" not in texts(app)
     assert "2 left" in texts(app)
+
+
+def test_a_snapshot_is_taken_and_compared(workspace: Workspace) -> None:
+    dataset = make_dataset(workspace)
+    app = draw("snapshots", **{context.ANNOTATOR_KEY: "ada"})
+    next(one for one in app.text_input if one.label == "Name").set_value("first")
+    next(one for one in app.button if one.label == "Take a snapshot").click().run()
+    assert not app.exception
+    assert "No label differs." in texts(app)
+    grant = annotators.enter(workspace, dataset.dataset, "ada")
+    review.decide(workspace, grant, [Answer("snapshot-page-1", 1, 2, "absent")])
+    app.run()
+    assert [(one.label, one.value) for one in app.metric] == [("unknown → absent", "1")]

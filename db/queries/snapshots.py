@@ -1,0 +1,83 @@
+"""Snapshots of a dataset's labels, and what was decided between two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from db.models import Annotator, Category, Decision, Image, Label, Snapshot, Verdict
+
+Triple = tuple[int, int, int]
+
+
+class Decided(NamedTuple):
+    """Who decided a pair last, and when."""
+
+    annotator: str
+    at: datetime
+
+
+def by_name(session: Session, dataset_id: int, name: str) -> Snapshot | None:
+    """The snapshot of that name."""
+    query = select(Snapshot).where(Snapshot.dataset_id == dataset_id, Snapshot.name == name)
+    return session.scalar(query)
+
+
+def of_dataset(session: Session, dataset_id: int) -> Sequence[Snapshot]:
+    """All of them, newest first."""
+    query = select(Snapshot).where(Snapshot.dataset_id == dataset_id)
+    return session.scalars(query.order_by(Snapshot.id.desc())).all()
+
+
+def last_decided(
+    session: Session, dataset_id: int, after: int, until: int | None
+) -> dict[tuple[int, int], Decided]:
+    """The newest decision on each pair, of those after one and up to another."""
+    bounds = [Decision.dataset_id == dataset_id, Decision.id > after]
+    if until is not None:
+        bounds.append(Decision.id <= until)
+    newest = (
+        select(func.max(Decision.id))
+        .where(*bounds, Decision.verdict != Verdict.SKIP)
+        .group_by(Decision.image_id, Decision.category_id)
+    )
+    query = (
+        select(Decision.image_id, Decision.category_id, Annotator.name, Decision.created_at)
+        .join(Annotator, Annotator.id == Decision.annotator_id)
+        .where(Decision.id.in_(newest))
+    )
+    return {
+        (image_id, category_id): Decided(name, moment)
+        for image_id, category_id, name, moment in session.execute(query)
+    }
+
+
+def file_names(session: Session, image_ids: Sequence[int]) -> Iterator[tuple[int, str]]:
+    """Ids and file names of some images."""
+    for start in range(0, len(image_ids), 1_000):
+        part = image_ids[start : start + 1_000]
+        query = select(Image.id, Image.file_name).where(Image.id.in_(part))
+        yield from ((id_, name) for id_, name in session.execute(query))
+
+
+def category_names(session: Session, dataset_id: int) -> dict[int, str]:
+    """Category names by id."""
+    query = select(Category.id, Category.name).where(Category.dataset_id == dataset_id)
+    return {id_: name for id_, name in session.execute(query)}
+
+
+def labels(session: Session, dataset_id: int) -> Iterator[Triple]:
+    """Every known label as ``(image_id, category_id, state)``, in this order."""
+    query = (
+        select(Label.image_id, Label.category_id, Label.state)
+        .join(Category, Category.id == Label.category_id)
+        .where(Category.dataset_id == dataset_id)
+        .order_by(Label.image_id, Label.category_id)
+        .execution_options(yield_per=10_000)
+    )
+    for image_id, category_id, state in session.execute(query):
+        yield image_id, category_id, int(state)
