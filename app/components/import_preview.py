@@ -97,10 +97,11 @@ def _missing(preview: ImportPreview) -> None:
         st.caption(f"All {images:,} pictures are there.")
         return
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in preview.missing.items())
+    later = " Those that are missing can come later." if "missing" in preview.missing else ""
     st.warning(
         plain(
-            f"{total:,} of {images:,} pictures cannot be reached ({reasons}). They can come later; "
-            "what is there is used."
+            f"{total:,} of {images:,} pictures cannot be reached ({reasons}).{later} The others "
+            "are used."
         )
     )
     with st.expander("Which, for example"):

@@ -128,7 +128,7 @@ def test_a_dropped_zip_is_looked_at_imported_and_exported(
     page.get_by_role("button", name="Prepare the file").click()
     button = page.get_by_role("button", name="Download", exact=True)
     button.wait_for(timeout=PATIENCE)
-    shoot(page, "export", 1_050)
+    shoot(page, "export", 820)
     with page.expect_download() as download:
         button.click()
     with zipfile.ZipFile(Path(download.value.path())) as pack:
