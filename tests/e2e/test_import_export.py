@@ -59,6 +59,12 @@ def shoot(page: Page, name: str, height: int) -> None:
         page.screenshot(path=Path(folder) / f"{name}.png")
 
 
+def settle(page: Page) -> None:
+    """Wait until the page is drawn: a click on what is drawn anew is lost."""
+    page.wait_for_timeout(500)
+    page.locator("[data-testid=stStatusWidget]").wait_for(state="hidden")
+
+
 @pytest.fixture
 def zoo(tmp_path: Path) -> Path:
     """An archive of drawn pictures; one is missing, one record points nowhere."""
@@ -100,6 +106,7 @@ def test_a_dropped_zip_is_looked_at_imported_and_exported(
     assert page.get_by_role("button", name="Import", exact=True).count() == 0
     page.get_by_label("Name of the dataset").fill("zoo")
     page.keyboard.press("Tab")
+    settle(page)
     page.get_by_role("button", name="Look at it").click()
     page.get_by_text("What the file holds").wait_for()
     page.get_by_text("1 of 40 pictures cannot be reached").wait_for()
@@ -114,6 +121,7 @@ def test_a_dropped_zip_is_looked_at_imported_and_exported(
         page.get_by_role("button", name="Report as JSON").click()
     report = json.loads(Path(download.value.path()).read_text())
     assert report["missing_pictures"] == {"missing": 1}
+    settle(page)
     page.get_by_role("button", name="Import", exact=True).click()
     page.get_by_role("heading", name="zoo").wait_for(timeout=PATIENCE)
     assert page.get_by_role("textbox", name="Your name").input_value() == "Ada"
@@ -123,7 +131,9 @@ def test_a_dropped_zip_is_looked_at_imported_and_exported(
     decide_some(stored, make_grant(stored, views.dataset_id(stored, "zoo"), "Grace"))
     page.set_viewport_size({"width": 1280, "height": 720})
     page.get_by_role("link", name="Export", exact=True).click()
+    settle(page)
     page.get_by_text("The open proposals too").click()
+    settle(page)
     page.get_by_text("The newest labels that are added: 6").click()
     page.get_by_role("button", name="Prepare the file").click()
     button = page.get_by_role("button", name="Download", exact=True)
@@ -166,6 +176,7 @@ def test_hostile_names_run_nothing(server: StreamlitServer, page: Page, tmp_path
     page.get_by_text("Files of the archive that are left out").click()
     page.get_by_label("Name of the dataset").fill("<b>evil</b>")
     page.keyboard.press("Tab")
+    settle(page)
     page.get_by_role("button", name="Look at it").click()
     page.get_by_text("What the import would do").wait_for()
     page.wait_for_timeout(1_500)
