@@ -15,7 +15,7 @@ branch_labels = None
 depends_on = None
 
 
-def _pair() -> list[sa.Column]:
+def _pair() -> list[sa.Column[int]]:
     return [
         sa.Column("image_id", sa.Integer(), nullable=False),
         sa.Column("category_id", sa.Integer(), nullable=False),
