@@ -293,7 +293,7 @@ def test_several_people_on_the_command_line(clsl, tmp_path: Path) -> None:
     assert "2 known answers" in clsl("gold", "x", "--clear").stdout
     for person, verdict in (("Ada", "present"), ("Bob", "absent")):
         said = tmp_path / "said.csv"
-        said.write_text(f"image,category,verdict\n000.jpg,green,{verdict}\n")
+        said.write_text(f"file_name,category,verdict\n000.jpg,green,{verdict}\n")
         clsl("decide", "x", said, "--annotator", person)
     (found,) = json.loads(clsl("conflicts", "x", "--json").stdout)
     pair = (found["image_id"], found["category_id"])
