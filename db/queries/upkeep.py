@@ -123,5 +123,6 @@ def ready_models(session: Session) -> Sequence[ModelRun]:
 
 
 def image_roots(session: Session) -> Sequence[str]:
-    """The folders of pictures of all datasets, those that are being brought in too."""
-    return session.scalars(select(Dataset.image_root).distinct()).all()
+    """Where the pictures of all datasets are, also of those that are being brought in."""
+    rows = session.execute(select(Dataset.image_root, Dataset.more_roots))
+    return sorted({root for first, more in rows for root in (first, *more)})

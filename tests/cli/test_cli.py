@@ -16,7 +16,8 @@ from tests.builders import coco_document, make_collection
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
     "import validate embed train schedule runs propose proposals decide export stats jobs "
-    "worker db doctor demo backup restore people token audit support-bundle"
+    "worker db doctor demo backup restore people token audit support-bundle "
+    "overlap agreement assign assigned gold conflicts adjudicate"
 )
 
 
@@ -326,3 +327,31 @@ def test_runs_are_listed_rolled_back_pinned_and_deleted(clsl, tmp_path: Path) ->
     assert (run["id"], run["state"], run["pinned"]) == (1, "serves", False)
     assert run["seconds"] > 0
     clsl("runs", "set", "--pin", 7, code=3)
+
+
+def test_several_people_on_the_command_line(clsl, tmp_path: Path) -> None:
+    file, root = make_collection(tmp_path, coco_document(images=6))
+    clsl("import", file, "--images", root, "--name", "x")
+    assert "2 people judge each pair" in clsl("overlap", "x", 2).stdout
+    clsl("overlap", "x", 0, code=4)
+    assert "no pair yet" in clsl("agreement", "x").stdout
+    clsl("people", "role", "Ada", "reviewer")
+    assert "only" in clsl("assign", "x", "Ada", "--category", "red").stdout
+    clsl("assign", "x", "Ada", code=4)
+    clsl("assign", "x", "Ada", "--category", "mauve", code=3)
+    assert json.loads(clsl("assigned", "x", "--json").stdout)[0]["category"] == "red"
+    assert "had 1 parts" in clsl("assign", "x", "Ada", "--clear").stdout
+    assert "2 known answers" in clsl("gold", "x", 2).stdout
+    assert "2 known answers" in clsl("gold", "x", "--clear").stdout
+    for person, verdict in (("Ada", "present"), ("Bob", "absent")):
+        said = tmp_path / "said.csv"
+        said.write_text(f"file_name,category,verdict\n000.jpg,green,{verdict}\n")
+        clsl("decide", "x", said, "--annotator", person)
+    (found,) = json.loads(clsl("conflicts", "x", "--json").stdout)
+    pair = (found["image_id"], found["category_id"])
+    assert {one["annotator"] for one in found["opinions"]} == {"Ada", "Bob"}
+    clsl("adjudicate", "x", *pair, "present", "--annotator", "Eve")
+    assert json.loads(clsl("conflicts", "x", "--json").stdout) == []
+    clsl("adjudicate", "x", *pair, "absent", "--annotator", "Eve", code=5)
+    assert json.loads(clsl("agreement", "x", "--json").stdout)["together"]["pairs"] == 1
+    assert "fewer than 30 pairs" in clsl("agreement", "x").stdout

@@ -1,6 +1,7 @@
 """Several people judge a pair, blind to one another; the label follows from what they said."""
 
 import uuid
+from itertools import permutations
 
 import pytest
 
@@ -11,10 +12,10 @@ from app.services.review_queue import QueueQuery, next_cards, release_leases
 from app.services.who import Actor, Forbidden, Role
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, InputError
-from clsl_core.types import LabelState
+from clsl_core.types import LabelSource, LabelState
 from db.models import Label, Panel, PanelStatus, Proposal, ProposalStatus
-from db.queries import decisions, labels, upkeep
-from tests.builders import make_dataset, make_grant, make_proposals
+from db.queries import decisions, labels, runs, upkeep
+from tests.builders import make_dataset, make_grant, make_proposals, make_run
 
 pytestmark = pytest.mark.both_databases
 
@@ -26,11 +27,13 @@ class Team:
         self.workspace = workspace
         self.name = uuid.uuid4().hex
         self.id = make_dataset(workspace, self.name).dataset_id
-        make_proposals(workspace, self.id)
+        self.embedding_id = make_proposals(workspace, self.id).embedding_run_id
         self.people = [make_grant(workspace, self.id, f"{self.name}-{i}") for i in range(size)]
         sharing.set_overlap(workspace, self.name, overlap)
         with workspace.database.read() as session:
-            first = session.query(Proposal).order_by(Proposal.id).first()
+            run = runs.serving_run(session, self.id)
+            assert run is not None
+            first = session.query(Proposal).filter_by(model_run_id=run.id).first()
             assert first is not None
             self.pair = (first.image_id, first.category_id)
             self.proposal_id = first.id
@@ -227,3 +230,66 @@ def test_with_one_person_no_panel_is_begun(workspace: Workspace) -> None:
     assert team.state() == (LabelState.PRESENT, None, ProposalStatus.DECIDED)
     team.say(1, "absent")
     assert team.last == "stale"
+
+
+def test_a_new_run_asks_the_others_and_leaves_ties_alone(workspace: Workspace) -> None:
+    team, tied = Team(workspace, 2), Team(workspace, 2)
+    team.say(0, "present")
+    tied.say(0, "present")
+    tied.say(1, "absent")
+    for one in (team, tied):
+        with workspace.database.write() as session:
+            run = make_run(session, one.id, serving=False, embedding_id=one.embedding_id)
+            values = {"state": LabelState.PRESENT, "score": 0.5, "model_run_id": run.id}
+            pair = {"image_id": one.pair[0], "category_id": one.pair[1]}
+            session.add(Proposal(**values, **pair))
+            session.flush()
+            runs.serve(session, run)
+    assert team.pair in team.offered(1)
+    assert team.pair not in team.offered(0)
+    assert tied.pair not in tied.offered(2)
+
+
+def test_a_disputed_label_stays_until_all_have_spoken(workspace: Workspace) -> None:
+    team = Team(workspace, 2)
+    imported = (LabelState.PRESENT, None, ProposalStatus.DISPUTED)
+    with workspace.database.write() as session:
+        pair = min((i, c) for i, c, _ in labels.triples(session, team.id))
+        run = runs.serving_run(session, team.id)
+        assert run is not None
+        found = Proposal(
+            model_run_id=run.id,
+            image_id=pair[0],
+            category_id=pair[1],
+            state=LabelState.ABSENT,
+            score=0.9,
+            disputes=True,
+            status=ProposalStatus.DISPUTED,
+        )
+        session.add(found)
+        session.flush()
+        team.pair, team.proposal_id = pair, found.id
+    first = team.say(0, "absent")
+    assert team.state() == (LabelState.PRESENT, PanelStatus.WAITING, ProposalStatus.DISPUTED)
+    second = team.say(1, "absent")
+    assert team.state() == (LabelState.ABSENT, PanelStatus.AGREED, ProposalStatus.DECIDED)
+    for person, said in enumerate((first, second)):
+        review.undo(workspace, team.people[person], uuid.uuid4().hex, said)
+    assert team.state() == imported
+    with workspace.database.read() as session:
+        label = session.get_one(Label, pair)
+        assert (label.source, label.decision_id) == (LabelSource.IMPORT, None)
+
+
+def test_everything_undone_leaves_no_trace_in_labels(workspace: Workspace) -> None:
+    """Whatever order three people undo in, the labels are those before."""
+    for order in permutations(range(3)):
+        team = Team(workspace, 3)
+        with workspace.database.read() as session:
+            before = set(labels.triples(session, team.id))
+        said = [team.say(i, verdict) for i, verdict in enumerate(("present", "absent", "present"))]
+        for i in order:
+            review.undo(workspace, team.people[i], uuid.uuid4().hex, said[i])
+        assert team.state() == NOTHING
+        with workspace.database.read() as session:
+            assert set(labels.triples(session, team.id)) == before
