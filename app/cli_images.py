@@ -59,7 +59,7 @@ def images(
     for line in _lines(now):
         out.print(line)
     again = f"; `clsl embed {name}` reads them" if found else ""
-    out.print(f"{found} pictures are there now that were not, {missing} are missing{again}")
+    out.print(f"{found} pictures may be there now that were not, {missing} are missing{again}")
 
 
 def _lines(now: Places) -> list[str]:

@@ -3,7 +3,7 @@
 ``http`` and ``https`` go through the standard library, since the address that is really connected
 to must be looked at before anything is sent, for each redirect anew; a name that means another
 address a moment later gains nothing. Object stores go through fsspec, which reaches only their
-own endpoints.
+own endpoints, within the time-outs of their own drivers.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import IO
@@ -29,6 +30,9 @@ STORES = ("s3", "gs", "gcs", "az", "abfs", "memory")
 WEB = ("http", "https")
 REDIRECTS = 5
 PIECE = 1 << 16
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+NOT_PUBLIC = (ipaddress.ip_network("64:ff9b:1::/48"), ipaddress.ip_network("::/96"))
+"""Local translation to IPv4, and addresses that are IPv4's in disguise."""
 REDIRECT = frozenset({301, 302, 303, 307, 308})
 HEADERS = {"Accept": "image/*,*/*", "User-Agent": "clsl"}
 AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -60,7 +64,11 @@ class _TryAgain(Exception):  # noqa: N818 - no fault yet
 
 def is_url(text: str) -> bool:
     """Whether a text names something that ``fetch`` could fetch."""
-    return urlsplit(text).scheme.lower() in (*WEB, *STORES)
+    parts = urlsplit(text)
+    if not parts.netloc:
+        return False
+    chained = "::" in text  # by which fsspec goes on to another file system
+    return parts.scheme.lower() in WEB or (parts.scheme.lower() in STORES and not chained)
 
 
 def fetch(url: str, limits: FetchLimits, sleep: Callable[[float], None] = time.sleep) -> bytes:
@@ -75,11 +83,10 @@ def fetch(url: str, limits: FetchLimits, sleep: Callable[[float], None] = time.s
         ImageError: ``missing`` when there is no such file, ``unsafe-path`` for an address that
             must not be asked, ``too-large``, else ``unreachable``.
     """
-    scheme = urlsplit(url).scheme.lower()
-    if scheme not in (*WEB, *STORES):
-        known = ", ".join((*WEB, *STORES))
+    if not is_url(url):
+        known = ", ".join(f"{scheme}://" for scheme in (*WEB, *STORES))
         raise ImageError(f"{_shown(url)} is none of the kinds that are fetched: {known}", "missing")
-    take = _from_web if scheme in WEB else _from_store
+    take = _from_web if urlsplit(url).scheme.lower() in WEB else _from_store
     pause = limits.pause
     for attempt in range(1, limits.tries + 1):
         try:
@@ -97,13 +104,15 @@ def _from_web(url: str, limits: FetchLimits) -> bytes:
     end = time.monotonic() + limits.seconds
     for _ in range(REDIRECTS + 1):
         try:
-            with closing(_connect(url, limits)) as connection:
+            with closing(_connect(url, limits, end)) as connection, _cut_off(connection, end):
                 connection.request("GET", _target(url), headers=HEADERS)
                 with closing(connection.getresponse()) as answer:
                     if answer.status not in REDIRECT:
                         return _content(answer, url, limits, end)
                     url = urljoin(url, answer.headers.get("Location", ""))
         except (OSError, http.client.HTTPException) as error:
+            if time.monotonic() > end:
+                raise _took_long(limits) from error
             raise _TryAgain(str(error) or type(error).__name__) from error
         if urlsplit(url).scheme.lower() not in WEB:
             raise ImageError(f"{_shown(url)}: redirected to no web address", "unsafe-path")
@@ -117,13 +126,15 @@ def _target(url: str) -> str:
 
 
 def _content(answer: http.client.HTTPResponse, url: str, limits: FetchLimits, end: float) -> bytes:
+    if time.monotonic() > end:
+        raise _took_long(limits)
     _check_status(url, answer.status)
     stated = answer.headers.get("Content-Length", "")
     length = int(stated[:18]) if stated.isdecimal() else None
     if length is not None and length > limits.megabytes * 1_000_000:
         raise _too_large(url, limits)
     content = _read(answer, url, limits, end)
-    if length is not None and len(content) < length:
+    if not content or (length is not None and len(content) < length):
         raise _TryAgain("the connection ended in the middle of the file")
     return content
 
@@ -138,7 +149,29 @@ def _check_status(url: str, status: int) -> None:
     raise ImageError(f"{_shown(url)}: the server answered {status}", "unreachable")
 
 
-def _connect(url: str, limits: FetchLimits) -> http.client.HTTPConnection:
+@contextmanager
+def _cut_off(connection: http.client.HTTPConnection, end: float) -> Iterator[None]:
+    """End a connection when the time is over, however slowly it drips."""
+    line = connection.sock
+
+    def shut() -> None:
+        with suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(max(0.0, end - time.monotonic()), shut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _took_long(limits: FetchLimits) -> _TryAgain:
+    return _TryAgain(f"it took longer than {limits.seconds:g} s")
+
+
+def _connect(url: str, limits: FetchLimits, end: float) -> http.client.HTTPConnection:
     """A connection to an address that may be asked."""
     parts = urlsplit(url)
     secure = parts.scheme.lower() == "https"
@@ -152,18 +185,15 @@ def _connect(url: str, limits: FetchLimits) -> http.client.HTTPConnection:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise _TryAgain(f"the host {host!r} is not known: {error}") from error
-    address = found[0][4]
-    if not limits.allow_private and not all(_is_public(str(entry[4][0])) for entry in found):
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    inner = [] if limits.allow_private else [one for one in addresses if not _is_public(one)]
+    if inner:
         raise ImageError(
-            f"{_shown(url)} leads to {address[0]}, which is not a public address: not fetched; set "
+            f"{_shown(url)} leads to {inner[0]}, which is not a public address: not fetched; set "
             "CLSL_ALLOW_PRIVATE_HOSTS=true where your own servers hold the pictures",
             "unsafe-path",
         )
-    try:
-        # To the very address that was looked at; the name is asked for only once.
-        line = socket.create_connection((str(address[0]), port), timeout=limits.seconds)
-    except OSError as error:
-        raise _TryAgain(str(error)) from error
+    line = _line(addresses, port, end)
     if secure:
         try:
             line = ssl.create_default_context().wrap_socket(line, server_hostname=host)
@@ -175,11 +205,36 @@ def _connect(url: str, limits: FetchLimits) -> http.client.HTTPConnection:
     return connection
 
 
+def _line(addresses: Sequence[str], port: int, end: float) -> socket.socket:
+    """A line to one of the very addresses that were looked at; the name is asked for only once."""
+    reason = "no address"
+    for address in addresses:
+        left = end - time.monotonic()
+        if left <= 0:
+            break
+        try:
+            return socket.create_connection((address, port), timeout=left)
+        except OSError as error:
+            reason = str(error)
+    raise _TryAgain(reason)
+
+
 def _is_public(address: str) -> bool:
-    """Whether an address is one of the open network: no loopback, link, private or other range."""
+    """Whether an address is one of the open network: no loopback, link, private or other range.
+
+    Of an address that stands for another one, both must be.
+    """
     found = ipaddress.ip_address(address.split("%", maxsplit=1)[0])
-    inner = getattr(found, "ipv4_mapped", None) or getattr(found, "sixtofour", None)
-    return found.is_global and not found.is_multicast and (inner is None or inner.is_global)
+    if not found.is_global or found.is_multicast:
+        return False
+    if isinstance(found, ipaddress.IPv4Address):
+        return True
+    if found.is_site_local or any(found in network for network in NOT_PUBLIC):
+        return False
+    inner = [found.ipv4_mapped, found.sixtofour, *(found.teredo or ())]
+    if found in NAT64:
+        inner.append(ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF))
+    return all(one is None or one.is_global for one in inner)
 
 
 def _from_store(url: str, limits: FetchLimits) -> bytes:
@@ -189,7 +244,8 @@ def _from_store(url: str, limits: FetchLimits) -> bytes:
         raise ImageError(_needs("fsspec"), "unreachable") from error
     end = time.monotonic() + limits.seconds
     try:
-        with fsspec.open(url, "rb") as stream:
+        # Asked for by its scheme, so that no odd URL means another file system.
+        with fsspec.filesystem(urlsplit(url).scheme.lower()).open(url, "rb") as stream:
             return _read(stream, url, limits, end)
     except FileNotFoundError as error:
         raise ImageError(f"there is no file {_shown(url)}", "missing") from error
@@ -210,7 +266,9 @@ def _read(
         if len(content) > limits.megabytes * 1_000_000:
             raise _too_large(url, limits)
         if time.monotonic() > end:
-            raise _TryAgain(f"it took longer than {limits.seconds:g} s")
+            raise _took_long(limits)
+    if time.monotonic() > end:  # and what there is may be a part
+        raise _took_long(limits)
     return bytes(content)
 
 

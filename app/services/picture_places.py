@@ -61,8 +61,12 @@ def images_of(workspace: Workspace, dataset: Dataset) -> ImageLoader:
 def loader_of(
     workspace: Workspace, roots: Sequence[str], url_of: UrlOf | None = None
 ) -> ImageLoader:
-    """The loader for pictures below folders and URLs, in this order, then at URLs of their own."""
-    loaders = [_loader(workspace, root) for root in roots]
+    """The loader for pictures below folders, then below URLs, then at URLs of their own.
+
+    Folders come first wherever they stand in the list: whether a picture is at a URL is known only
+    when it is fetched.
+    """
+    loaders = [_loader(workspace, root) for root in sorted(roots, key=is_url)]
     if url_of is not None:
         loaders.append(_remote(workspace, url_of))
     return loaders[0] if len(loaders) == 1 else FirstOf(loaders)
@@ -109,7 +113,7 @@ def look_again(
     Those that are there now are tried when the dataset is next embedded.
 
     Returns:
-        How many are there now, and how many are still missing.
+        How many may be there now, since a file or a URL is, and how many are still missing.
 
     Raises:
         NotFoundError: There is no such dataset.

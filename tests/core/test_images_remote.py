@@ -123,6 +123,72 @@ def test_a_slow_server_does_not_hold_anybody_up() -> None:
     assert time.monotonic() - began < 5
 
 
+@pytest.mark.parametrize("where", ["headers", "stated", "chunked", "open"])
+def test_a_server_that_drips_bytes_does_not_hold_anybody_up(where: str) -> None:
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        start = {
+            "headers": b"X-Slow: ",
+            "stated": b"Content-Length: 100\r\n\r\n",
+            "chunked": b"Transfer-Encoding: chunked\r\n\r\n",
+            "open": b"\r\n",
+        }
+        handler.wfile.write(start[where])
+        for _ in range(60):
+            handler.wfile.write(b"1\r\nx\r\n" if where == "chunked" else b"x")
+            handler.wfile.flush()
+            time.sleep(0.1)
+
+    limits = FetchLimits(seconds=0.5, tries=1, allow_private=True)
+    began = time.monotonic()
+    with serving(drip) as address:
+        with pytest.raises(ImageError, match=r"longer than 0.5 s"):
+            fetch(address, limits)
+        assert time.monotonic() - began < 3
+
+
+def test_an_empty_answer_is_no_file() -> None:
+    with (
+        serving(lambda handler: send(handler, b"")) as address,
+        pytest.raises(ImageError, match="in 3 tries"),
+    ):
+        fetch(address, LOCAL)
+
+
+def test_an_address_that_does_not_answer_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(lambda handler: send(handler, b"x")) as address:
+        port = int(address.rsplit(":", 1)[1])
+        both = [(2, 1, 6, "", (one, port)) for one in ("127.0.0.3", "127.0.0.1")]
+        monkeypatch.setattr(remote_fetch.socket, "getaddrinfo", lambda *_, **__: both)
+        real = remote_fetch.socket.create_connection
+
+        def connect(place: tuple[str, int], timeout: float) -> object:
+            if place[0] == "127.0.0.3":
+                raise OSError("no answer")
+            return real(place, timeout=timeout)
+
+        monkeypatch.setattr(remote_fetch.socket, "create_connection", connect)
+        assert fetch(f"http://two.example:{port}/", LOCAL) == b"x"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "64:ff9b::a9fe:a9fe",
+        "64:ff9b::7f00:1",
+        "64:ff9b:1::7f00:1",
+        "::7f00:1",
+        "fec0::1",
+        "2002:7f00:1::",
+        "::ffff:10.0.0.1",
+    ],
+)
+def test_addresses_in_disguise_are_not_public(address: str) -> None:
+    assert not remote_fetch._is_public(address)
+    assert remote_fetch._is_public("64:ff9b::808:808")
+    assert remote_fetch._is_public("2606:4700::1111")
+
+
 def test_a_silent_server_does_not_hold_anybody_up() -> None:
     over = threading.Event()
     limits = FetchLimits(seconds=0.3, tries=2, pause=0.0, allow_private=True)
@@ -261,7 +327,8 @@ def test_what_is_not_fetched(url: str) -> None:
         fetch(url, FetchLimits(tries=1, seconds=0.5))
     assert is_url("HTTPS://host/x")
     assert not is_url("C:/pictures")
-    assert not is_url("file:///x")
+    for odd in ("file:///x", "s3:x", "memory:/x", "memory://x::http://127.0.0.1/", "http:x"):
+        assert not is_url(odd)
 
 
 def test_object_stores_through_fsspec() -> None:

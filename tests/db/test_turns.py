@@ -3,6 +3,7 @@
 import statistics
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,13 @@ from db.session import Database
 
 
 @pytest.fixture
-def databases(tmp_path: Path) -> list[Database]:
+def databases(tmp_path: Path) -> Iterator[list[Database]]:
     made = [Database(f"sqlite:///{tmp_path / 'd.sqlite3'}") for _ in range(2)]
     with made[0].write() as session:
         session.execute(text("CREATE TABLE note (number INTEGER)"))
-    return made
+    yield made
+    for database in made:
+        database.close()
 
 
 def test_a_restless_writer_lets_others_go_first(databases: list[Database]) -> None:
@@ -82,6 +85,7 @@ def test_a_waiting_writer_is_seen_and_gives_up_in_the_end(
         assert one.wanted()
         thread.join()
         assert not one.wanted()
+    short.close()
     assert "another process kept the database for too long" in ends[0]
 
 

@@ -17,12 +17,12 @@ pytestmark = pytest.mark.both_databases
 def test_a_bundle_without_names_pictures_paths_and_secrets(
     tmp_path: Path, database_url: str | None
 ) -> None:
-    folder = tmp_path / "private-place"
+    folder = tmp_path / "secluded-place"
     workspace = make_workspace(folder, database_url=database_url, metrics_token="hush-hush")
     document = coco_document()
     document["images"][0]["file_name"] = "patient-4711.jpg"
     document["categories"][0]["name"] = "secret-disease"
-    dataset_id = make_dataset(workspace, "private-set", document).dataset_id
+    dataset_id = make_dataset(workspace, "secluded-set", document).dataset_id
     make_grant(workspace, dataset_id, "Ada Lovelace")
 
     def handler(_context: JobContext) -> dict[str, object]:
@@ -38,8 +38,8 @@ def test_a_bundle_without_names_pictures_paths_and_secrets(
         rows = json.loads(archive.read("workspace.json"))["rows"]
         settings = json.loads(archive.read("settings.json"))
     secret = (folder / "secret.key").read_text()
-    for private in ("patient", "disease", "private", "Ada", "Lovelace", "/home", "hush", secret):
-        assert private not in everything
+    for hidden in ("patient", "disease", "secluded", "Ada", "Lovelace", "/home", "hush", secret):
+        assert hidden not in everything
     assert (jobs[0]["status"], jobs[0]["error"]) == ("failed", "ValueError")
     assert (rows["image"], rows["annotator"]) == (4, 1)
     assert (settings["metrics_token"], settings["backbone"]) == (True, "builtin")
