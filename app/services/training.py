@@ -61,7 +61,6 @@ class _Snapshot:
     """
 
     matrix: LabelMatrix
-    origins: npt.NDArray[np.int8]
     features: FeatureView
     run_id: int
     embedding_run_id: int
@@ -120,7 +119,7 @@ def train(
                 snapshot.matrix.values,
                 category_vectors=text.categories if text else None,
                 background_vectors=text.background if text else None,
-                origins=snapshot.origins,
+                origins=_origins(workspace, dataset_id, snapshot.matrix),
                 text=text is not None,
                 config=config,
                 progress=progress,
@@ -138,6 +137,23 @@ def train(
     _finish_training(workspace, dataset_id, snapshot.run_id, recovery, time.monotonic() - began)
     shutil.rmtree(folder / "resume", ignore_errors=True)
     return {"message": f"model run {snapshot.run_id} trained", "model_run": snapshot.run_id}
+
+
+def _origins(workspace: Workspace, dataset_id: int, matrix: LabelMatrix) -> npt.NDArray[np.int8]:
+    """(N, C) how each known label came to be known.
+
+    Read after the labels themselves, since it takes long and nobody else could write meanwhile.
+    """
+    with workspace.database.read() as session:
+        known = LabelMatrix.from_triples(
+            matrix.image_ids.tolist(),
+            matrix.category_ids.tolist(),
+            (
+                (image_id, category_id, int(origin))
+                for image_id, category_id, _, origin in labels.with_origins(session, dataset_id)
+            ),
+        )
+    return known.values
 
 
 def _parent(workspace: Workspace, snapshot: _Snapshot, *, named: bool) -> Recovery | None:
@@ -187,14 +203,6 @@ def _begin_training(
         matrix = LabelMatrix.from_triples(
             image_ids, category_ids, labels.triples(session, dataset_id)
         )
-        origins = LabelMatrix.from_triples(
-            image_ids,
-            category_ids,
-            (
-                (image_id, category_id, int(origin))
-                for image_id, category_id, _, origin in labels.with_origins(session, dataset_id)
-            ),
-        )
         run = None if job_id is None else runs.run_of_job(session, job_id)
         seen = runs.last_decision_seen(session, dataset_id, None if run is None else run.id)
         parent = _parent_run(session, dataset_id, embedding.id)
@@ -221,9 +229,7 @@ def _begin_training(
         directory = parent.directory if parent else None
         earlier = parent.snapshot.get("categories", []) if parent else []
         same = earlier == category_ids[: len(earlier)]
-        return _Snapshot(
-            matrix, origins.values, features, run.id, embedding.id, directory, same, fresh
-        )
+        return _Snapshot(matrix, features, run.id, embedding.id, directory, same, fresh)
 
 
 def _parent_run(session: Session, dataset_id: int, embedding_run_id: int) -> ModelRun | None:

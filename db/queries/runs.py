@@ -114,17 +114,17 @@ def close_answered(session: Session, run: ModelRun) -> None:
         (Proposal.disputes, ~still_disputed),
         else_=exists().where(*pair),
     )
-    # A tie has no label, and is no question for the queue any more.
-    settled = exists().where(
-        Panel.image_id == Proposal.image_id,
-        Panel.category_id == Proposal.category_id,
-        Panel.status != PanelStatus.WAITING,
-    )
-    session.execute(
-        update(Proposal)
-        .where(Proposal.model_run_id == run.id, or_(answered, settled))
-        .values(status=ProposalStatus.DECIDED)
-    )
+    close = update(Proposal).where(Proposal.model_run_id == run.id)
+    session.execute(close.where(answered).values(status=ProposalStatus.DECIDED))
+    # A tie has no label, and is no question for the queue any more. Few datasets have panels, and
+    # looking for one of each proposal takes long while nobody else may write.
+    if session.scalar(select(exists().where(Panel.dataset_id == run.dataset_id))):
+        settled = exists().where(
+            Panel.image_id == Proposal.image_id,
+            Panel.category_id == Proposal.category_id,
+            Panel.status != PanelStatus.WAITING,
+        )
+        session.execute(close.where(settled).values(status=ProposalStatus.DECIDED))
 
 
 class Kept(NamedTuple):
