@@ -166,6 +166,7 @@ def make_collection(
                 session.execute(insert(table), chunk)
     if workspace.database.shared:
         _count_on(workspace)
+    workspace.database.analyse(Image, Category, Proposal)  # as an import and a proposing run do
     workspace.close()
 
 

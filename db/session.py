@@ -21,7 +21,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 from clsl_core.errors import DatabaseError, InputError
 from db.turns import IMMEDIATE, Turns
@@ -127,6 +127,19 @@ class Database:
                 yield transaction
             finally:
                 _configure(connection, SMALL_CACHE, True)
+
+    def analyse(self, *tables: type[DeclarativeBase]) -> None:
+        """Let PostgreSQL count anew what tables hold, after very much was written to them.
+
+        Its own counting comes up to a minute later, and until then it reads a queue of 200,000
+        proposals whole instead of the first few through the index: 690 ms instead of 2.
+        """
+        if not self.shared:
+            return
+        names = ", ".join(table.__tablename__ for table in tables)
+        with self.explained(), self.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            connection.exec_driver_sql(f"ANALYZE {names}")
 
     def also(self, session: Session, matter: Matter) -> None:
         """Let a writing transaction be the only one on a further matter, too."""

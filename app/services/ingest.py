@@ -31,7 +31,7 @@ from clsl_core.types import (
     ValidationReport,
     no_progress,
 )
-from db.models import Dataset
+from db.models import Annotation, Category, Dataset, Image, Label
 from db.queries import datasets as queries
 
 AUTO = "auto"
@@ -233,6 +233,7 @@ def import_file(
             _change_dataset(session.get_one(Dataset, dataset_id), root, request, content)
             target = OneTransaction(session)
             written = write_rows(target, dataset_id, content, problems, while_locked)
+    workspace.database.analyse(Image, Category, Annotation, Label)
     return ImportResult(
         dataset_id,
         name,

@@ -317,6 +317,7 @@ def _replace_proposals(workspace: Workspace, switch: _Switch, made: _Made) -> No
             session.execute(insert(Proposal), rows)
         runs.close_answered(session, run)
         _store_heatmaps(switch.task, made)
+    workspace.database.analyse(Proposal)
 
 
 def _add_proposals(workspace: Workspace, switch: _Switch, made: _Made, progress: Progress) -> bool:
@@ -334,6 +335,7 @@ def _add_proposals(workspace: Workspace, switch: _Switch, made: _Made, progress:
         progress(done, len(rows), "storing proposals")
         with workspace.database.write(f"run {task.run_id}") as session:
             session.execute(insert(Proposal), rows[done : done + PROPOSAL_BATCH])
+    workspace.database.analyse(Proposal)
     with workspace.database.write(task.dataset_id) as session:
         run = session.get_one(ModelRun, task.run_id)
         if not switch.ordered and _taken(session, run.dataset_id, task.serving_id):

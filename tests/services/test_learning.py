@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select, text
 
 from app.services import (
     embedding,
@@ -311,3 +311,20 @@ def test_a_run_that_comes_back_draws_its_control_arm_anew(
         )
         assert session.scalars(answered).all() == []
     assert len(control_arm(workspace)) > 10
+
+
+@pytest.mark.both_databases
+def test_the_planner_knows_at_once_what_the_tables_hold(
+    workspace: Workspace, dataset_id: int
+) -> None:
+    """PostgreSQL guesses until it counts; SQLite takes the orders' indexes without counting."""
+    run_loop(workspace, dataset_id)
+    with workspace.database.read() as session:
+        if not workspace.database.shared:
+            tables = text("SELECT count(*) FROM sqlite_master WHERE name = 'sqlite_stat1'")
+            assert session.scalar(tables) == 0
+            return
+        query = text("SELECT relname, reltuples FROM pg_class")
+        counted = {row[0]: row[1] for row in session.execute(query)}
+        rows = session.scalar(select(func.count()).select_from(Proposal))
+    assert (counted["image"], counted["proposal"]) == (IMAGES, rows)
