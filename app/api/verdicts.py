@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 
+import anyio
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -16,6 +18,11 @@ from app.services.review import Answer, Receipt
 from app.services.review_queue import QueueQuery
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
+
+AT_ONCE = 2
+"""Pages of cards made at the same time. Windows ask for more long before they show the last, and
+whoever has given a verdict waits: so the others queue, and verdicts go past them."""
+_making = anyio.CapacityLimiter(AT_ONCE)
 
 
 async def queue(workspace: Workspace, grant: Grant, request: Request) -> Response:
@@ -34,7 +41,8 @@ async def queue(workspace: Workspace, grant: Grant, request: Request) -> Respons
         after=reading.optional_text(given.get("after"), "after"),
         siblings=given.get("siblings") == "1",
     )
-    page = await run_in_threadpool(review_queue.next_cards, workspace, grant, query)
+    make = partial(review_queue.next_cards, workspace, grant, query)
+    page = await anyio.to_thread.run_sync(make, limiter=_making)
     return JSONResponse(page.to_json())
 
 

@@ -105,41 +105,73 @@ def next_cards(workspace: Workspace, grant: Grant, query: QueueQuery) -> QueuePa
     after, rest = (None, False)
     if query.after is not None:
         after, rest = _place(query.after, query.strategy, stamp)
-    limit = max(1, min(query.limit, MAX_CARDS))
-    moment = now()
-    hidden = or_(
-        _held_by_others(grant, moment),
-        queue.skipped_by(grant.annotator_id),
-    )
-    with workspace.database.write(grant.dataset_id) as session:
+    with workspace.database.read() as session:
         run = runs.serving_run(session, grant.dataset_id)
         if run is None:
             return QueuePage([], None, None, Left(0, None, 0))
         shared = panels.sharing(session, grant.dataset_id)
-        if not shared.plain:
-            hidden = or_(hidden, queue.judged_by(grant.annotator_id))
         wanted = _filter(workspace, session, grant, run, query)
         share = assignments.share(session, grant.dataset_id, grant.annotator_id)
-        others_too = hidden
-        if share.parts and not rest:
-            hidden = or_(hidden, ~share.condition())
-        rows = queue.page(session, wanted, hidden, after=after, limit=limit)
-        if share.parts and not (rows or rest or share.exclusive):  # their own comes first
-            hidden, rest = others_too, True
-            rows = queue.page(session, wanted, hidden, after=None, limit=limit)
-        last = rows[-1][0] if rows else None
-        first = bool(share.parts) and not (rest or share.exclusive)
-        more = last is not None and (first or len(rows) == limit) and query.strategy != "similar"
-        cursor = _cursor(query.strategy, stamp, last, rest) if more and last is not None else None
-        rows, others = _grouped(session, run.id, _sorted(rows, wanted), query, hidden)
+    hidden = or_(_held_by_others(grant, now()), queue.skipped_by(grant.annotator_id))
+    if not shared.plain:
+        hidden = or_(hidden, queue.judged_by(grant.annotator_id))
+    # Everybody else waits while these two are one: what is read is free, and then it is taken.
+    with workspace.database.write(grant.dataset_id) as session:
+        found = _page(session, wanted, hidden, share, query, after=after, rest=rest)
+        rows = _sorted(found.rows, wanted)
+        rows, others = _grouped(session, run.id, rows, query, found.hidden)
         _lease(session, grant, rows, others)
+    with workspace.database.read() as session:
         cards = make_cards(session, rows, others)
-        if shared.gold:
+    if shared.gold:
+        with workspace.database.write(grant.dataset_id) as session:
             cards = _with_gold(session, grant, run.id, query, cards, share)
+    cursor = None
+    if found.more:
+        cursor = _cursor(query.strategy, stamp, found.rows[-1][0], found.rest)
     if query.after is not None:
         return QueuePage(cards, cursor, run.id, None)
     with workspace.database.read() as session:  # counting takes long: nobody waits for it
         return QueuePage(cards, cursor, run.id, _left(session, wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A page of proposals in the queue's order.
+
+    Attributes:
+        hidden: Condition of what was left out.
+        rest: It is past what is assigned to the person.
+        more: There may be more after it.
+    """
+
+    rows: Rows
+    hidden: ColumnElement[bool]
+    rest: bool
+    more: bool
+
+
+def _page(
+    session: Session,
+    wanted: queue.Filter,
+    hidden: ColumnElement[bool],
+    share: assignments.Share,
+    query: QueueQuery,
+    *,
+    after: queue.Place | None,
+    rest: bool,
+) -> _Found:
+    """The next proposals: first those that are assigned to the person, then the others."""
+    limit = max(1, min(query.limit, MAX_CARDS))
+    assigned = bool(share.parts) and not rest
+    own = or_(hidden, ~share.condition()) if assigned else hidden
+    rows = queue.page(session, wanted, own, after=after, limit=limit)
+    if assigned and not (rows or share.exclusive):
+        own, rest = hidden, True
+        rows = queue.page(session, wanted, own, after=None, limit=limit)
+    others_follow = assigned and not (rest or share.exclusive)
+    more = bool(rows) and (others_follow or len(rows) == limit) and query.strategy != "similar"
+    return _Found(rows, own, rest, more)
 
 
 def _with_gold(

@@ -1,17 +1,21 @@
 """The routes: right answers to the right callers, and to nobody else."""
 
+import asyncio
 import io
+import threading
 import uuid
 from pathlib import Path
 
+import httpx
 import pytest
 from PIL import Image as Pillow
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from app import api
+from app.api import verdicts
 from app.api.openapi import description
-from app.services import people, tokens
+from app.services import people, review_queue, tokens
 from app.services.access import Access, Grant, read_secret
 from app.services.who import Role
 from app.services.workspace import Workspace
@@ -105,6 +109,41 @@ def test_queue_decide_undo(client: TestClient) -> None:
     ).json()
     assert undone["status"] == "saved"
     assert undone["card"] == page["cards"][0]
+
+
+def test_verdicts_go_past_pages_that_are_being_made(
+    workspace: Workspace, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = queue(client, limit=1)["cards"][0]
+    go_on, at_once, most = threading.Event(), 0, 0
+    make = review_queue.next_cards
+
+    def slow(*given: object) -> object:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        assert go_on.wait(30)
+        at_once -= 1
+        return make(*given)
+
+    monkeypatch.setattr(review_queue, "next_cards", slow)
+
+    async def crowd() -> tuple[httpx.Response, list[httpx.Response]]:
+        transport = httpx.ASGITransport(client.app)
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://here", headers=client.headers, timeout=30
+        ) as window:
+            pages = [asyncio.create_task(window.get("/api/queue")) for _ in range(50)]
+            await asyncio.sleep(0.2)
+            body = {"decisions": [verdict(card)]}
+            answer = await window.post("/api/decisions", json=body)
+            go_on.set()
+            return answer, list(await asyncio.gather(*pages))
+
+    answer, pages = asyncio.run(crowd())
+    assert answer.json()["results"][0]["status"] == "saved"
+    assert {page.status_code for page in pages} == {200}
+    assert most == verdicts.AT_ONCE
 
 
 def post(client: TestClient, path: str, **body: object) -> dict:
