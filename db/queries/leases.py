@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, insert, or_, select, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    or_,
+    select,
+    tuple_,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from db.models import Lease, Proposal
@@ -40,7 +51,6 @@ def take(
 
     The caller has made sure, in the same transaction, that nobody else holds them.
     """
-    release(session, pairs)
     _clear(session, moment)
     rows = [
         {
@@ -53,7 +63,19 @@ def take(
         for image_id, category_id in pairs
     ]
     if rows:
-        session.execute(insert(Lease), rows)
+        session.connection().execute(_TAKE[session.get_bind().dialect.name], rows)
+
+
+def _take(new: postgresql.Insert | sqlite.Insert) -> Executable:
+    """A row of one's own, or that of whoever had the pair before."""
+    taken = {name: new.excluded[name] for name in ("annotator_id", "client", "expires_at")}
+    return new.on_conflict_do_update(index_elements=["image_id", "category_id"], set_=taken)
+
+
+_TAKE = {
+    "sqlite": _take(sqlite.insert(Lease)),
+    "postgresql": _take(postgresql.insert(Lease)),
+}
 
 
 def _clear(session: Session, moment: datetime) -> None:
