@@ -11,8 +11,6 @@ import logging
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
@@ -21,10 +19,9 @@ from typing import Annotated, NoReturn
 
 import typer
 from PIL.Image import DecompressionBombWarning
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import migrations
-from app import cli_images, cli_people, cli_safekeeping, cli_snapshots, cli_team
+from app import cli_export, cli_images, cli_people, cli_safekeeping, cli_snapshots, cli_team
 from app.cli_import import (
     Absent,
     AbsentOption,
@@ -36,7 +33,7 @@ from app.cli_import import (
     dry_run,
     options_of,
 )
-from app.console import err, out, print_json, print_table
+from app.console import err, out, print_json, print_table, progress_bar
 from app.services import (
     demo,
     exchange,
@@ -52,7 +49,6 @@ from app.services import (
     worker,
 )
 from app.services import doctor as doctor_service
-from app.services.export_choice import ExportChoice
 from app.services.finetuning import FinetuneRequest
 from app.services.jobs import JobKind, JobStatus, JobView
 from app.services.model_runs import ModelRunView
@@ -91,6 +87,7 @@ cli_safekeeping.register(cli)
 cli_people.register(cli)
 cli_images.register(cli)
 cli_snapshots.register(cli)
+cli_export.register(cli)
 cli_team.register(cli)
 
 Name = Annotated[str, typer.Argument(help="The dataset's name.", show_default=False)]
@@ -167,7 +164,7 @@ def import_(  # noqa: PLR0913, PLR0917 - each is an option
         request = ingest.ImportRequest.of(
             file.absolute(), images, name, format_, options, urls or ""
         )
-        dry_run(context.obj, request, _bar, report=report, as_json=as_json)
+        dry_run(context.obj, request, progress_bar, report=report, as_json=as_json)
         return
     with opened(context.obj) as workspace:
         found = ingest.recognise(file, format_)
@@ -401,46 +398,6 @@ def decide(
 
 
 @cli.command()
-def export(
-    context: typer.Context,
-    name: Name,
-    output: Annotated[Path, typer.Option(help="The file to write.", show_default=False)],
-    format_: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            help=f"Its format, else that of the import: {', '.join(FORMATS)}.",
-            show_default=False,
-        ),
-    ] = None,
-    labels: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Which labels given here: human, or 'model, audited'. May be repeated; else all.",
-            show_default=False,
-        ),
-    ] = None,
-    with_proposals: Annotated[
-        bool, typer.Option("--proposals", help="The open proposals too, in a CSV beside.")
-    ] = False,
-) -> None:
-    """Write the completed annotations: the source as it came, our labels added."""
-    choice = ExportChoice.of(labels, with_proposals)
-    with opened(context.obj) as workspace, _bar() as progress:
-        if format_ is not None:
-            for what in exchange.left_behind(workspace, name, format_, choice):
-                err.print(f"not carried by {format_}: {what}")
-        summary = exchange.export(workspace, name, output, format_, progress, choice)
-    added = ", ".join(f"{n} {kind}" for kind, n in summary.labels_added.items()) or "none"
-    out.print(
-        f"{output}: {summary.images} images, {summary.annotations} annotations, "
-        f"labels added: {added}"
-    )
-    if with_proposals:
-        out.print(f"{exchange.proposals_path(output)}: {summary.proposals} proposals")
-
-
-@cli.command()
 def stats(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
     """What is known of a dataset, by category, and which pictures cannot be used."""
     with opened(context.obj) as workspace:
@@ -618,7 +575,7 @@ def _run_job(
         ClslError: It failed.
         JobCancelled: It was cancelled, here with Ctrl-C or from elsewhere.
     """
-    with _bar() as progress:
+    with progress_bar() as progress:
         work = worker.handlers(workspace)
         job = workspace.jobs.run_here(kind, dataset_id, payload, work, progress)
     if job.status is JobStatus.CANCELLED:
@@ -626,19 +583,6 @@ def _run_job(
     if job.status is not JobStatus.SUCCEEDED:
         raise ClslError(job.error or f"{kind.value} did not finish")
     return job
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on stderr, where that is a terminal; gives the callback that moves it."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task("", total=None)
-
-        def update(done: int, total: int, what: str) -> None:
-            progress.update(task, completed=done, total=total or None, description=what)
-
-        yield update
 
 
 def _print_report(report: ValidationReport) -> None:

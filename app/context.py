@@ -26,7 +26,7 @@ ANNOTATOR_KEY = "annotator"
 DATASET_KEY = "dataset"
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a busy thread lets another one run. A verdict is a dozen short statements:
-with Python's 5 ms it would wait so long behind each of them, and whoever waits for its lock, too."""
+with the usual 5 ms it would wait so long behind each, and so would whoever waits for its lock."""
 
 
 @lru_cache(maxsize=1)

@@ -71,6 +71,7 @@ def make_collection(
             noise = np.random.default_rng(i).normal(0.0, grain, (48, 64, 3))
             grainy = np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8)
             picture = Pillow.fromarray(grainy)
+        (root / image["file_name"]).parent.mkdir(exist_ok=True)
         picture.save(root / image["file_name"])
     file = folder / "instances.json"
     file.write_text(json.dumps(document))

@@ -1,22 +1,78 @@
 """Take the completed annotations out."""
 
+from dataclasses import replace
+
 import streamlit as st
 
 from app.components.progress import live_jobs
 from app.context import current_dataset, error_boundary, plain, workspace
-from app.services import exchange
+from app.services import exchange, snapshots, views
 from app.services.export_choice import GIVEN_HERE, ExportChoice
+from app.services.export_part import ExportPart, Only
 from app.services.jobs import JobKind, JobStatus
 from app.services.legible import legible
 from app.services.views import DatasetView
 from clsl_core.formats import FORMATS
-from clsl_core.types import LabelSource
+from clsl_core.types import JsonObject, LabelSource
 
 LOST = "export-lost"
+EACH = "\0each"
 SOURCES = {
     LabelSource.HUMAN: "given by people",
     LabelSource.MODEL_AUDITED: "accepted in bulk, after an audit",
 }
+
+
+ONLY = {
+    Only.ALL: "all images",
+    Only.REVIEWED: "images somebody gave a label here",
+    Only.COMPLETE: "images without an unknown label",
+}
+
+
+def choose_part(dataset: DatasetView) -> tuple[ExportPart, bool]:
+    """Which images and categories, and whether each split gets a file of its own."""
+    splits = views.splits(workspace(), dataset.name)
+    names = [one.name for one in views.category_counts(workspace(), dataset.name)]
+    with st.expander("Only a part of it"):
+        left, right = st.columns(2)
+        split = left.selectbox(
+            "Split",
+            [None, EACH, *splits],
+            format_func=lambda name: {None: "all", EACH: "a file for each"}.get(name, str(name)),
+            key=f"export-split-{dataset.id}",
+            disabled=not splits,
+            help=None if splits else "No image has a split; the page Splits makes some.",
+        )
+        only = right.selectbox(
+            "Images", list(Only), format_func=ONLY.__getitem__, key=f"export-only-{dataset.id}"
+        )
+        chosen = st.multiselect(
+            "Categories",
+            list(dict.fromkeys(names)),
+            placeholder="all of them",
+            format_func=legible,
+            key=f"export-categories-{dataset.id}",
+        )
+        prefix = st.text_input(
+            "File names that begin with", key=f"export-prefix-{dataset.id}", placeholder="any"
+        )
+    each = split == EACH
+    part = ExportPart(None if each else split, tuple(chosen), prefix or None, Only(str(only)))
+    return part, each
+
+
+def choose_snapshot(dataset: DatasetView) -> str | None:
+    """The labels of now, or of which snapshot."""
+    found = snapshots.all_snapshots(workspace(), dataset.name)
+    if not found:
+        return None
+    return st.selectbox(
+        "Labels as they are",
+        [None, *(one.name for one in found)],
+        format_func=lambda name: "now" if name is None else f"in the snapshot {name}",
+        key=f"export-snapshot-{dataset.id}",
+    )
 
 
 def choose_contents(dataset: DatasetView) -> ExportChoice:
@@ -47,6 +103,9 @@ def contents(dataset: DatasetView, choice: ExportChoice) -> None:
         number = sum(count for kind, count in added.items() if kind.endswith(f" {word}"))
         column.metric(f"{word.capitalize()}, added", f"{number:,}")
     columns[4].metric("Proposals, beside", f"{summary.proposals:,}")
+    if summary.left_out:
+        left = ", ".join(f"{number:,} {what}" for what, number in summary.left_out.items())
+        st.caption(f"Left out: {left}.")
     if not choice.proposals:
         st.caption("Proposals nobody decided are left out.")
     newest = exchange.newest_labels(workspace(), dataset.name, choice)
@@ -73,7 +132,7 @@ def choose_format(dataset: DatasetView) -> str:
 
 def losses(dataset: DatasetView, chosen: str, choice: ExportChoice) -> None:
     """What would be lost, said before."""
-    if chosen == dataset.format:
+    if chosen == dataset.format and choice.as_it_came:
         st.caption(
             "The format it came in: every record comes back as it was, and the decisions made "
             "here are added."
@@ -116,13 +175,25 @@ def download(dataset: DatasetView) -> None:
     kind = FORMATS[str(result.get("format", "coco"))].title
     size = f"{path.stat().st_size / 1e6:,.2f} MB"
     added = ", ".join(f"{count:,} {what}" for what, count in result["labels_added"].items())
+    what = _what(result)
     beside = f", {result['proposals']:,} proposals beside" if result.get("proposals") else ""
     st.caption(
         plain(
-            f"{kind}, prepared {moment:%Y-%m-%d %H:%M} UTC, {size}. Labels added: "
+            f"{kind}{what}, prepared {moment:%Y-%m-%d %H:%M} UTC, {size}. Labels added: "
             f"{added or 'none'}{beside}"
         )
     )
+
+
+def _what(result: JsonObject) -> str:
+    """Of which part and which labels a file is; nothing for the whole of now."""
+    said = [f"{key} {value}" for key, value in (result.get("part") or {}).items()]
+    if result.get("snapshot"):
+        said.append(f"snapshot {result['snapshot']}")
+    said += [
+        f"{split}: {images:,} images" for split, images in (result.get("splits") or {}).items()
+    ]
+    return f" ({legible('; '.join(said))})" if said else ""
 
 
 with error_boundary():
@@ -132,12 +203,16 @@ with error_boundary():
         st.info("There is no dataset yet. Start with Datasets.")
     else:
         chosen = choose_format(dataset)
+        part, each = choose_part(dataset)
         choice = choose_contents(dataset)
+        choice = replace(choice, part=part, snapshot=choose_snapshot(dataset))
         contents(dataset, choice)
         losses(dataset, chosen, choice)
         busy = live_jobs(dataset.id, key="export")
         if st.button("Prepare the file", type="primary", disabled=busy, key="prepare"):
             payload = {"format": chosen, **choice.to_json()}
+            if each:
+                payload["per_split"] = True
             workspace().jobs.submit(JobKind.EXPORT, dataset.id, payload)
             st.rerun()
         download(dataset)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import re
 import tempfile
 import uuid
 import zipfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.services import audit, who
 from app.services.export_choice import ExportChoice
+from app.services.export_labels import ExportLabels, labels_of
+from app.services.export_part import WHOLE, Selection
 from app.services.jobs import JobContext
 from app.services.stored_set import content_of
 from app.services.who import Right
@@ -29,23 +32,31 @@ from clsl_core.formats.table_source import table_line
 from clsl_core.types import (
     AnnotationSet,
     JsonObject,
-    LabelRecord,
     Progress,
     no_progress,
 )
-from db.models import Annotation, Annotator, Category, Dataset, Decision, Image, Label, Proposal
-from db.queries import proposals, runs
-from db.queries.datasets import category_counts
+from db.models import Annotation, Annotator, Category, Dataset, Decision, Image, Label
+from db.queries import datasets, proposals, runs
 from db.types import now
 
 SHOWN = 20
 EVERYTHING = ExportChoice()
+_FILE_NAME = re.compile(r"[\w][\w .-]*")
 PROPOSAL_COLUMNS = ("file_name", "category", "state", "score", "probability", "model_run")
 
 
 @dataclass(frozen=True, slots=True)
 class ExportSummary:
-    """What an export contains."""
+    """What an export contains.
+
+    Attributes:
+        images, categories, annotations: Records that go out.
+        labels_added: Labels given here, by source and state.
+        imported_present: Labels that came as present.
+        part: What was asked for of the dataset; empty for the whole.
+        snapshot: Whose labels they are; None for those of now.
+        left_out: Images, categories and annotations of the dataset that stay behind.
+    """
 
     images: int
     categories: int
@@ -55,16 +66,24 @@ class ExportSummary:
     model_run: int | None
     exported_at: str
     proposals: int = 0
+    part: JsonObject = field(default_factory=dict)
+    snapshot: str | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> JsonObject:
         """As the file states it."""
-        return {
+        said: JsonObject = {
             "labels_added": self.labels_added,
             "labels_from_the_source_file": self.imported_present,
             "proposals": self.proposals,
             "model_run": self.model_run,
             "exported_at": self.exported_at,
         }
+        if self.part:
+            said |= {"part": self.part, "left_out": self.left_out}
+        if self.snapshot is not None:
+            said["snapshot"] = self.snapshot
+        return said
 
 
 def preview(
@@ -73,16 +92,18 @@ def preview(
     """What an export would contain now.
 
     Raises:
-        NotFoundError: There is no such dataset.
+        NotFoundError: There is no such dataset, snapshot, split or category.
     """
     with workspace.database.read() as session:
-        return _summary(session, find_dataset(session, dataset_name), choice)
+        dataset = find_dataset(session, dataset_name)
+        part = choice.part.select(session, dataset)
+        return _summary(session, dataset, choice, part, labels_of(session, dataset, choice, part))
 
 
 def newest_labels(
     workspace: Workspace, dataset_name: str, choice: ExportChoice = EVERYTHING
 ) -> list[tuple[str, str, str, str, str, datetime]]:
-    """Labels given here that would be added, the newest first.
+    """Labels given here that would be added, the newest first; none of a snapshot.
 
     Returns:
         ``(file name, category name, state, source, annotator, time)`` of at most ``SHOWN``.
@@ -90,8 +111,11 @@ def newest_labels(
     Raises:
         NotFoundError: There is no such dataset.
     """
+    if choice.snapshot is not None:
+        return []
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
+        part = choice.part.select(session, dataset)
         query = (
             select(
                 Image.file_name,
@@ -105,7 +129,7 @@ def newest_labels(
             .join(Image, Image.id == Label.image_id)
             .join(Category, Category.id == Label.category_id)
             .join(Annotator, Annotator.id == Decision.annotator_id)
-            .where(Decision.dataset_id == dataset.id, Label.source.in_(choice.sources))
+            .where(part.images, part.categories, Label.source.in_(choice.sources))
             .order_by(Decision.id.desc())
             .limit(SHOWN)
         )
@@ -124,16 +148,22 @@ def left_behind(
     """What an export into a format would lose, in words; nothing for the dataset's own format.
 
     Raises:
-        NotFoundError: There is no such dataset or format.
+        NotFoundError: There is no such dataset or format, or no such part or snapshot.
     """
     get_format(format_name)
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
-        if dataset.format == format_name:
+        if _keeps_records(dataset, format_name, choice):
             return []
-        labels = [*_stored_labels(session, dataset, choice), *_our_labels(session, dataset, choice)]
-        content = replace(content_of(session, dataset, no_progress), labels=labels)
-        return losses(content, format_name)
+        part = choice.part.select(session, dataset)
+        labels = labels_of(session, dataset, choice, part)
+        content = content_of(session, dataset, no_progress, part)
+        content = replace(content, labels=[*labels.every(), *labels.given_here()])
+        lost = losses(_anew(content, format_name), format_name)
+        drawn = len(content.annotations)
+        if dataset.format == format_name and drawn:
+            lost.insert(0, f"{drawn:,} annotations as they came: the file is written from labels")
+        return lost
 
 
 def export(
@@ -155,7 +185,7 @@ def export(
         choice: What goes in. Proposals go into a table beside the file.
 
     Raises:
-        NotFoundError: There is no such dataset or format.
+        NotFoundError: There is no such dataset or format, or no such part or snapshot.
         InputError: The file cannot be written there.
     """
     who.require(Right.EXPORT)
@@ -163,12 +193,14 @@ def export(
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
         writer = get_format(format_name or dataset.format)
-        own = writer.name == dataset.format
-        content = _content(session, dataset, progress, as_it_came=own)
+        part = choice.part.select(session, dataset)
+        labels = labels_of(session, dataset, choice, part)
+        own = _keeps_records(dataset, writer.name, choice)
+        content = _content(session, dataset, progress, part, as_it_came=own)
         if not own:
-            content = replace(content, labels=list(_stored_labels(session, dataset, choice)))
-        ours = list(_our_labels(session, dataset, choice))
-        summary, dataset_id = _summary(session, dataset, choice), dataset.id
+            content = replace(_anew(content, writer.name), labels=list(labels.every()))
+        ours = list(labels.given_here())
+        summary, dataset_id = _summary(session, dataset, choice, part, labels), dataset.id
         _check_output(output)
         with workspace.database.write("audit") as noting:
             audit.record(
@@ -176,10 +208,48 @@ def export(
             )
         progress(0, 1, f"writing {output.name}")
         if choice.proposals:
-            _write_proposals(session, dataset, proposals_path(output))
+            _write_proposals(session, dataset, proposals_path(output), part)
         writer.write(content, ours, output, summary=summary.to_json())
     progress(1, 1, f"wrote {output.name}")
     return summary
+
+
+def export_splits(
+    workspace: Workspace,
+    dataset_name: str,
+    output: Path,
+    format_name: str | None = None,
+    progress: Progress = no_progress,
+    choice: ExportChoice = EVERYTHING,
+) -> dict[str, ExportSummary]:
+    """As ``export``, one file for each split: its name is put before the file's ending.
+
+    Images without a split go nowhere; see ``left_out`` of the summaries.
+
+    Raises:
+        InputError: No image has a split, or a split's name cannot be part of a file's.
+    """
+    with workspace.database.read() as session:
+        dataset = find_dataset(session, dataset_name)
+        names = datasets.splits(session, dataset.id)
+    if not names:
+        raise InputError(f"no image of {dataset_name!r} has a split: `clsl split` makes some")
+    odd = [name for name in names if not _FILE_NAME.fullmatch(name)]
+    if odd:
+        raise InputError(
+            f"the split {odd[0]!r:.60} cannot be part of a file's name: export it alone"
+        )
+    made = {}
+    for name in names:
+        path = path_of_split(output, name)
+        wanted = replace(choice, part=replace(choice.part, split=name))
+        made[name] = export(workspace, dataset_name, path, format_name, progress, wanted)
+    return made
+
+
+def path_of_split(output: Path, split: str) -> Path:
+    """Where the file of a split goes."""
+    return output.with_name(f"{output.stem}.{split}{output.suffix}")
 
 
 def run_export(workspace: Workspace, context: JobContext) -> JsonObject:
@@ -190,11 +260,11 @@ def run_export(workspace: Workspace, context: JobContext) -> JsonObject:
     name = str(context.job.dataset)
     payload = context.job.payload
     wanted = get_format(str(payload.get("format", "coco")))
-    choice = ExportChoice.of(payload.get("sources"), payload.get("proposals"))
+    choice = ExportChoice.of_payload(payload)
     exports = workspace.data_dir / "exports"
     with tempfile.TemporaryDirectory(dir=exports, prefix=".") as scratch:
         output = Path(scratch) / f"completed{wanted.suffix}"
-        summary = export(workspace, name, output, wanted.name, context.progress, choice)
+        said = _export(workspace, name, output, wanted.name, context.progress, choice, payload)
         made = sorted(path for path in Path(scratch).rglob("*") if path.is_file())
         ready = exports / f"{uuid.uuid4().hex}{wanted.suffix if made == [output] else '.zip'}"
         if made == [output]:
@@ -206,7 +276,30 @@ def run_export(workspace: Workspace, context: JobContext) -> JsonObject:
         "message": "ready",
         "file": ready.name,
         "format": wanted.name,
-        **summary.to_json(),
+        **said,
+    }
+
+
+def _export(
+    workspace: Workspace,
+    name: str,
+    output: Path,
+    format_name: str,
+    progress: Progress,
+    choice: ExportChoice,
+    payload: JsonObject,
+) -> JsonObject:
+    """One file or one for each split; what they contain together."""
+    if not payload.get("per_split"):
+        return export(workspace, name, output, format_name, progress, choice).to_json()
+    made = export_splits(workspace, name, output, format_name, progress, choice)
+    added: Counter[str] = Counter()
+    for one in made.values():
+        added.update(one.labels_added)
+    return {
+        "labels_added": dict(added),
+        "proposals": sum(one.proposals for one in made.values()),
+        "splits": {split: one.images for split, one in made.items()},
     }
 
 
@@ -223,107 +316,70 @@ def _check_output(output: Path) -> None:
         raise InputError(f"the folder {str(output.absolute().parent)!r} does not exist: make it")
 
 
+def _keeps_records(dataset: Dataset, format_name: str, choice: ExportChoice) -> bool:
+    """Whether the records of the source file go out again.
+
+    A part of one does in COCO's family alone, whose records stand by themselves.
+    """
+    own = dataset.format == format_name
+    return own and (choice.as_it_came or format_name in ("coco", "lvis"))
+
+
+def _anew(content: AnnotationSet, format_name: str) -> AnnotationSet:
+    """The set for a writer that is to make the file from the labels."""
+    if content.format != format_name:
+        return content
+    return replace(content, format=f"a part of {format_name}")
+
+
 def _content(
-    session: Session, dataset: Dataset, progress: Progress, *, as_it_came: bool
+    session: Session, dataset: Dataset, progress: Progress, part: Selection, *, as_it_came: bool
 ) -> AnnotationSet:
     """A dataset without labels. Records are sent one by one only into COCO's own format.
 
     Other writers go over them more than once, and have them in memory.
     """
-    content = content_of(session, dataset, progress)
+    content = content_of(session, dataset, progress, part)
     if as_it_came and dataset.format == "coco":
         return content
     return replace(content, images=list(content.images), annotations=list(content.annotations))
 
 
-def _stored_labels(
-    session: Session, dataset: Dataset, choice: ExportChoice
-) -> Iterator[LabelRecord]:
-    """Every label of a dataset with the provenance it was imported with.
-
-    Its own format finds them in the records and the header; another one cannot. What was given
-    here and is not wanted leaves its pair unknown.
-    """
-    query = (
-        select(Image.source_id, Category.source_id, Label.state, Label.source, Label.provenance)
-        .join(Image, Image.id == Label.image_id)
-        .join(Category, Category.id == Label.category_id)
-        .where(
-            Category.dataset_id == dataset.id,
-            or_(Label.decision_id.is_(None), Label.source.in_(choice.sources)),
-        )
-        .order_by(Image.position, Category.position)
-    )
-    for image_id, category_id, state, source, provenance in session.execute(query):
-        known = {"source": source.value, **(provenance or {})}
-        yield LabelRecord(json.loads(image_id), json.loads(category_id), state, **known)
-
-
-def _our_labels(session: Session, dataset: Dataset, choice: ExportChoice) -> Iterator[LabelRecord]:
-    """The labels that people gave here, with their provenance."""
-    query = (
-        select(
-            Image.source_id,
-            Category.source_id,
-            Label.state,
-            Label.source,
-            Decision.created_at,
-            Annotator.name,
-            Proposal.model_run_id,
-            Proposal.score,
-        )
-        .join(Image, Image.id == Label.image_id)
-        .join(Category, Category.id == Label.category_id)
-        .join(Decision, Decision.id == Label.decision_id)
-        .join(Annotator, Annotator.id == Decision.annotator_id)
-        .outerjoin(Proposal, Proposal.id == Decision.proposal_id)
-        .where(Category.dataset_id == dataset.id, Label.source.in_(choice.sources))
-        .order_by(Image.position, Category.position)
-    )
-    row: Any
-    for row in session.execute(query):
-        image_id, category_id, state, source, moment, annotator, run_id, score = row
-        yield LabelRecord(
-            image_id=json.loads(image_id),
-            category_id=json.loads(category_id),
-            state=state,
-            source=source.value,
-            model_run=None if run_id is None else str(run_id),
-            score=score,
-            annotator=annotator,
-            decided_at=moment.isoformat(),
-        )
-
-
-def _summary(session: Session, dataset: Dataset, choice: ExportChoice) -> ExportSummary:
-    def count(table: type[Image] | type[Category] | type[Annotation]) -> int:
-        query = select(func.count()).select_from(table).where(table.dataset_id == dataset.id)
-        return session.scalar(query) or 0
+def _summary(
+    session: Session,
+    dataset: Dataset,
+    choice: ExportChoice,
+    part: Selection,
+    labels: ExportLabels,
+) -> ExportSummary:
+    def count(table: type[Image] | type[Category] | type[Annotation], *wanted: Any) -> int:
+        return session.scalar(select(func.count()).select_from(table).where(*wanted)) or 0
 
     run = runs.serving_run(session, dataset.id)
-    given = (
-        select(Label.source, Label.state, func.count())
-        .join(Category, Category.id == Label.category_id)
-        .where(
-            Category.dataset_id == dataset.id,
-            Label.decision_id.is_not(None),
-            Label.source.in_(choice.sources),
-        )
-        .group_by(Label.source, Label.state)
-        .order_by(Label.source, Label.state.desc())
+    counts = labels.counts()
+    tables = (
+        ("images", Image, part.images),
+        ("categories", Category, part.categories),
+        ("annotations", Annotation, part.annotations(dataset.id)),
     )
-    by_state = {
-        f"{source.value} {state.word}": number for source, state, number in session.execute(given)
-    }
+    going = {name: count(table, wanted) for name, table, wanted in tables}
+    left_out = {}
+    if not part.whole:
+        everything = {
+            name: count(table, table.dataset_id == dataset.id) for name, table, _ in tables
+        }
+        left_out = {name: number - going[name] for name, number in everything.items()}
+    conditions = (part.images, part.categories)
     return ExportSummary(
-        images=count(Image),
-        categories=count(Category),
-        annotations=count(Annotation),
-        labels_added=by_state,
-        imported_present=sum(c.imported_present for c in category_counts(session, dataset.id)),
+        **going,
+        labels_added=counts.given_here,
+        imported_present=counts.imported_present,
         model_run=run.id if run else None,
         exported_at=now().isoformat(timespec="seconds"),
-        proposals=proposals.count_open(session, dataset.id) if choice.proposals else 0,
+        proposals=proposals.count_open(session, dataset.id, *conditions) if choice.proposals else 0,
+        part=choice.part.to_json(),
+        snapshot=choice.snapshot,
+        left_out=left_out,
     )
 
 
@@ -345,15 +401,16 @@ def write_proposals(workspace: Workspace, dataset_name: str, output: Path) -> in
     who.require(Right.EXPORT)
     _check_output(output)
     with workspace.database.read() as session:
-        return _write_proposals(session, find_dataset(session, dataset_name), output)
+        dataset = find_dataset(session, dataset_name)
+        return _write_proposals(session, dataset, output, WHOLE.select(session, dataset))
 
 
-def _write_proposals(session: Session, dataset: Dataset, output: Path) -> int:
+def _write_proposals(session: Session, dataset: Dataset, output: Path, part: Selection) -> int:
     count = 0
     with atomic_text(output) as file:
         file.write(table_line(PROPOSAL_COLUMNS))
         for file_name, category, state, score, probability, run in proposals.ranked(
-            session, dataset.id
+            session, dataset.id, part.images, part.categories
         ):
             shown = "" if probability is None else f"{probability:.6f}"
             cells = (file_name, category, state.word, f"{score:.6f}", shown, str(run))

@@ -32,7 +32,18 @@ from db.models import Dataset, Snapshot
 from db.queries import decisions as decision_queries
 from db.queries import snapshots as queries
 
-__all__ = ["Change", "Diff", "SnapshotView", "all_snapshots", "delete", "diff", "take", "write_csv"]
+__all__ = [
+    "Change",
+    "Diff",
+    "SnapshotView",
+    "States",
+    "all_snapshots",
+    "delete",
+    "diff",
+    "states",
+    "take",
+    "write_csv",
+]
 
 NOW = ""
 """In place of a snapshot's name: the labels of this moment."""
@@ -197,6 +208,30 @@ def diff(workspace: Workspace, dataset_name: str, old: str, new: str = NOW) -> D
     changes.sort(key=lambda change: (change.file_name, change.category))
     kinds = Counter(f"{change.before} → {change.after}" for change in changes)
     return Diff(old, new, tuple(changes), dict(kinds.most_common()))
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """What a snapshot holds.
+
+    Attributes:
+        rows: ``(image id, category id, state)`` of each known label.
+        last_decision_id: The last decision in it; 0 for none.
+    """
+
+    rows: list[tuple[int, int, int]]
+    last_decision_id: int
+
+
+def states(session: Session, dataset: Dataset, name: str) -> States:
+    """A snapshot's labels.
+
+    Raises:
+        NotFoundError: There is no such snapshot.
+        DatabaseError: It is damaged.
+    """
+    snapshot = _find(session, dataset, name)
+    return States(_rows(snapshot).tolist(), snapshot.last_decision_id)
 
 
 def write_csv(changes: Iterable[Change], output: Path) -> int:

@@ -233,7 +233,7 @@ def _rows(
     """All rows without the header, with the labels in their cells."""
     rows: dict[SourceId, list[str]] = {}
     for image in content.images:
-        kept = image.record.get(_CELLS)
+        kept = image.record.get(_CELLS) if content.format == "csv-wide" else None
         row = list(kept) if isinstance(kept, list) else [names[image.source_id]]
         rows[image.source_id] = row + [""] * (width - len(row))
     negative = absent_cell((row[i] for row in rows.values() for i in columns.values()), zero)

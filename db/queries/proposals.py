@@ -106,9 +106,14 @@ def settled_disputes(session: Session, dataset_id: int) -> set[tuple[int, int]]:
 
 
 def ranked(
-    session: Session, dataset_id: int
+    session: Session, dataset_id: int, *part: ColumnElement[bool]
 ) -> Iterator[tuple[str, str, LabelState, float, float | None, int]]:
     """Every open proposal of the serving run: present ones first, most likely first.
+
+    Args:
+        session: Reads.
+        dataset_id: Of which dataset.
+        part: Conditions on image and category.
 
     Yields:
         ``(file name, category name, state, score, probability, model run id)``.
@@ -129,6 +134,7 @@ def ranked(
             ModelRun.dataset_id == dataset_id,
             ModelRun.serving,
             Proposal.status == ProposalStatus.OPEN,
+            *part,
         )
         .order_by(Proposal.state.desc(), Proposal.score.desc(), Proposal.id)
         .execution_options(yield_per=10_000)
@@ -137,16 +143,19 @@ def ranked(
         yield (row[0], row[1], row[2], row[3], row[4], row[5])
 
 
-def count_open(session: Session, dataset_id: int) -> int:
+def count_open(session: Session, dataset_id: int, *part: ColumnElement[bool]) -> int:
     """How many proposals ``ranked`` gives."""
     query = (
         select(func.count())
         .select_from(Proposal)
         .join(ModelRun, ModelRun.id == Proposal.model_run_id)
+        .join(Image, Image.id == Proposal.image_id)
+        .join(Category, Category.id == Proposal.category_id)
         .where(
             ModelRun.dataset_id == dataset_id,
             ModelRun.serving,
             Proposal.status == ProposalStatus.OPEN,
+            *part,
         )
     )
     return session.scalar(query) or 0

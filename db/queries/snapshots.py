@@ -6,10 +6,21 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from db.models import Annotator, Category, Decision, Image, Label, Snapshot, Verdict
+from clsl_core.types import LabelSource
+from db.models import (
+    Annotator,
+    Category,
+    Decision,
+    Image,
+    Label,
+    Proposal,
+    Snapshot,
+    Verdict,
+    Voice,
+)
 
 Triple = tuple[int, int, int]
 
@@ -54,6 +65,41 @@ def last_decided(
         (image_id, category_id): Decided(name, moment)
         for image_id, category_id, name, moment in session.execute(query)
     }
+
+
+def standing_decisions(
+    session: Session, dataset_id: int, until: int
+) -> Iterator[tuple[int, int, Verdict, LabelSource, datetime, str, int | None, float | None]]:
+    """The verdicts that stood once a decision was made, oldest first.
+
+    Yields:
+        ``(image id, category id, verdict, source, time, annotator, model run id, score)``; the
+        last two are of the proposal that was answered.
+    """
+    query = (
+        select(
+            Decision.image_id,
+            Decision.category_id,
+            Decision.verdict,
+            Decision.source,
+            Decision.created_at,
+            Annotator.name,
+            Proposal.model_run_id,
+            Proposal.score,
+        )
+        .join(Annotator, Annotator.id == Decision.annotator_id)
+        .outerjoin(Proposal, Proposal.id == Decision.proposal_id)
+        .where(
+            Decision.dataset_id == dataset_id,
+            Decision.id <= until,
+            Decision.verdict.in_((Verdict.PRESENT, Verdict.ABSENT)),
+            Decision.voice != Voice.GOLD,
+            or_(Decision.undone_by_id.is_(None), Decision.undone_by_id > until),
+        )
+        .order_by(Decision.id)
+    )
+    for row in session.execute(query):
+        yield row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7]
 
 
 def file_names(session: Session, image_ids: Sequence[int]) -> Iterator[tuple[int, str]]:

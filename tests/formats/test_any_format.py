@@ -112,3 +112,32 @@ def test_images_and_categories_with_alike_names_stay_apart(name: str, tmp_path: 
     assert sorted(image.file_name for image in again.images) == sorted(files)
     assert len(again.categories) == len(titles)
     assert len(again.labels) == len(labels)
+
+
+@pytest.mark.parametrize("came_as", FORMATS)
+def test_what_came_in_any_format_goes_out_in_any_other(came_as: str, tmp_path: Path) -> None:
+    images = [
+        ImageRecord(number, f"{number % 2}/{number}.jpg", 64, 48, {"id": number})
+        for number in range(1, 5)
+    ]
+    categories = [
+        CategoryRecord(number, name, None, {"id": number, "name": name})
+        for number, name in ((1, "red"), (2, "green"))
+    ]
+    present = [LabelRecord(n, 1 + n % 2, LabelState.PRESENT) for n in range(1, 5)]
+    drawn = AnnotationSet("drawn", {}, images, categories, [], present)
+    source = tmp_path / f"in{FORMATS[came_as].suffix}"
+    FORMATS[came_as].write(drawn, [], source, summary={})
+    content, _ = read(source, came_as)
+    for name, wanted in FORMATS.items():
+        output = tmp_path / f"{name}{wanted.suffix}"
+        wanted.write(content, [], output, summary={})
+        again, _ = read(output, name)
+        files = {image.source_id: Path(image.file_name).name for image in again.images}
+        names = {category.source_id: category.name for category in again.categories}
+        found = {
+            (files[label.image_id], names[label.category_id])
+            for label in again.labels
+            if label.state is LabelState.PRESENT
+        }
+        assert found == {(f"{n}.jpg", ("red", "green")[n % 2]) for n in range(1, 5)}, name

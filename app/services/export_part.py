@@ -1,0 +1,141 @@
+"""Which part of a dataset goes into an export: of its images, and of its categories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, exists, func, select
+from sqlalchemy.orm import Session, aliased
+
+from clsl_core.errors import InputError, NotFoundError
+from clsl_core.types import JsonObject
+from db.models import Annotation, Category, Dataset, Image, Label
+from db.queries import datasets
+
+__all__ = ["WHOLE", "ExportPart", "Only", "Selection"]
+
+
+class Only(StrEnum):
+    """Which images go in by what is known of them, in the categories that go in.
+
+    REVIEWED: somebody here gave a label. COMPLETE: no label is unknown.
+    """
+
+    ALL = "all"
+    REVIEWED = "reviewed"
+    COMPLETE = "complete"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPart:
+    """What somebody wants of a dataset; what is not said leaves nothing out.
+
+    Attributes:
+        split: Images of this part of the collection.
+        categories: Names; all categories of a name go in.
+        prefix: Images whose file name begins so: a folder, say.
+        only: Images by what is known of them.
+    """
+
+    split: str | None = None
+    categories: tuple[str, ...] = ()
+    prefix: str | None = None
+    only: Only = Only.ALL
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> ExportPart:
+        """From the words of a job, a command or a page.
+
+        Raises:
+            InputError: ``only`` is none of its words.
+        """
+        only = str(given.get("only") or Only.ALL)
+        if only not in set(Only):
+            raise InputError(f"only {only!r:.40} is not known; there are: {', '.join(Only)}")
+        names = tuple(str(name) for name in given.get("categories") or ())
+        return cls(given.get("split") or None, names, given.get("prefix") or None, Only(only))
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left out."""
+        return self == WHOLE
+
+    def to_json(self) -> JsonObject:
+        """As a job's payload holds it, and the file says it; nothing for the whole."""
+        said: JsonObject = {
+            "split": self.split,
+            "categories": list(self.categories),
+            "prefix": self.prefix,
+            "only": None if self.only is Only.ALL else str(self.only),
+        }
+        return {key: value for key, value in said.items() if value}
+
+    def select(self, session: Session, dataset: Dataset) -> Selection:
+        """Find the part in a dataset.
+
+        Raises:
+            NotFoundError: There is no such split or category.
+        """
+        images: list[ColumnElement[bool]] = [Image.dataset_id == dataset.id]
+        chosen = self._category_ids(session, dataset)
+        if self.split is not None:
+            known = datasets.splits(session, dataset.id)
+            if self.split not in known:
+                raise NotFoundError(
+                    f"{dataset.name!r} has no split {self.split!r:.60}; there are: "
+                    f"{', '.join(known[:20]) or 'none'}"
+                )
+            images.append(Image.split == self.split)
+        if self.prefix is not None:
+            images.append(func.substr(Image.file_name, 1, len(self.prefix)) == self.prefix)
+        label = aliased(Label)  # whoever uses the condition may have labels of its own
+        here = [label.image_id == Image.id]
+        if self.categories:
+            here.append(label.category_id.in_(chosen))
+        if self.only is Only.REVIEWED:
+            images.append(exists().where(*here, label.decision_id.is_not(None)))
+        if self.only is Only.COMPLETE:
+            count = select(func.count()).select_from(label).where(*here)
+            images.append(count.correlate(Image).scalar_subquery() == len(chosen))
+        return Selection(and_(*images), Category.id.in_(chosen), self.whole)
+
+    def _category_ids(self, session: Session, dataset: Dataset) -> list[int]:
+        by_name = datasets.category_ids_by_name(session, dataset.id)
+        missing = [name for name in self.categories if name not in by_name]
+        if missing:
+            raise NotFoundError(
+                f"{dataset.name!r} has no category {missing[0]!r:.60}: `clsl stats` lists them"
+            )
+        return [id_ for name in self.categories or by_name for id_ in by_name[name]]
+
+
+WHOLE = ExportPart()
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """A part of a dataset as conditions.
+
+    Attributes:
+        images: On ``Image``.
+        categories: On ``Category``.
+        whole: It is all of the dataset.
+    """
+
+    images: ColumnElement[bool]
+    categories: ColumnElement[bool]
+    whole: bool
+
+    def annotations(self, dataset_id: int) -> ColumnElement[bool]:
+        """On ``Annotation``; of a part, those that point nowhere stay behind."""
+        own = Annotation.dataset_id == dataset_id
+        if self.whole:
+            return own
+        return and_(
+            own,
+            Annotation.image_id.in_(select(Image.id).where(self.images)),
+            Annotation.category_id.in_(select(Category.id).where(self.categories)),
+        )
