@@ -21,7 +21,15 @@ import typer
 from PIL.Image import DecompressionBombWarning
 
 import migrations
-from app import cli_export, cli_images, cli_people, cli_safekeeping, cli_snapshots, cli_team
+from app import (
+    cli_export,
+    cli_images,
+    cli_people,
+    cli_safekeeping,
+    cli_snapshots,
+    cli_split,
+    cli_team,
+)
 from app.cli_import import (
     Absent,
     AbsentOption,
@@ -88,6 +96,7 @@ cli_people.register(cli)
 cli_images.register(cli)
 cli_snapshots.register(cli)
 cli_export.register(cli)
+cli_split.register(cli)
 cli_team.register(cli)
 
 Name = Annotated[str, typer.Argument(help="The dataset's name.", show_default=False)]

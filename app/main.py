@@ -22,6 +22,7 @@ page = st.navigation(
         st.Page("screens/quality.py", title="Quality", icon=":material/monitoring:"),
         st.Page("screens/team.py", title="Team", icon=":material/group:"),
         st.Page("screens/snapshots.py", title="Snapshots", icon=":material/photo_camera_back:"),
+        st.Page("screens/splits.py", title="Splits", icon=":material/call_split:"),
         st.Page("screens/export.py", title="Export", icon=":material/download:"),
         st.Page("screens/jobs.py", title="Jobs", icon=":material/pending_actions:"),
     ]

@@ -745,6 +745,27 @@ class Flag(Base):
     )
 
 
+class Division(Base):
+    """Images were divided into splits. Of a dataset, the newest that stands can be undone.
+
+    Attributes:
+        asked: The shares by name, the seed, and whether images kept the split they had.
+        before: The splits that images had, each with their ids; those without one under "".
+    """
+
+    __tablename__ = "division"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    made_by: Mapped[str]
+    asked: Mapped[dict[str, Any]]
+    before: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    undone_at: Mapped[datetime | None]
+
+    __table_args__ = (Index(None, "dataset_id"),)
+
+
 class Snapshot(Base):
     """The labels of a dataset as they were, never changed.
 

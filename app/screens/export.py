@@ -132,12 +132,6 @@ def choose_format(dataset: DatasetView) -> str:
 
 def losses(dataset: DatasetView, chosen: str, choice: ExportChoice) -> None:
     """What would be lost, said before."""
-    if chosen == dataset.format and choice.as_it_came:
-        st.caption(
-            "The format it came in: every record comes back as it was, and the decisions made "
-            "here are added."
-        )
-        return
     asked = (dataset.id, chosen, choice, dataset.present, dataset.absent_labels)
     known = st.session_state.get(LOST)
     if known is None or known[0] != asked:  # it takes a look at every record
@@ -146,6 +140,11 @@ def losses(dataset: DatasetView, chosen: str, choice: ExportChoice) -> None:
         st.session_state[LOST] = known = (asked, lost)
     if known[1]:
         st.warning(plain(f"This format does not carry: {'; '.join(known[1])}."))
+    elif chosen == dataset.format and choice.as_it_came:
+        st.caption(
+            "The format it came in: every record comes back as it was, and the decisions made "
+            "here are added."
+        )
     else:
         st.caption("Labels go with their three states, and their origin in the file or beside it.")
 

@@ -36,11 +36,13 @@ from clsl_core.types import (
     no_progress,
 )
 from db.models import Annotation, Annotator, Category, Dataset, Decision, Image, Label
-from db.queries import datasets, proposals, runs
+from db.queries import datasets, divisions, proposals, runs
 from db.types import now
 
 SHOWN = 20
 EVERYTHING = ExportChoice()
+RECORDS_ALONE = ("coco", "lvis")
+"""Formats in which each record stands by itself."""
 _FILE_NAME = re.compile(r"[\w][\w .-]*")
 PROPOSAL_COLUMNS = ("file_name", "category", "state", "score", "probability", "model_run")
 
@@ -154,7 +156,9 @@ def left_behind(
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
         if _keeps_records(dataset, format_name, choice):
-            return []
+            divided = divisions.newest(session, dataset.id) is not None
+            whole = divided and format_name not in RECORDS_ALONE
+            return ["the splits given here (one file for each split does)"] if whole else []
         part = choice.part.select(session, dataset)
         labels = labels_of(session, dataset, choice, part)
         content = content_of(session, dataset, no_progress, part)
@@ -322,7 +326,7 @@ def _keeps_records(dataset: Dataset, format_name: str, choice: ExportChoice) -> 
     A part of one does in COCO's family alone, whose records stand by themselves.
     """
     own = dataset.format == format_name
-    return own and (choice.as_it_came or format_name in ("coco", "lvis"))
+    return own and (choice.as_it_came or format_name in RECORDS_ALONE)
 
 
 def _anew(content: AnnotationSet, format_name: str) -> AnnotationSet:

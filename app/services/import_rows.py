@@ -28,7 +28,7 @@ from db.models import Annotation, Category, Image, ImageStatus, Label
 from db.queries import datasets as queries
 from db.types import JsonText, json_text
 
-__all__ = ["MissingFile", "Written", "write_rows"]
+__all__ = ["MissingFile", "Written", "stated_split", "write_rows"]
 
 PLACE = ("dataset_id", "source_id", "position")
 IMAGE = ("file_name", "width", "height", "record", "split", "status", "reason", "problem")
@@ -124,7 +124,7 @@ def _write_images(
             "width": image.width,
             "height": image.height,
             "record": text,
-            "split": _split(image.record),
+            "split": stated_split(image.record),
         }
         found: JsonObject = {
             "status": ImageStatus.PROBLEM if error else ImageStatus.UNCHECKED,
@@ -136,6 +136,8 @@ def _write_images(
             position = len(old) + new.count
             new.add((dataset_id, key, position, *row.values(), *found.values()))
         elif before[2] != _digest(image.record):
+            if row["split"] is None:
+                del row["split"]  # the one given here stays
             changed.append({"id": before[0], **row, **found, "fingerprint": None})
         elif _reachable(before[1]) != _reachable(found["reason"]):
             changed.append({"id": before[0], **found})
@@ -171,7 +173,7 @@ def _ids(
     return ids
 
 
-def _split(record: JsonObject) -> str | None:
+def stated_split(record: JsonObject) -> str | None:
     """The part of the collection that a record says the image belongs to."""
     split = record.get("split")
     return _plain(split)[:100] if isinstance(split, str) and split else None

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from app.services.export_part import Selection
+from app.services.import_rows import stated_split
 from clsl_core.formats.coco_labels import LABELS_KEY
 from clsl_core.formats.coco_records import is_id
 from clsl_core.types import (
@@ -110,6 +111,8 @@ def content_of(
     def image(
         id_: int, file_name: str, width: int, height: int, split: str | None, record: Any
     ) -> ImageRecord:
+        if split is not None and split != stated_split(record):
+            record = {**record, "split": split}
         if left_out and dataset.format == "lvis":
             record = _without_categories(record, left_out)
         return ImageRecord(image_ids[id_], file_name, width, height, record)

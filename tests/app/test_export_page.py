@@ -10,7 +10,7 @@ from sqlalchemy import select
 from streamlit.testing.v1 import AppTest
 
 from app import context
-from app.services import review
+from app.services import review, snapshots
 from app.services.jobs import JobKind
 from app.services.review import Answer
 from app.services.workspace import Workspace
@@ -35,6 +35,8 @@ def dataset_id(workspace: Workspace) -> int:
     """A dataset with one verdict and open proposals; a category's name is markup."""
     document = coco_document()
     document["categories"][1]["name"] = "<b>\u202egreen</b>"
+    for number, image in enumerate(document["images"]):
+        image["split"] = ("train", "val")[number % 2]
     made = make_dataset(workspace, document=document).dataset_id
     grant = make_grant(workspace, made)
     with workspace.database.read() as session:
@@ -81,3 +83,26 @@ def test_what_a_format_drops_is_said_before(dataset_id: int) -> None:
     assert "4 boxes" in warning.value
     assert "4 image sizes" in warning.value
     assert "\u202e" not in str(app.dataframe[0].value)
+
+
+def test_a_part_and_a_snapshot_are_counted_and_asked_for(
+    workspace: Workspace, dataset_id: int
+) -> None:
+    snapshots.take(workspace, "set", "first")
+    app = draw()
+    app.selectbox(key=f"export-split-{dataset_id}").set_value("val").run()
+    app.selectbox(key=f"export-snapshot-{dataset_id}").set_value("first").run()
+    assert numbers(app)[0] == "2"
+    assert any("Left out: 2 images" in one.value for one in app.caption)
+    app.button(key="prepare").click().run()
+    (job,) = workspace.jobs.live()
+    assert job.payload["part"] == {"split": "val"}
+    assert job.payload["snapshot"] == "first"
+    workspace.jobs.cancel(job.id)
+    each = app.selectbox(key=f"export-split-{dataset_id}").options[1]
+    assert each == "a file for each"
+    app.selectbox(key=f"export-split-{dataset_id}").select_index(1).run()
+    app.button(key="prepare").click().run()
+    (job,) = workspace.jobs.live()
+    assert job.payload["per_split"] is True
+    assert "part" not in job.payload

@@ -29,6 +29,7 @@ PAGES = [
     "quality",
     "team",
     "snapshots",
+    "splits",
     "export",
     "jobs",
 ]
@@ -185,3 +186,21 @@ def test_a_snapshot_is_taken_and_compared(workspace: Workspace) -> None:
     review.decide(workspace, grant, [Answer("snapshot-page-1", 1, 2, "absent")])
     app.run()
     assert [(one.label, one.value) for one in app.metric] == [("unknown → absent", "1")]
+
+
+def test_images_are_divided_after_a_look_and_back(workspace: Workspace) -> None:
+    make_dataset(workspace, document=coco_document(images=10))
+    app = draw("splits")
+    assert "No image is in a split yet" in texts(app)
+    app.text_input(key="split-shares").set_value("a=60, b=40").run()
+    assert [(one.label, one.value) for one in app.metric] == [("a", "6"), ("b", "4")]
+    app.text_input(key="split-shares").set_value("a=60, b=4").run()
+    assert "64 together" in texts(app)
+    app.text_input(key="split-shares").set_value("a=60, b=40").run()
+    app.button(key="split").click().run()
+    assert not app.exception
+    assert len(app.metric) == 4
+    app.button(key="split-undo").click().run()
+    assert len(app.metric) == 2
+    app.button(key="split-undo").click().run()
+    assert "nothing to undo" in texts(app)

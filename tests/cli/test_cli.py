@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = (
     "import validate embed train schedule runs propose proposals decide export stats jobs "
     "worker db doctor demo backup restore people token audit support-bundle "
-    "overlap agreement assign assigned gold conflicts adjudicate"
+    "overlap agreement assign assigned gold conflicts adjudicate snapshot images split"
 )
 
 
@@ -355,3 +355,23 @@ def test_several_people_on_the_command_line(clsl, tmp_path: Path) -> None:
     clsl("adjudicate", "x", *pair, "absent", "--annotator", "Eve", code=5)
     assert json.loads(clsl("agreement", "x", "--json").stdout)["together"]["pairs"] == 1
     assert "fewer than 30 pairs" in clsl("agreement", "x").stdout
+
+
+def test_splits_parts_and_snapshots_go_out(clsl, tmp_path: Path) -> None:
+    file, root = make_collection(tmp_path / "source", coco_document(images=12))
+    clsl("import", file, "--images", root, "--name", "set")
+    parts = ("--parts", "train=50,val=50")
+    told = clsl("split", "set", *parts, "--dry-run").stdout
+    assert "6 in train, 6 in val; 12 images would change their split" in told
+    assert "nothing was changed" in told
+    assert json.loads(clsl("split", "set", *parts, "--json").stdout) == {"train": 6, "val": 6}
+    output = tmp_path / "out.json"
+    made = clsl("export", "set", "--output", output, "--per-split").stdout
+    assert "out.val.json: 6 images, 6 annotations" in made
+    assert "left out: 6 images, 0 categories, 6 annotations" in made
+    assert len(json.loads((tmp_path / "out.train.json").read_text())["images"]) == 6
+    clsl("snapshot", "take", "set", "first")
+    choice = ("--split", "val", "--category", "red", "--snapshot", "first")
+    assert "6 images, 2 annotations" in clsl("export", "set", "--output", output, *choice).stdout
+    clsl("split", "set", "--undo")
+    assert "no image" in clsl("export", "set", "--output", output, "--per-split", code=4).stderr
