@@ -186,7 +186,7 @@ def _write_categories(
     target: Target, dataset_id: int, content: AnnotationSet, written: Written, progress: Progress
 ) -> dict[SourceId, int]:
     with target.reading() as session:
-        old = {row.source_id: row for row in queries.categories(session, dataset_id)}
+        old = {row.source_id: row for row in queries.categories(session, dataset_id, hidden=True)}
     new = Inserts(target, Category, PLACE + CATEGORY, progress, len(content.categories))
     changed: list[JsonObject] = []
     for category in content.categories:
