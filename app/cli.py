@@ -436,6 +436,8 @@ def export(
         f"{output}: {summary.images} images, {summary.annotations} annotations, "
         f"labels added: {added}"
     )
+    for line in summary.category_changes:
+        out.print(f"categories: {line}")
     if with_proposals:
         out.print(f"{exchange.proposals_path(output)}: {summary.proposals} proposals")
 

@@ -47,6 +47,10 @@ def contents(dataset: DatasetView, choice: ExportChoice) -> None:
         number = sum(count for kind, count in added.items() if kind.endswith(f" {word}"))
         column.metric(f"{word.capitalize()}, added", f"{number:,}")
     columns[4].metric("Proposals, beside", f"{summary.proposals:,}")
+    if summary.category_changes:
+        with st.expander(f"Categories that were changed here: {len(summary.category_changes)}"):
+            for line in summary.category_changes:
+                st.write(plain(line))
     if not choice.proposals:
         st.caption("Proposals nobody decided are left out.")
     newest = exchange.newest_labels(workspace(), dataset.name, choice)

@@ -16,6 +16,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from app.services import audit, who
+from app.services.category_effects import KEPT_WHOLE, Effects
 from app.services.export_choice import ExportChoice
 from app.services.jobs import JobContext
 from app.services.stored_set import content_of
@@ -34,18 +35,19 @@ from clsl_core.types import (
     no_progress,
 )
 from db.models import Annotation, Annotator, Category, Dataset, Decision, Image, Label, Proposal
-from db.queries import proposals, runs
+from db.queries import datasets, proposals, runs
 from db.queries.datasets import category_counts
 from db.types import now
 
 SHOWN = 20
+REARRANGED = "rearranged"
 EVERYTHING = ExportChoice()
 PROPOSAL_COLUMNS = ("file_name", "category", "state", "score", "probability", "model_run")
 
 
 @dataclass(frozen=True, slots=True)
 class ExportSummary:
-    """What an export contains."""
+    """What an export contains; ``category_changes`` in words, oldest first."""
 
     images: int
     categories: int
@@ -55,10 +57,12 @@ class ExportSummary:
     model_run: int | None
     exported_at: str
     proposals: int = 0
+    category_changes: tuple[str, ...] = ()
 
     def to_json(self) -> JsonObject:
         """As the file states it."""
-        return {
+        changed = {"category_changes": list(self.category_changes)}
+        return (changed if self.category_changes else {}) | {
             "labels_added": self.labels_added,
             "labels_from_the_source_file": self.imported_present,
             "proposals": self.proposals,
@@ -105,7 +109,11 @@ def newest_labels(
             .join(Image, Image.id == Label.image_id)
             .join(Category, Category.id == Label.category_id)
             .join(Annotator, Annotator.id == Decision.annotator_id)
-            .where(Decision.dataset_id == dataset.id, Label.source.in_(choice.sources))
+            .where(
+                Decision.dataset_id == dataset.id,
+                Category.merged_into_id.is_(None),
+                Label.source.in_(choice.sources),
+            )
             .order_by(Decision.id.desc())
             .limit(SHOWN)
         )
@@ -129,10 +137,12 @@ def left_behind(
     get_format(format_name)
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
-        if dataset.format == format_name:
+        effects = Effects.of(session, dataset)
+        if dataset.format == format_name and not _anew(dataset, effects):
             return []
         labels = [*_stored_labels(session, dataset, choice), *_our_labels(session, dataset, choice)]
-        content = replace(content_of(session, dataset, no_progress), labels=labels)
+        content = _named(content_of(session, dataset, no_progress, effects), dataset, effects)
+        content = replace(content, labels=labels)
         return losses(content, format_name)
 
 
@@ -163,11 +173,15 @@ def export(
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
         writer = get_format(format_name or dataset.format)
-        own = writer.name == dataset.format
-        content = _content(session, dataset, progress, as_it_came=own)
+        effects = Effects.of(session, dataset)
+        own = writer.name == dataset.format and not _anew(dataset, effects)
+        content = _content(session, dataset, progress, effects, as_it_came=own)
         if not own:
             content = replace(content, labels=list(_stored_labels(session, dataset, choice)))
-        ours = list(_our_labels(session, dataset, choice))
+        ours = [
+            *(_follow_from_merges(session, dataset, effects) if own else ()),
+            *_our_labels(session, dataset, choice),
+        ]
         summary, dataset_id = _summary(session, dataset, choice), dataset.id
         _check_output(output)
         with workspace.database.write("audit") as noting:
@@ -223,17 +237,54 @@ def _check_output(output: Path) -> None:
         raise InputError(f"the folder {str(output.absolute().parent)!r} does not exist: make it")
 
 
+def _anew(dataset: Dataset, effects: Effects) -> bool:
+    """Whether the file is written anew even in its own format: its records hold changed names."""
+    return effects.any and dataset.format not in KEPT_WHOLE
+
+
+def _named(content: AnnotationSet, dataset: Dataset, effects: Effects) -> AnnotationSet:
+    """The set under a format's name that no writer takes for its own where it is written anew."""
+    return replace(content, format=REARRANGED) if _anew(dataset, effects) else content
+
+
 def _content(
-    session: Session, dataset: Dataset, progress: Progress, *, as_it_came: bool
+    session: Session,
+    dataset: Dataset,
+    progress: Progress,
+    effects: Effects,
+    *,
+    as_it_came: bool,
 ) -> AnnotationSet:
     """A dataset without labels. Records are sent one by one only into COCO's own format.
 
     Other writers go over them more than once, and have them in memory.
     """
-    content = content_of(session, dataset, progress)
+    content = _named(content_of(session, dataset, progress, effects), dataset, effects)
     if as_it_came and dataset.format == "coco":
         return content
     return replace(content, images=list(content.images), annotations=list(content.annotations))
+
+
+def _follow_from_merges(
+    session: Session, dataset: Dataset, effects: Effects
+) -> Iterator[LabelRecord]:
+    """What came with the file and is now known of categories that others went into.
+
+    The records may say otherwise: a writer adds what they do not say.
+    """
+    if not effects.into:
+        return
+    query = (
+        select(Image.source_id, Category.source_id, Label.state, Label.provenance)
+        .join(Image, Image.id == Label.image_id)
+        .join(Category, Category.id == Label.category_id)
+        .where(Category.id.in_(set(effects.into.values())), Label.decision_id.is_(None))
+        .order_by(Image.position, Category.position)
+    )
+    for image_id, category_id, state, provenance in session.execute(query):
+        yield LabelRecord(
+            json.loads(image_id), json.loads(category_id), state, **(provenance or {})
+        )
 
 
 def _stored_labels(
@@ -250,6 +301,7 @@ def _stored_labels(
         .join(Category, Category.id == Label.category_id)
         .where(
             Category.dataset_id == dataset.id,
+            Category.merged_into_id.is_(None),
             or_(Label.decision_id.is_(None), Label.source.in_(choice.sources)),
         )
         .order_by(Image.position, Category.position)
@@ -277,7 +329,11 @@ def _our_labels(session: Session, dataset: Dataset, choice: ExportChoice) -> Ite
         .join(Decision, Decision.id == Label.decision_id)
         .join(Annotator, Annotator.id == Decision.annotator_id)
         .outerjoin(Proposal, Proposal.id == Decision.proposal_id)
-        .where(Category.dataset_id == dataset.id, Label.source.in_(choice.sources))
+        .where(
+            Category.dataset_id == dataset.id,
+            Category.merged_into_id.is_(None),
+            Label.source.in_(choice.sources),
+        )
         .order_by(Image.position, Category.position)
     )
     row: Any
@@ -296,7 +352,7 @@ def _our_labels(session: Session, dataset: Dataset, choice: ExportChoice) -> Ite
 
 
 def _summary(session: Session, dataset: Dataset, choice: ExportChoice) -> ExportSummary:
-    def count(table: type[Image] | type[Category] | type[Annotation]) -> int:
+    def count(table: type[Image] | type[Annotation]) -> int:
         query = select(func.count()).select_from(table).where(table.dataset_id == dataset.id)
         return session.scalar(query) or 0
 
@@ -306,6 +362,7 @@ def _summary(session: Session, dataset: Dataset, choice: ExportChoice) -> Export
         .join(Category, Category.id == Label.category_id)
         .where(
             Category.dataset_id == dataset.id,
+            Category.merged_into_id.is_(None),
             Label.decision_id.is_not(None),
             Label.source.in_(choice.sources),
         )
@@ -317,13 +374,14 @@ def _summary(session: Session, dataset: Dataset, choice: ExportChoice) -> Export
     }
     return ExportSummary(
         images=count(Image),
-        categories=count(Category),
+        categories=len(datasets.categories(session, dataset.id)),
         annotations=count(Annotation),
         labels_added=by_state,
         imported_present=sum(c.imported_present for c in category_counts(session, dataset.id)),
         model_run=run.id if run else None,
         exported_at=now().isoformat(timespec="seconds"),
         proposals=proposals.count_open(session, dataset.id) if choice.proposals else 0,
+        category_changes=Effects.of(session, dataset).told,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar, overload
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.services.category_effects import Effects
 from clsl_core.types import (
     AnnotationRecord,
     AnnotationSet,
@@ -19,6 +20,7 @@ from clsl_core.types import (
     SourceId,
 )
 from db.models import Annotation, Category, Dataset, Image
+from db.queries import datasets
 
 __all__ = ["StoredRows", "content_of"]
 
@@ -78,13 +80,16 @@ class StoredRows(Sequence[R], Generic[R]):
         return list(self)[index]
 
 
-def content_of(session: Session, dataset: Dataset, progress: Progress) -> AnnotationSet:
-    """A dataset without its labels, as its file was.
+def content_of(
+    session: Session, dataset: Dataset, progress: Progress, effects: Effects
+) -> AnnotationSet:
+    """A dataset without its labels, as its file was but for what was done to its categories.
 
     Args:
         session: Must stay open as long as the set is used.
         dataset: Which one.
         progress: Told of records while the lists are read.
+        effects: What was done to its categories.
     """
 
     def source_ids(table: type[Image] | type[Category]) -> dict[int, SourceId]:
@@ -92,29 +97,37 @@ def content_of(session: Session, dataset: Dataset, progress: Progress) -> Annota
         return {id_: json.loads(source_id) for id_, source_id in session.execute(query)}
 
     images, categories = source_ids(Image), source_ids(Category)
-    category_rows = session.scalars(
-        select(Category).where(Category.dataset_id == dataset.id).order_by(Category.position)
-    )
+    category_rows = datasets.categories(session, dataset.id)
+    header = dataset.header
+    if effects.into:
+        header = effects.header(header, {json.dumps(key): id_ for id_, key in images.items()})
 
     def image(id_: int, file_name: str, width: int, height: int, record: Any) -> ImageRecord:
+        if effects.into and dataset.format == "lvis":
+            record = effects.image(id_, record)
         return ImageRecord(images[id_], file_name, width, height, record)
 
     def annotation(image_id: int | None, category_id: int | None, record: Any) -> AnnotationRecord:
         return AnnotationRecord(
             record.get("id"),
             images.get(image_id or 0),
-            categories.get(category_id or 0),
-            record,
+            categories.get(effects.into.get(category_id or 0, category_id or 0)),
+            effects.annotation(category_id, record),
         )
 
     image_columns = (Image.id, Image.file_name, Image.width, Image.height, Image.record)
     annotation_columns = (Annotation.image_id, Annotation.category_id, Annotation.record)
     return AnnotationSet(
         format=dataset.format,
-        header=dataset.header,
+        header=header,
         images=StoredRows(session, Image, dataset.id, image_columns, image, progress),
         categories=[
-            CategoryRecord(categories[row.id], row.name, row.supercategory, row.record)
+            CategoryRecord(
+                categories[row.id],
+                row.name,
+                row.supercategory,
+                effects.category(row.id, row.record),
+            )
             for row in category_rows
         ],
         annotations=StoredRows(

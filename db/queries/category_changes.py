@@ -373,6 +373,31 @@ def hanging(session: Session, category_ids: Collection[int]) -> tuple[int, int, 
     )
 
 
+def boxed_but_unknown(session: Session, target_id: int, group: Collection[int]) -> int:
+    """Images with annotations of some categories where the label of the one that stays is unknown.
+
+    Args:
+        session: Reads.
+        target_id: The one that stays.
+        group: It and all that went into it.
+    """
+    known = exists().where(
+        Label.image_id == Annotation.image_id, Label.category_id == literal(target_id)
+    )
+    query = select(func.count(Annotation.image_id.distinct())).where(
+        Annotation.category_id.in_(group), ~known
+    )
+    return session.scalar(query) or 0
+
+
+def states(session: Session, category_ids: Collection[int]) -> dict[tuple[int, int], LabelState]:
+    """All labels of some categories, by image and category id."""
+    query = select(Label.image_id, Label.category_id, Label.state).where(
+        Label.category_id.in_(category_ids)
+    )
+    return {(row[0], row[1]): row[2] for row in session.execute(query)}
+
+
 def found_by(
     session: Session, decision: Decision
 ) -> tuple[LabelState, LabelSource | None, int | None]:
