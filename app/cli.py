@@ -24,7 +24,7 @@ from PIL.Image import DecompressionBombWarning
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 import migrations
-from app import cli_images, cli_people, cli_safekeeping, cli_snapshots, cli_team
+from app import cli_categories, cli_images, cli_people, cli_safekeeping, cli_snapshots, cli_team
 from app.cli_import import (
     Absent,
     AbsentOption,
@@ -91,6 +91,7 @@ cli_safekeeping.register(cli)
 cli_people.register(cli)
 cli_images.register(cli)
 cli_snapshots.register(cli)
+cli_categories.register(cli)
 cli_team.register(cli)
 
 Name = Annotated[str, typer.Argument(help="The dataset's name.", show_default=False)]

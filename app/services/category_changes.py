@@ -199,7 +199,7 @@ def rename(workspace: Workspace, dataset_name: str, category: str, name: str) ->
         ConflictError: Another category has that name.
     """
     who.require(Right.MANAGE)
-    with workspace.database.write(_dataset_id(workspace, dataset_name)) as session:
+    with workspace.database.write(dataset_id_of(workspace, dataset_name)) as session:
         known = Shown.read(session, find_dataset(session, dataset_name).id)
         return view(add_rename(session, known, known.find(category), name, new_batch()))
 
@@ -242,7 +242,7 @@ def merge(
         InputError: A category would be merged into itself.
     """
     who.require(Right.MANAGE)
-    with workspace.database.write(_dataset_id(workspace, dataset_name)) as session:
+    with workspace.database.write(dataset_id_of(workspace, dataset_name)) as session:
         known = Shown.read(session, find_dataset(session, dataset_name).id)
         found = known.find_all(sources, target)
         return view(add_merge(session, found, known.find(target), policy, rule, new_batch()))
@@ -266,7 +266,7 @@ def undo(workspace: Workspace, dataset_name: str, change_id: int | None = None) 
         ConflictError: A later change rests on it, or it is undone already.
     """
     who.require(Right.MANAGE)
-    with workspace.database.write(_dataset_id(workspace, dataset_name)) as session:
+    with workspace.database.write(dataset_id_of(workspace, dataset_name)) as session:
         dataset = find_dataset(session, dataset_name)
         standing = list(queries.standing(session, dataset.id))
         batch = _batch_to_undo(session, standing, dataset_name, change_id)
@@ -559,6 +559,11 @@ def new_batch() -> str:
     return uuid.uuid4().hex
 
 
-def _dataset_id(workspace: Workspace, dataset_name: str) -> int:
+def dataset_id_of(workspace: Workspace, dataset_name: str) -> int:
+    """The id of a dataset.
+
+    Raises:
+        NotFoundError: There is none of that name.
+    """
     with workspace.database.read() as session:
         return find_dataset(session, dataset_name).id
