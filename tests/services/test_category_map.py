@@ -87,7 +87,7 @@ def test_what_is_wrong_is_named_by_line(workspace: Workspace, table: str, messag
 
 def test_all_that_is_wrong_is_told_at_once(workspace: Workspace) -> None:
     table = "from,to\nred,warm\nno,x\nred,cold\n"
-    with pytest.raises(InputError, match="(?s)line 3.*line 4"):
+    with pytest.raises(InputError, match=r"(?s)line 3.*line 4"):
         category_map.plan(workspace, "set", table)
 
 
