@@ -19,6 +19,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    text,
     type_coerce,
     update,
 )
@@ -203,47 +204,73 @@ def note_labels(
     target_id = change.category_id
     said = _said(target_id, source_ids)
     state = outcome.expression(said)
-    told = select(said.c.image_id, said.c.target, state.label("state")).cte("told")
-    changed = select(told).where(told.c.state != told.c.target).cte("changed")
+    own = aliased(Label)
+    rows = (
+        select(
+            literal(change.id),
+            said.c.image_id,
+            said.c.target,
+            own.source,
+            own.decision_id,
+            own.provenance,
+            state,
+        )
+        .select_from(said)
+        .outerjoin(own, and_(own.image_id == said.c.image_id, own.category_id == target_id))
+        .where(state != said.c.target)
+    )
+    names = ["change_id", "image_id", *_BEFORE, "after_state"]
+    _look_at_sizes(session, "label")
+    session.execute(insert(CategoryChangeLabel).from_select(names, rows, include_defaults=False))
+    _look_at_sizes(session, "category_change_label")
+    _note_grounds(session, change, source_ids)
+
+
+def _look_at_sizes(session: Session, *tables: str) -> None:
+    """Let PostgreSQL see how large tables have become: it plans by what it saw last."""
+    if session.connection().dialect.name == "postgresql":
+        for table in tables:
+            session.execute(text(f"ANALYZE {table}"))
+
+
+def _note_grounds(session: Session, change: CategoryChange, source_ids: Collection[int]) -> None:
+    """Note what each label that was noted rests on afterwards.
+
+    A statement of its own: in one with the first, SQLite looks through all rows for each.
+    """
+    noted = CategoryChangeLabel
+    order = (_TRUST, func.coalesce(Label.decision_id, 0).desc(), Label.category_id)
     ranked = (
         select(
             Label.image_id,
             Label.source,
             Label.decision_id,
             Label.provenance,
-            func.row_number()
-            .over(
-                partition_by=Label.image_id,
-                order_by=(_TRUST, func.coalesce(Label.decision_id, 0).desc(), Label.category_id),
-            )
-            .label("place"),
+            func.row_number().over(partition_by=Label.image_id, order_by=order).label("place"),
         )
-        .join(changed, and_(changed.c.image_id == Label.image_id, changed.c.state == _STATE))
+        .join(
+            noted,
+            and_(
+                noted.change_id == change.id,
+                noted.image_id == Label.image_id,
+                noted.after_state == Label.state,
+            ),
+        )
         .where(Label.category_id.in_(source_ids))
-        .cte("ranked")
+        .subquery()
     )
-    own = aliased(Label)
-    rows = (
-        select(
-            literal(change.id),
-            changed.c.image_id,
-            changed.c.target,
-            own.source,
-            own.decision_id,
-            own.provenance,
-            changed.c.state,
-            ranked.c.source,
-            ranked.c.decision_id,
-            ranked.c.provenance,
+    query = (
+        update(noted)
+        .where(
+            noted.change_id == change.id, noted.image_id == ranked.c.image_id, ranked.c.place == 1
         )
-        .select_from(changed)
-        .outerjoin(ranked, and_(ranked.c.image_id == changed.c.image_id, ranked.c.place == 1))
-        .outerjoin(
-            own, and_(own.image_id == changed.c.image_id, own.category_id == literal(target_id))
+        .values(
+            after_source=ranked.c.source,
+            after_decision_id=ranked.c.decision_id,
+            after_provenance=ranked.c.provenance,
         )
     )
-    names = ["change_id", "image_id", *_BEFORE, *_AFTER]
-    session.execute(insert(CategoryChangeLabel).from_select(names, rows, include_defaults=False))
+    session.execute(query, execution_options={"synchronize_session": False})
 
 
 def write_labels(session: Session, change: CategoryChange) -> None:
@@ -259,6 +286,7 @@ def restore_labels(session: Session, change: CategoryChange) -> tuple[int, int]:
         How many were put back, and how many were decided again since and stay.
     """
     noted = CategoryChangeLabel
+    _look_at_sizes(session, "label", "category_change_label")
     same = and_(
         Label.image_id == noted.image_id,
         Label.category_id == change.category_id,
