@@ -69,7 +69,7 @@ def fill(workspace: Workspace, labels: int) -> None:
             unknown: list[dict[str, object]] = []
             for image in range(start, min(start + BATCH, images + 1)):
                 for category in range(1, CATEGORIES + 1):
-                    pair = {"image_id": image, "category_id": category}
+                    pair: dict[str, object] = {"image_id": image, "category_id": category}
                     state = chance.choice(list(LabelState))
                     if state is LabelState.UNKNOWN:
                         thought = {"state": LabelState.PRESENT, "score": chance.random()}
