@@ -27,7 +27,7 @@ from db.models import (
     Proposal,
     ProposalStatus,
 )
-from db.queries import labels
+from db.queries import labels, upkeep
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals
 
 pytestmark = pytest.mark.both_databases
@@ -354,6 +354,11 @@ def test_undoing_everything_gives_back_what_was(
         ]
         session.execute(insert(Label), rows)
     make_proposals(workspace, dataset_id)
+    grant = make_grant(workspace, dataset_id, name)
+    for image in images:
+        verdict = chance.choice(["present", "absent", "skip"])
+        answer = Answer(uuid.uuid4().hex, image, chance.choice(categories), verdict)
+        review.decide(workspace, grant, [answer])
     before = everything(workspace)
     for number, (others, policy, rule) in enumerate(steps):
         shown = [one.name for one in changes.listed(workspace, name) if one.merged_into is None]
@@ -363,6 +368,16 @@ def test_undoing_everything_gives_back_what_was(
             changes.merge(workspace, name, sources, target, policy, rule)
         else:
             changes.rename(workspace, name, target, f"name {number}")
+    assert everything(workspace)["decisions"] == before["decisions"]
+    assert _doctor_finds(workspace) == []
     for _ in steps:
         changes.undo(workspace, name)
     assert everything(workspace) == before
+    assert _doctor_finds(workspace) == []
+
+
+def _doctor_finds(workspace: Workspace) -> list[str]:
+    """What is wrong between labels and decisions."""
+    with workspace.database.read() as session:
+        wrong = upkeep.contradicting_labels(session), upkeep.verdicts_without_label(session)
+        return [*upkeep.orphans(session), *(f"{n} wrong" for n in wrong if n)]

@@ -145,3 +145,41 @@ def test_boxes_are_shown_under_the_category_that_stays(workspace: Workspace) -> 
     changes.merge(workspace, "set", ["red"], "blue", Policy.SAME)
     (box,) = picture_facts.boxes(workspace, grant, 2).boxes
     assert box.category == "blue"
+
+
+def test_the_lists_of_lvis_follow(workspace: Workspace, tmp_path: Path) -> None:
+    document = coco_document(images=6)
+    for image in document["images"]:
+        image |= {"neg_category_ids": [], "not_exhaustive_category_ids": []}
+    # Green is drawn in the pictures 11 and 14, red in 10 and 13, blue in 12 and 15.
+    document["images"][0]["neg_category_ids"] = [2, 3]
+    document["images"][2]["neg_category_ids"] = [2, 1]
+    document["images"][5]["not_exhaustive_category_ids"] = [2]
+    file = tmp_path / "lvis.json"
+    file.write_text(json.dumps(document))
+    root = tmp_path / "pictures"
+    root.mkdir()
+    ingest.import_file(workspace, ingest.ImportRequest(str(file), str(root), "set", format="lvis"))
+    changes.merge(workspace, "set", ["green"], "red", Policy.SAME)
+    output = write(workspace, tmp_path)
+    written = {one["id"]: one for one in json.loads(output.read_text())["images"]}
+    assert written[10]["neg_category_ids"] == [3]
+    assert written[12]["neg_category_ids"] == [1]
+    assert written[15]["not_exhaustive_category_ids"] == [1]
+    ingest.import_file(workspace, ingest.ImportRequest(str(output), str(root), "again", "lvis"))
+    assert labels_of(workspace, "again") == labels_of(workspace, "set")
+
+
+def test_a_voc_folder_keeps_its_boxes(workspace: Workspace, tmp_path: Path) -> None:
+    make_dataset(workspace)
+    folder = tmp_path / "voc"
+    exchange.export(workspace, "set", folder, "voc")
+    root = str(workspace.data_dir / "source-set" / "images")
+    ingest.import_file(workspace, ingest.ImportRequest(str(folder), root, "drawn"))
+    changes.merge(workspace, "drawn", ["green"], "red", Policy.SAME)
+    changes.rename(workspace, "drawn", "red", "warm")
+    again = tmp_path / "again"
+    exchange.export(workspace, "drawn", again)
+    content, _ = formats.read(again)
+    assert [one.category_id for one in content.annotations] == ["warm", "warm", "blue", "warm"]
+    assert all(one.record["bbox"] for one in content.annotations)
