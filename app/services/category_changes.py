@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -30,6 +31,8 @@ from db.types import now
 
 LONGEST_NAME = 200
 EXAMPLES = 20
+CACHE_MEGABYTES = 64
+"""A merge changes labels and proposals in all of their indexes, at random places."""
 FILE_ID = "id:"
 
 
@@ -199,7 +202,7 @@ def rename(workspace: Workspace, dataset_name: str, category: str, name: str) ->
         ConflictError: Another category has that name.
     """
     who.require(Right.MANAGE)
-    with workspace.database.write(dataset_id_of(workspace, dataset_name)) as session:
+    with writing(workspace, dataset_name) as session:
         known = Shown.read(session, find_dataset(session, dataset_name).id)
         return view(add_rename(session, known, known.find(category), name, new_batch()))
 
@@ -242,7 +245,7 @@ def merge(
         InputError: A category would be merged into itself.
     """
     who.require(Right.MANAGE)
-    with workspace.database.write(dataset_id_of(workspace, dataset_name)) as session:
+    with writing(workspace, dataset_name) as session:
         known = Shown.read(session, find_dataset(session, dataset_name).id)
         found = known.find_all(sources, target)
         return view(add_merge(session, found, known.find(target), policy, rule, new_batch()))
@@ -266,7 +269,7 @@ def undo(workspace: Workspace, dataset_name: str, change_id: int | None = None) 
         ConflictError: A later change rests on it, or it is undone already.
     """
     who.require(Right.MANAGE)
-    with workspace.database.write(dataset_id_of(workspace, dataset_name)) as session:
+    with writing(workspace, dataset_name) as session:
         dataset = find_dataset(session, dataset_name)
         standing = list(queries.standing(session, dataset.id))
         batch = _batch_to_undo(session, standing, dataset_name, change_id)
@@ -559,11 +562,14 @@ def new_batch() -> str:
     return uuid.uuid4().hex
 
 
-def dataset_id_of(workspace: Workspace, dataset_name: str) -> int:
-    """The id of a dataset.
+@contextmanager
+def writing(workspace: Workspace, dataset_name: str) -> Iterator[Session]:
+    """One transaction on a dataset, with memory for the indexes of many rows.
 
     Raises:
-        NotFoundError: There is none of that name.
+        NotFoundError: There is no dataset of that name.
     """
     with workspace.database.read() as session:
-        return find_dataset(session, dataset_name).id
+        dataset_id = find_dataset(session, dataset_name).id
+    with workspace.database.write(dataset_id, cache_megabytes=CACHE_MEGABYTES) as session:
+        yield session

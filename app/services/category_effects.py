@@ -39,7 +39,8 @@ class Effects:
         into: Hidden categories, with the one that each has become a part of in the end.
         told: In words, one line for each change.
         keys: The id in the file of each category.
-        states: Labels of the categories that stay, by image and category id.
+        states: Labels of the categories that stay, by image and category id; read only where
+            something but annotations may contradict them.
     """
 
     renamed: Mapping[int, str]
@@ -49,8 +50,8 @@ class Effects:
     states: Mapping[tuple[int, int], LabelState]
 
     @classmethod
-    def of(cls, session: Session, dataset: Dataset) -> Effects:
-        """Those of now."""
+    def of(cls, session: Session, dataset: Dataset, *, told_alone: bool = False) -> Effects:
+        """Those of now; ``told_alone`` without the labels, which are many, for a preview."""
         changes = queries.standing(session, dataset.id)
         if not changes:
             return cls({}, {}, (), {}, {})
@@ -71,12 +72,13 @@ class Effects:
                     f"{count:,} images have annotations of {legible(rows[target].name)} while "
                     "their label is unknown: who reads the file takes them for present"
                 )
+        needed = dataset.format == "lvis" or LABELS_KEY in dataset.header
         return cls(
             {id_: rows[id_].name for id_ in named if id_ not in into},
             into,
             tuple(told),
             {id_: json.loads(row.source_id) for id_, row in rows.items()},
-            queries.states(session, set(into.values())),
+            {} if told_alone or not needed else queries.states(session, set(into.values())),
         )
 
     @property

@@ -25,10 +25,10 @@ from app.services.category_changes import (
     add_merge,
     add_rename,
     checked_name,
-    dataset_id_of,
     forecast,
     new_batch,
     view,
+    writing,
 )
 from app.services.who import Right
 from app.services.workspace import Workspace, find_dataset
@@ -163,7 +163,7 @@ def apply(
     """
     who.require(Right.MANAGE)
     rows = _rows(table)
-    with workspace.database.write(dataset_id_of(workspace, dataset_name)) as session:
+    with writing(workspace, dataset_name) as session:
         known = Shown.read(session, find_dataset(session, dataset_name).id)
         steps = _steps(known, rows)
         if not steps:

@@ -381,7 +381,7 @@ def _summary(session: Session, dataset: Dataset, choice: ExportChoice) -> Export
         model_run=run.id if run else None,
         exported_at=now().isoformat(timespec="seconds"),
         proposals=proposals.count_open(session, dataset.id) if choice.proposals else 0,
-        category_changes=Effects.of(session, dataset).told,
+        category_changes=Effects.of(session, dataset, told_alone=True).told,
     )
 
 
