@@ -22,6 +22,7 @@ from PIL.Image import DecompressionBombWarning
 
 import migrations
 from app import (
+    cli_categories,
     cli_export,
     cli_images,
     cli_people,
@@ -97,6 +98,7 @@ cli_images.register(cli)
 cli_snapshots.register(cli)
 cli_export.register(cli)
 cli_split.register(cli)
+cli_categories.register(cli)
 cli_team.register(cli)
 
 Name = Annotated[str, typer.Argument(help="The dataset's name.", show_default=False)]

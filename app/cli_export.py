@@ -93,5 +93,7 @@ def _print_export(output: Path, summary: ExportSummary) -> None:
     if summary.left_out:
         left = ", ".join(f"{n} {what}" for what, n in summary.left_out.items())
         out.print(f"left out: {left}")
+    for line in summary.category_changes:
+        out.print(f"categories: {line}")
     if summary.proposals:
         out.print(f"{exchange.proposals_path(output)}: {summary.proposals} proposals")

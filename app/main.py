@@ -21,6 +21,7 @@ page = st.navigation(
         st.Page("screens/models.py", title="Models", icon=":material/model_training:"),
         st.Page("screens/quality.py", title="Quality", icon=":material/monitoring:"),
         st.Page("screens/team.py", title="Team", icon=":material/group:"),
+        st.Page("screens/categories.py", title="Categories", icon=":material/category:"),
         st.Page("screens/snapshots.py", title="Snapshots", icon=":material/photo_camera_back:"),
         st.Page("screens/splits.py", title="Splits", icon=":material/call_split:"),
         st.Page("screens/export.py", title="Export", icon=":material/download:"),

@@ -94,6 +94,13 @@ class PanelStatus(StrEnum):
     ADJUDICATED = "adjudicated"
 
 
+class ChangeKind(StrEnum):
+    """What can be done to the categories of a dataset."""
+
+    RENAME = "rename"
+    MERGE = "merge"
+
+
 class RunStatus(StrEnum):
     """State of an embedding run or a model run."""
 
@@ -169,6 +176,7 @@ class Base(DeclarativeBase):
         Role: _words(Role),
         Voice: _words(Voice),
         PanelStatus: _words(PanelStatus),
+        ChangeKind: _words(ChangeKind),
     }
 
 
@@ -236,7 +244,11 @@ class Image(Base):
 
 
 class Category(Base):
-    """One category. Names may repeat; source ids may not."""
+    """One category. Names may repeat in a file; source ids may not.
+
+    One with ``merged_into_id`` has become a part of that category and is hidden: what was known of
+    it stays, and nobody sees it until the merge is undone.
+    """
 
     __tablename__ = "category"
 
@@ -247,8 +259,83 @@ class Category(Base):
     name: Mapped[str]
     supercategory: Mapped[str | None]
     record: Mapped[dict[str, Any]]
+    merged_into_id: Mapped[int | None]
 
     __table_args__ = (UniqueConstraint("dataset_id", "source_id"),)
+
+
+class CategoryChange(Base):
+    """A category was renamed, or others were merged into it. Append-only; an undo is noted here.
+
+    Attributes:
+        batch: Changes of one batch were made, and are undone, as one.
+        category_id: The renamed one, or the one that stays.
+        details: Of a rename the name before and after, and the record before; of a merge the ids
+            and names of what was merged into it, the policy, and what it changed.
+        last_decision_id: The newest decision when it was made.
+        undone_by: Who took it back; NULL while it stands.
+        undone_decision_id: The newest decision then.
+    """
+
+    __tablename__ = "category_change"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    batch: Mapped[str]
+    kind: Mapped[ChangeKind]
+    category_id: Mapped[int] = mapped_column(ForeignKey("category.id", ondelete="CASCADE"))
+    details: Mapped[dict[str, Any]]
+    last_decision_id: Mapped[int]
+    made_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    undone_by: Mapped[str | None]
+    undone_at: Mapped[datetime | None]
+    undone_decision_id: Mapped[int | None]
+
+    __table_args__ = (Index(None, "dataset_id", "id"), Index(None, "category_id"))
+
+
+class CategoryChangeLabel(Base):
+    """A label of the category that stays, before and after a merge; UNKNOWN where there is none.
+
+    ``restored``: the undo of the merge has put it back; others had been decided again.
+    """
+
+    __tablename__ = "category_change_label"
+
+    change_id: Mapped[int] = mapped_column(
+        ForeignKey("category_change.id", ondelete="CASCADE"), primary_key=True
+    )
+    image_id: Mapped[int] = mapped_column(
+        ForeignKey("image.id", ondelete="CASCADE"), primary_key=True
+    )
+    before_state: Mapped[LabelState]
+    before_source: Mapped[LabelSource | None]
+    before_decision_id: Mapped[int | None]
+    before_provenance: Mapped[dict[str, Any] | None] = mapped_column(VerbatimJson())
+    after_state: Mapped[LabelState]
+    after_source: Mapped[LabelSource | None]
+    after_decision_id: Mapped[int | None]
+    after_provenance: Mapped[dict[str, Any] | None] = mapped_column(VerbatimJson())
+    restored: Mapped[bool] = mapped_column(default=False, server_default=text("false"))
+
+    __table_args__ = (Index(None, "image_id"), {"sqlite_with_rowid": False})
+
+
+class CategoryChangeProposal(Base):
+    """A proposal that a merge closed, with its status before."""
+
+    __tablename__ = "category_change_proposal"
+
+    change_id: Mapped[int] = mapped_column(
+        ForeignKey("category_change.id", ondelete="CASCADE"), primary_key=True
+    )
+    proposal_id: Mapped[int] = mapped_column(
+        ForeignKey("proposal.id", ondelete="CASCADE"), primary_key=True
+    )
+    status: Mapped[ProposalStatus]
+
+    __table_args__ = (Index(None, "proposal_id"), {"sqlite_with_rowid": False})
 
 
 class Annotation(Base):

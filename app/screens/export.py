@@ -106,6 +106,10 @@ def contents(dataset: DatasetView, choice: ExportChoice) -> None:
     if summary.left_out:
         left = ", ".join(f"{number:,} {what}" for what, number in summary.left_out.items())
         st.caption(f"Left out: {left}.")
+    if summary.category_changes:
+        with st.expander(f"Categories that were changed here: {len(summary.category_changes)}"):
+            for line in summary.category_changes:
+                st.write(plain(line))
     if not choice.proposals:
         st.caption("Proposals nobody decided are left out.")
     newest = exchange.newest_labels(workspace(), dataset.name, choice)

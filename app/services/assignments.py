@@ -58,7 +58,9 @@ def assign(
         person = session.scalar(select(Annotator).where(Annotator.name == wanted))
         if person is None:
             raise NotFoundError(f"nobody is called {wanted!r}: `clsl people role` makes them known")
-        query = select(Category.id).where(Category.dataset_id == dataset.id)
+        query = select(Category.id).where(
+            Category.dataset_id == dataset.id, Category.merged_into_id.is_(None)
+        )
         ids: list[int | None] = [None]
         if category:
             ids = list(session.scalars(query.where(Category.name == category)))

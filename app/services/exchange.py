@@ -17,6 +17,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.services import audit, who
+from app.services.category_effects import KEPT_WHOLE, Effects
 from app.services.export_choice import ExportChoice
 from app.services.export_labels import ExportLabels, labels_of
 from app.services.export_part import WHOLE, Selection
@@ -41,8 +42,7 @@ from db.types import now
 
 SHOWN = 20
 EVERYTHING = ExportChoice()
-RECORDS_ALONE = ("coco", "lvis")
-"""Formats in which each record stands by itself."""
+REARRANGED = "rearranged"
 _FILE_NAME = re.compile(r"[\w][\w .-]*")
 PROPOSAL_COLUMNS = ("file_name", "category", "state", "score", "probability", "model_run")
 
@@ -58,6 +58,7 @@ class ExportSummary:
         part: What was asked for of the dataset; empty for the whole.
         snapshot: Whose labels they are; None for those of now.
         left_out: Images, categories and annotations of the dataset that stay behind.
+        category_changes: What was done to the categories, in words, oldest first.
     """
 
     images: int
@@ -71,6 +72,7 @@ class ExportSummary:
     part: JsonObject = field(default_factory=dict)
     snapshot: str | None = None
     left_out: dict[str, int] = field(default_factory=dict)
+    category_changes: tuple[str, ...] = ()
 
     def to_json(self) -> JsonObject:
         """As the file states it."""
@@ -83,6 +85,8 @@ class ExportSummary:
         }
         if self.part:
             said |= {"part": self.part, "left_out": self.left_out}
+        if self.category_changes:
+            said["category_changes"] = list(self.category_changes)
         if self.snapshot is not None:
             said["snapshot"] = self.snapshot
         return said
@@ -155,13 +159,14 @@ def left_behind(
     get_format(format_name)
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
-        if _keeps_records(dataset, format_name, choice):
+        effects = Effects.of(session, dataset)
+        if _keeps_records(dataset, format_name, choice, effects):
             divided = divisions.newest(session, dataset.id) is not None
-            whole = divided and format_name not in RECORDS_ALONE
+            whole = divided and format_name not in KEPT_WHOLE
             return ["the splits given here (one file for each split does)"] if whole else []
         part = choice.part.select(session, dataset)
         labels = labels_of(session, dataset, choice, part)
-        content = content_of(session, dataset, no_progress, part)
+        content = content_of(session, dataset, no_progress, part, effects)
         content = replace(content, labels=[*labels.every(), *labels.given_here()])
         lost = losses(_anew(content, format_name), format_name)
         drawn = len(content.annotations)
@@ -199,11 +204,15 @@ def export(
         writer = get_format(format_name or dataset.format)
         part = choice.part.select(session, dataset)
         labels = labels_of(session, dataset, choice, part)
-        own = _keeps_records(dataset, writer.name, choice)
-        content = _content(session, dataset, progress, part, as_it_came=own)
+        effects = Effects.of(session, dataset)
+        own = _keeps_records(dataset, writer.name, choice, effects)
+        content = content_of(session, dataset, progress, part, effects)
+        if not (own and writer.name == "coco"):  # the others go over the records more than once
+            images, annotations = list(content.images), list(content.annotations)
+            content = replace(content, images=images, annotations=annotations)
         if not own:
             content = replace(_anew(content, writer.name), labels=list(labels.every()))
-        ours = list(labels.given_here())
+        ours = [*(labels.of_merged(effects.into) if own else ()), *labels.given_here()]
         summary, dataset_id = _summary(session, dataset, choice, part, labels), dataset.id
         _check_output(output)
         with workspace.database.write("audit") as noting:
@@ -320,33 +329,23 @@ def _check_output(output: Path) -> None:
         raise InputError(f"the folder {str(output.absolute().parent)!r} does not exist: make it")
 
 
-def _keeps_records(dataset: Dataset, format_name: str, choice: ExportChoice) -> bool:
+def _keeps_records(
+    dataset: Dataset, format_name: str, choice: ExportChoice, effects: Effects
+) -> bool:
     """Whether the records of the source file go out again.
 
-    A part of one does in COCO's family alone, whose records stand by themselves.
+    Those of a part, or with changed categories, do in COCO's family alone: its records stand by
+    themselves.
     """
-    own = dataset.format == format_name
-    return own and (choice.as_it_came or format_name in RECORDS_ALONE)
+    whole = choice.as_it_came and not effects.any
+    return dataset.format == format_name and (whole or format_name in KEPT_WHOLE)
 
 
 def _anew(content: AnnotationSet, format_name: str) -> AnnotationSet:
     """The set for a writer that is to make the file from the labels."""
     if content.format != format_name:
         return content
-    return replace(content, format=f"a part of {format_name}")
-
-
-def _content(
-    session: Session, dataset: Dataset, progress: Progress, part: Selection, *, as_it_came: bool
-) -> AnnotationSet:
-    """A dataset without labels. Records are sent one by one only into COCO's own format.
-
-    Other writers go over them more than once, and have them in memory.
-    """
-    content = content_of(session, dataset, progress, part)
-    if as_it_came and dataset.format == "coco":
-        return content
-    return replace(content, images=list(content.images), annotations=list(content.annotations))
+    return replace(content, format=REARRANGED)
 
 
 def _summary(
@@ -361,18 +360,19 @@ def _summary(
 
     run = runs.serving_run(session, dataset.id)
     counts = labels.counts()
-    tables = (
-        ("images", Image, part.images),
-        ("categories", Category, part.categories),
-        ("annotations", Annotation, part.annotations(dataset.id)),
-    )
-    going = {name: count(table, wanted) for name, table, wanted in tables}
+    going = {
+        "images": count(Image, part.images),
+        "categories": count(Category, part.categories),
+        "annotations": count(Annotation, part.annotations(dataset.id)),
+    }
     left_out = {}
     if not part.whole:
-        everything = {
-            name: count(table, table.dataset_id == dataset.id) for name, table, _ in tables
+        whole = WHOLE.select(session, dataset)
+        left_out = {
+            "images": count(Image, whole.images) - going["images"],
+            "categories": count(Category, whole.categories) - going["categories"],
+            "annotations": count(Annotation, whole.annotations(dataset.id)) - going["annotations"],
         }
-        left_out = {name: number - going[name] for name, number in everything.items()}
     conditions = (part.images, part.categories)
     return ExportSummary(
         **going,
@@ -384,6 +384,7 @@ def _summary(
         part=choice.part.to_json(),
         snapshot=choice.snapshot,
         left_out=left_out,
+        category_changes=Effects.of(session, dataset, told_alone=True).told,
     )
 
 

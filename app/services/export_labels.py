@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,8 +14,10 @@ from sqlalchemy.orm import Session
 from app.services import snapshots
 from app.services.export_choice import ExportChoice
 from app.services.export_part import Selection
+from clsl_core.errors import ConflictError
 from clsl_core.types import LabelRecord, LabelSource, LabelState, SourceId
 from db.models import Annotator, Category, Dataset, Decision, Image, Label, Proposal
+from db.queries import category_changes
 from db.queries import snapshots as queries
 
 __all__ = ["ExportLabels", "LabelCounts", "labels_of"]
@@ -47,6 +49,15 @@ class ExportLabels(Protocol):
         was given here and is not wanted leaves its pair unknown.
         """
 
+    def of_merged(self, into: Mapping[int, int]) -> Iterator[LabelRecord]:
+        """What came with the file and is known of categories that others went into.
+
+        The records may say otherwise: a writer adds what they do not say.
+
+        Args:
+            into: The hidden categories, with the one that each is a part of.
+        """
+
     def counts(self) -> LabelCounts:
         """How many there are."""
 
@@ -58,6 +69,7 @@ def labels_of(
 
     Raises:
         NotFoundError: There is no such snapshot.
+        ConflictError: Categories were merged since it was taken, or a merge was undone.
         DatabaseError: The snapshot is damaged.
     """
     if choice.snapshot is None:
@@ -109,6 +121,18 @@ class _LabelsOfNow:
             known = {"source": source.value, **(provenance or {})}
             yield LabelRecord(json.loads(image_id), json.loads(category_id), state, **known)
 
+    def of_merged(self, into: Mapping[int, int]) -> Iterator[LabelRecord]:
+        query = (
+            select(Image.source_id, Category.source_id, Label.state, Label.provenance)
+            .join(Image, Image.id == Label.image_id)
+            .join(Category, Category.id == Label.category_id)
+            .where(*self._part(), Category.id.in_(set(into.values())), Label.decision_id.is_(None))
+            .order_by(Image.position, Category.position)
+        )
+        for image_id, category_id, state, provenance in self.session.execute(query):
+            known = provenance or {}
+            yield LabelRecord(json.loads(image_id), json.loads(category_id), state, **known)
+
     def counts(self) -> LabelCounts:
         query = select(Label.source, Label.state, func.count()).join(
             Category, Category.id == Label.category_id
@@ -142,10 +166,17 @@ class _LabelsOfSnapshot:
     ) -> None:
         self._sources = set(choice.sources)
         kept = snapshots.states(session, dataset, choice.snapshot or "")
+        if category_changes.merged_around(session, dataset.id, kept.taken_at):
+            raise ConflictError(
+                f"the snapshot {choice.snapshot!r} knows other categories than there are now: a "
+                "merge was made or undone since; bring the categories back as they were first"
+            )
+        self._into = category_changes.ends(session, dataset.id)
         images = _source_ids(session, Image, selection.images)
         categories = _source_ids(session, Category, selection.categories)
+        # Of a merged category, a label rests on a decision about what went into it.
         self._deciders = {
-            (row[0], row[1], row[2].state): row[3:]
+            (row[0], self._into.get(row[1], row[1]), row[2].state): row[3:]
             for row in queries.standing_decisions(session, dataset.id, kept.last_decision_id)
         }
         self._labels = sorted(
@@ -162,6 +193,12 @@ class _LabelsOfSnapshot:
     def every(self) -> Iterator[LabelRecord]:
         for label, decided in self._all():
             if not decided or label.source in self._sources:
+                yield label
+
+    def of_merged(self, into: Mapping[int, int]) -> Iterator[LabelRecord]:
+        ends = set(into.values())
+        for (label, decided), (_, _, row) in zip(self._all(), self._labels, strict=True):
+            if not decided and row[1] in ends:
                 yield label
 
     def counts(self) -> LabelCounts:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, aliased
 from clsl_core.errors import InputError, NotFoundError
 from clsl_core.types import JsonObject
 from db.models import Annotation, Category, Dataset, Image, Label
-from db.queries import datasets
+from db.queries import category_changes, datasets
 
 __all__ = ["WHOLE", "ExportPart", "Only", "Selection"]
 
@@ -100,7 +100,9 @@ class ExportPart:
         if self.only is Only.COMPLETE:
             count = select(func.count()).select_from(label).where(*here)
             images.append(count.correlate(Image).scalar_subquery() == len(chosen))
-        return Selection(and_(*images), Category.id.in_(chosen), self.whole)
+        into = category_changes.ends(session, dataset.id)
+        drawn = chosen + [id_ for id_, end in into.items() if end in set(chosen)]
+        return Selection(and_(*images), Category.id.in_(chosen), tuple(drawn), self.whole)
 
     def _category_ids(self, session: Session, dataset: Dataset) -> list[int]:
         by_name = datasets.category_ids_by_name(session, dataset.id)
@@ -122,11 +124,13 @@ class Selection:
     Attributes:
         images: On ``Image``.
         categories: On ``Category``.
+        drawn: Ids of the categories whose annotations go along: these, and what is part of them.
         whole: It is all of the dataset.
     """
 
     images: ColumnElement[bool]
     categories: ColumnElement[bool]
+    drawn: tuple[int, ...]
     whole: bool
 
     def annotations(self, dataset_id: int) -> ColumnElement[bool]:
@@ -137,5 +141,5 @@ class Selection:
         return and_(
             own,
             Annotation.image_id.in_(select(Image.id).where(self.images)),
-            Annotation.category_id.in_(select(Category.id).where(self.categories)),
+            Annotation.category_id.in_(self.drawn),
         )

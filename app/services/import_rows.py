@@ -25,6 +25,7 @@ from clsl_core.types import (
     SourceId,
 )
 from db.models import Annotation, Category, Image, ImageStatus, Label
+from db.queries import category_changes
 from db.queries import datasets as queries
 from db.types import JsonText, json_text
 
@@ -188,7 +189,8 @@ def _write_categories(
     target: Target, dataset_id: int, content: AnnotationSet, written: Written, progress: Progress
 ) -> dict[SourceId, int]:
     with target.reading() as session:
-        old = {row.source_id: row for row in queries.categories(session, dataset_id)}
+        old = {row.source_id: row for row in queries.categories(session, dataset_id, hidden=True)}
+        renamed = category_changes.renamed(session, dataset_id) if old else set()
     new = Inserts(target, Category, PLACE + CATEGORY, progress, len(content.categories))
     changed: list[JsonObject] = []
     for category in content.categories:
@@ -203,6 +205,8 @@ def _write_categories(
             position = len(old) + new.count
             new.add((dataset_id, key, position, *row.values()))
         elif not _same(before.record, category.record):
+            if before.id in renamed:
+                row["name"] = before.name
             changed.append({"id": before.id, **row})
     new.finish()
     _update(target, Category, changed)

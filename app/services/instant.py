@@ -24,6 +24,7 @@ from app.services.instant_order import Beliefs, Order, reorder
 from app.services.instant_table import Ids, InstantTable
 from clsl_core.instant import with_verdicts
 from clsl_core.types import JsonObject, LabelState
+from db.models import Category
 from db.queries import labels, proposals, runs
 from db.session import Database
 
@@ -93,7 +94,7 @@ class InstantUpdates:
         """Bring the open proposals of one category up to date; how many changed or were added."""
         with self._database.read() as session:
             run = runs.serving_run(session, dataset_id)
-            if run is None or run.directory is None:
+            if run is None or run.directory is None or _is_hidden(session, category_id):
                 return 0
             run_id, table = run.id, InstantTable.open(self._data_dir / run.directory)
             if table is None:
@@ -119,7 +120,8 @@ class InstantUpdates:
             written += len(rows)
         if order.added:
             with self._database.write(dataset_id) as session:
-                if not self._serves(session, dataset_id, run_id):
+                hidden = _is_hidden(session, category_id)
+                if hidden or not self._serves(session, dataset_id, run_id):
                     return written
                 there = proposals.images_with(session, run_id, category_id)
                 added = [row for row in order.added if row["image_id"] not in there]
@@ -134,6 +136,11 @@ class InstantUpdates:
         """Whether a run's proposals are still those that people see."""
         serving = runs.serving_run(session, dataset_id)
         return not self._closed and serving is not None and serving.id == run_id
+
+
+def _is_hidden(session: Session, category_id: int) -> bool:
+    category = session.get(Category, category_id)
+    return category is None or category.merged_into_id is not None
 
 
 def _portions(rows: Sequence[JsonObject]) -> Iterator[Sequence[JsonObject]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -61,20 +62,29 @@ def boxes(workspace: Workspace, grant: Grant, image_id: int) -> Boxes:
         if image is None or image.dataset_id != grant.dataset_id:
             raise NotFoundError(f"there is no image {image_id} in this dataset")
         query = (
-            select(Annotation.record, Category.id, Category.name)
-            .outerjoin(Category, Category.id == Annotation.category_id)
+            select(Annotation.record, Annotation.category_id)
             .where(Annotation.image_id == image_id)
             .order_by(Annotation.position)
             .limit(MAX_BOXES)
         )
+        names = {row.id: row for row in datasets.categories(session, grant.dataset_id, hidden=True)}
         secret = gold.secret(session, grant.annotator_id, [image_id])
         found = [
-            Box(category_id, name or "?", bbox, record.get("iscrowd") in (1, True))
-            for record, category_id, name in session.execute(query)
+            Box(category_id, name, bbox, record.get("iscrowd") in (1, True))
+            for record, own_id in session.execute(query)
+            for category_id, name in [_shown(names, own_id)]
             if (image_id, category_id) not in secret
             and (bbox := _bbox(record.get("bbox"))) is not None
         ]
     return Boxes(image.width, image.height, found)
+
+
+def _shown(categories: Mapping[int, Category], category_id: int | None) -> tuple[int | None, str]:
+    """Id and name of the category that an annotation is shown under."""
+    found = None if category_id is None else categories.get(category_id)
+    while found is not None and found.merged_into_id is not None:
+        found = categories[found.merged_into_id]
+    return (None, "?") if found is None else (found.id, found.name)
 
 
 def _bbox(value: object) -> tuple[float, float, float, float] | None:

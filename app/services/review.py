@@ -18,11 +18,12 @@ from app.services.who import Right
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 from db.models import Category, Decision, Image, Label, Proposal, ProposalStatus, Verdict, Voice
-from db.queries import datasets, decisions, leases, panels, proposals, runs
+from db.queries import category_changes, datasets, decisions, leases, panels, proposals, runs
 from db.queries import labels as label_queries
 
 MAX_DECISIONS = 100
 ID_LENGTH = range(8, 65)
+HIDDEN = "this category was merged into another one: what is decided now is decided about that one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +291,8 @@ def _refusal(facts: _Facts, grant: Grant, answer: Answer) -> str | None:
         return "this image is not in the dataset any more"
     if category is None or category.dataset_id != grant.dataset_id:
         return "this category is not in the dataset any more"
+    if category.merged_into_id is not None:
+        return HIDDEN
     return None
 
 
@@ -337,6 +340,10 @@ def undo(workspace: Workspace, grant: Grant, client_id: str, undoes: str) -> Rec
         if _seen(session, client_id):
             return Receipt(client_id, "duplicate", card=_card(session, single))
         refusal = _undo_refusal(grant, members)
+        hidden = category_changes.hidden(session, grant.dataset_id)
+        members = [one for one in members if one.category_id not in hidden]
+        if refusal is None and not members:
+            refusal = HIDDEN
         if refusal is not None:
             return Receipt(client_id, "refused", refusal)
         standing = [decision for decision in members if decision.undone_by_id is None]
@@ -424,6 +431,10 @@ def redo(workspace: Workspace, grant: Grant, client_id: str, redoes: str) -> Rec
         single = decisions.by_client_id(session, redoes)
         members = [single] if single else list(decisions.of_batch(session, redoes))
         refusal = _undo_refusal(grant, members)
+        hidden = category_changes.hidden(session, grant.dataset_id)
+        members = [one for one in members if one.category_id not in hidden]
+        if refusal is None and not members:
+            refusal = HIDDEN
         if refusal is not None:
             return Receipt(client_id, "refused", refusal)
         undone = [decision for decision in members if decision.undone_by_id is not None]

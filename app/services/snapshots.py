@@ -221,6 +221,7 @@ class States:
 
     rows: list[tuple[int, int, int]]
     last_decision_id: int
+    taken_at: datetime
 
 
 def states(session: Session, dataset: Dataset, name: str) -> States:
@@ -231,7 +232,7 @@ def states(session: Session, dataset: Dataset, name: str) -> States:
         DatabaseError: It is damaged.
     """
     snapshot = _find(session, dataset, name)
-    return States(_rows(snapshot).tolist(), snapshot.last_decision_id)
+    return States(_rows(snapshot).tolist(), snapshot.last_decision_id, snapshot.created_at)
 
 
 def write_csv(changes: Iterable[Change], output: Path) -> int:

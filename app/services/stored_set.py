@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar, overload
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
+from app.services.category_effects import Effects
 from app.services.export_part import Selection
 from app.services.import_rows import stated_split
 from clsl_core.formats.coco_labels import LABELS_KEY
@@ -85,15 +86,18 @@ class StoredRows(Sequence[R], Generic[R]):
 
 
 def content_of(
-    session: Session, dataset: Dataset, progress: Progress, part: Selection
+    session: Session, dataset: Dataset, progress: Progress, part: Selection, effects: Effects
 ) -> AnnotationSet:
     """A dataset or a part of it without its labels, as its file was.
+
+    What was done to its categories here, and the splits given here, are in the records.
 
     Args:
         session: Must stay open as long as the set is used.
         dataset: Which one.
         progress: Told of records while the lists are read.
         part: Which images and categories.
+        effects: What was done to its categories.
     """
     image_ids = dict(_source_ids(session, Image, part.images))
     category_rows = session.scalars(
@@ -102,6 +106,8 @@ def content_of(
     category_ids = {row.id: json.loads(row.source_id) for row in category_rows}
     header = dataset.header
     left_out: frozenset[SourceId] = frozenset()
+    if effects.into:
+        header = effects.header(header, {json.dumps(key): id_ for id_, key in image_ids.items()})
     if not part.whole:
         kept_images, kept = set(image_ids.values()), set(category_ids.values())
         of_dataset = Category.dataset_id == dataset.id
@@ -113,6 +119,8 @@ def content_of(
     ) -> ImageRecord:
         if split is not None and split != stated_split(record):
             record = {**record, "split": split}
+        if effects.into and dataset.format == "lvis":
+            record = effects.image(id_, record)
         if left_out and dataset.format == "lvis":
             record = _without_categories(record, left_out)
         return ImageRecord(image_ids[id_], file_name, width, height, record)
@@ -121,8 +129,8 @@ def content_of(
         return AnnotationRecord(
             record.get("id"),
             image_ids.get(image_id or 0),
-            category_ids.get(category_id or 0),
-            record,
+            category_ids.get(effects.into.get(category_id or 0, category_id or 0)),
+            effects.annotation(category_id, record),
         )
 
     columns = (Image.id, Image.file_name, Image.width, Image.height, Image.split, Image.record)
@@ -133,7 +141,12 @@ def content_of(
         header=header,
         images=StoredRows(session, Image, part.images, columns, image, progress),
         categories=[
-            CategoryRecord(category_ids[row.id], row.name, row.supercategory, row.record)
+            CategoryRecord(
+                category_ids[row.id],
+                row.name,
+                row.supercategory,
+                effects.category(row.id, row.record),
+            )
             for row in category_rows
         ],
         annotations=StoredRows(

@@ -161,6 +161,6 @@ def _unknown(
 
 def _category(session: Session, grant: Grant, category_id: int) -> Category:
     found = session.get(Category, category_id)
-    if found is None or found.dataset_id != grant.dataset_id:
+    if found is None or found.dataset_id != grant.dataset_id or found.merged_into_id is not None:
         raise NotFoundError(f"there is no category {category_id} in this dataset")
     return found

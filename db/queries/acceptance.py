@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from clsl_core.types import LabelState
 from db.models import (
     AcceptanceAudit,
+    Category,
     Decision,
     Image,
     Label,
@@ -31,8 +32,14 @@ class Candidate:
 
 def open_audits(session: Session, dataset_id: int) -> dict[int, AcceptanceAudit]:
     """The audits of a dataset that have not ended, by category."""
-    query = select(AcceptanceAudit).where(
-        AcceptanceAudit.dataset_id == dataset_id, AcceptanceAudit.ended_at.is_(None)
+    query = (
+        select(AcceptanceAudit)
+        .join(Category, Category.id == AcceptanceAudit.category_id)
+        .where(
+            AcceptanceAudit.dataset_id == dataset_id,
+            AcceptanceAudit.ended_at.is_(None),
+            Category.merged_into_id.is_(None),
+        )
     )
     return {one.category_id: one for one in session.scalars(query)}
 

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from clsl_core.types import LabelState
-from db.models import Decision, Gold, Panel, PanelStatus, Verdict, Voice
+from db.models import Category, Decision, Gold, Panel, PanelStatus, Verdict, Voice
 from db.queries.panels import JUDGED
 
 
@@ -30,6 +30,7 @@ def of_panels(session: Session, dataset_id: int) -> list[Said]:
             Panel,
             (Panel.image_id == Decision.image_id) & (Panel.category_id == Decision.category_id),
         )
+        .join(Category, (Category.id == Decision.category_id) & Category.merged_into_id.is_(None))
         .where(Panel.dataset_id == dataset_id, Panel.status != PanelStatus.WAITING)
         .where(Decision.voice == Voice.PANEL)
     )
@@ -48,6 +49,7 @@ def of_gold(session: Session, dataset_id: int) -> list[Said]:
         .join(
             Gold, (Gold.image_id == Decision.image_id) & (Gold.category_id == Decision.category_id)
         )
+        .join(Category, (Category.id == Decision.category_id) & Category.merged_into_id.is_(None))
         .where(
             Gold.dataset_id == dataset_id,
             Decision.voice == Voice.GOLD,

@@ -132,7 +132,7 @@ def known(session: Session, dataset_id: int) -> dict[int, tuple[int, int]]:
     query = (
         select(Label.category_id, func.count(), present)
         .join(Category, Category.id == Label.category_id)
-        .where(Category.dataset_id == dataset_id)
+        .where(Category.dataset_id == dataset_id, Category.merged_into_id.is_(None))
         .group_by(Label.category_id)
     )
     return {row[0]: (row[1], row[2]) for row in session.execute(query)}

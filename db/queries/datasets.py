@@ -36,9 +36,11 @@ def scheduled(session: Session) -> Sequence[Dataset]:
     return session.scalars(query).all()
 
 
-def categories(session: Session, dataset_id: int) -> Sequence[Category]:
-    """The categories in source order."""
+def categories(session: Session, dataset_id: int, *, hidden: bool = False) -> Sequence[Category]:
+    """The categories in source order; with ``hidden`` those merged into others, too."""
     query = select(Category).where(Category.dataset_id == dataset_id)
+    if not hidden:
+        query = query.where(Category.merged_into_id.is_(None))
     return session.scalars(query.order_by(Category.position)).all()
 
 
@@ -102,7 +104,7 @@ def category_counts(session: Session, dataset_id: int) -> list[CategoryCounts]:
             count(LabelState.PRESENT, LabelSource.MODEL_AUDITED),
         )
         .outerjoin(Label, Label.category_id == Category.id)
-        .where(Category.dataset_id == dataset_id)
+        .where(Category.dataset_id == dataset_id, Category.merged_into_id.is_(None))
         .group_by(Category.id)
         .order_by(Category.position)
     )

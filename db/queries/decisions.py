@@ -22,7 +22,7 @@ from db.models import (
     Verdict,
     Voice,
 )
-from db.queries import panels, waiting
+from db.queries import category_changes, panels, waiting
 
 
 def annotator(session: Session, name: str, role: Role = Role.ADMIN) -> Annotator:
@@ -190,14 +190,14 @@ def undo(session: Session, made: Sequence[tuple[Decision, Decision]]) -> None:
             session.flush()
             panels.derive(session, (undone.image_id, undone.category_id))
             continue
-        pair, source = (undone.image_id, undone.category_id), undone.previous_source
+        pair = (undone.image_id, undone.category_id)
+        state, source, decision_id = category_changes.found_by(session, undone)
         label = session.get(Label, pair)
         if label is not None and source is None:
             session.delete(label)
             reopened.append(pair)
         elif label is not None and source is not None:
-            label.state, label.source = undone.previous_state, source
-            label.decision_id = undone.previous_decision_id
+            label.state, label.source, label.decision_id = state, source, decision_id
             _dispute_again(session, undone)
     session.flush()
     waiting.reopen(session, reopened)

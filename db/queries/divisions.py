@@ -34,7 +34,11 @@ def positives(session: Session, dataset_id: int) -> Iterator[tuple[int, int]]:
     query = (
         select(Label.image_id, Label.category_id)
         .join(Category, Category.id == Label.category_id)
-        .where(Category.dataset_id == dataset_id, Label.state == LabelState.PRESENT)
+        .where(
+            Category.dataset_id == dataset_id,
+            Category.merged_into_id.is_(None),
+            Label.state == LabelState.PRESENT,
+        )
         .execution_options(yield_per=10_000)
     )
     for row in session.execute(query):

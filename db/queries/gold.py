@@ -25,6 +25,7 @@ def draw(session: Session, dataset_id: int, state: LabelState, limit: int) -> li
         .join(Category, Category.id == Label.category_id)
         .where(
             Category.dataset_id == dataset_id,
+            Category.merged_into_id.is_(None),
             Label.state == state,
             Label.source.in_((LabelSource.IMPORT, LabelSource.HUMAN)),
             ~taken,
@@ -73,7 +74,7 @@ def unasked(
         select(Gold, Image, Category)
         .join(Image, Image.id == Gold.image_id)
         .join(Category, Category.id == Gold.category_id)
-        .where(wanted)
+        .where(wanted, Category.merged_into_id.is_(None))
         .order_by(func.random())
         .limit(limit)
     )

@@ -16,7 +16,7 @@ def triples(session: Session, dataset_id: int) -> Iterator[tuple[int, int, int]]
     query = (
         select(Label.image_id, Label.category_id, Label.state)
         .join(Category, Category.id == Label.category_id)
-        .where(Category.dataset_id == dataset_id)
+        .where(Category.dataset_id == dataset_id, Category.merged_into_id.is_(None))
         .execution_options(yield_per=10_000)
     )
     for image_id, category_id, state in session.execute(query):
@@ -42,6 +42,7 @@ def with_origins(session: Session, dataset_id: int) -> Iterator[tuple[int, int, 
         .outerjoin(Proposal, Proposal.id == Decision.proposal_id)
         .where(
             Category.dataset_id == dataset_id,
+            Category.merged_into_id.is_(None),
             Label.source.in_((LabelSource.IMPORT, LabelSource.HUMAN)),
         )
         .order_by(Label.image_id, Label.category_id)
@@ -56,7 +57,7 @@ def counts_by_state(session: Session, dataset_id: int) -> dict[LabelState, int]:
     query = (
         select(Label.state, func.count())
         .join(Category, Category.id == Label.category_id)
-        .where(Category.dataset_id == dataset_id)
+        .where(Category.dataset_id == dataset_id, Category.merged_into_id.is_(None))
         .group_by(Label.state)
     )
     return {state: count for state, count in session.execute(query)}

@@ -168,7 +168,7 @@ def conflicts(
         select(Panel, Image, Category)
         .join(Image, Image.id == Panel.image_id)
         .join(Category, Category.id == Panel.category_id)
-        .where(Panel.dataset_id == dataset_id, wanted)
+        .where(Panel.dataset_id == dataset_id, wanted, Category.merged_into_id.is_(None))
         .order_by(Panel.image_id, Panel.category_id)
         .limit(limit)
     )

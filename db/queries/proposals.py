@@ -51,7 +51,7 @@ def known_labels(session: Session, image_ids: Collection[int]) -> Sequence[tuple
     query = (
         select(Label.image_id, Category.name, Label)
         .join(Category, Category.id == Label.category_id)
-        .where(Label.image_id.in_(image_ids))
+        .where(Label.image_id.in_(image_ids), Category.merged_into_id.is_(None))
         .order_by(Label.image_id, Label.state.desc(), Category.position)
     )
     return [(row[0], row[1], row[2]) for row in session.execute(query)]

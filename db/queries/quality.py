@@ -92,7 +92,7 @@ def label_counts(session: Session, dataset_id: int) -> list[LabelCount]:
     query = (
         select(Label.category_id, Label.state, Label.source, count)
         .join(Category, Category.id == Label.category_id)
-        .where(Category.dataset_id == dataset_id)
+        .where(Category.dataset_id == dataset_id, Category.merged_into_id.is_(None))
         .group_by(Label.category_id, Label.state, Label.source)
     )
     return [LabelCount(*row) for row in session.execute(query)]
@@ -106,7 +106,8 @@ def verdict_counts(session: Session, dataset_id: int) -> list[VerdictCount]:
         select(*keys, func.count(), func.sum(_AGREES), func.sum(case((gained, 1), else_=0)))
         .select_from(Decision)
         .join(Proposal, Proposal.id == Decision.proposal_id)
-        .where(*_judged(dataset_id))
+        .join(Category, Category.id == Proposal.category_id)
+        .where(*_judged(dataset_id), Category.merged_into_id.is_(None))
         .group_by(*keys)
     )
     return [VerdictCount(*row) for row in session.execute(query)]

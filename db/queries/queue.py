@@ -287,7 +287,9 @@ def still_open(
     query = (
         select(Proposal.id, Proposal.image_id, Proposal.category_id)
         .join(ModelRun, ModelRun.id == Proposal.model_run_id)
+        .join(Category, Category.id == Proposal.category_id)
         .where(
+            Category.merged_into_id.is_(None),
             Proposal.id.in_(proposal_ids),
             or_(Proposal.status != ProposalStatus.DECIDED, known),
             ModelRun.serving,

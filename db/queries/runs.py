@@ -9,6 +9,7 @@ from sqlalchemy import and_, case, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.models import (
+    Category,
     EmbeddingRun,
     Label,
     ModelRun,
@@ -108,6 +109,18 @@ def serve(session: Session, run: ModelRun) -> None:
 
 def close_answered(session: Session, run: ModelRun) -> None:
     """Close a run's proposals for pairs that were answered since it read the labels."""
+    hidden = select(Category.id).where(
+        Category.dataset_id == run.dataset_id, Category.merged_into_id.is_not(None)
+    )
+    merged = session.scalars(hidden).all()
+    if merged:
+        # They were merged while the run proposed: nobody is asked about them.
+        unanswered = Proposal.status != ProposalStatus.DECIDED
+        session.execute(
+            delete(Proposal).where(
+                Proposal.model_run_id == run.id, Proposal.category_id.in_(merged), unanswered
+            )
+        )
     pair = (Label.image_id == Proposal.image_id, Label.category_id == Proposal.category_id)
     still_disputed = exists().where(*pair, Label.state != Proposal.state)
     answered = case(

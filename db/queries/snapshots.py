@@ -121,7 +121,7 @@ def labels(session: Session, dataset_id: int) -> Iterator[Triple]:
     query = (
         select(Label.image_id, Label.category_id, Label.state)
         .join(Category, Category.id == Label.category_id)
-        .where(Category.dataset_id == dataset_id)
+        .where(Category.dataset_id == dataset_id, Category.merged_into_id.is_(None))
         .order_by(Label.image_id, Label.category_id)
         .execution_options(yield_per=10_000)
     )

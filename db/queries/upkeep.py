@@ -10,6 +10,9 @@ from sqlalchemy.orm import Session
 
 from clsl_core.types import LabelSource, LabelState
 from db.models import (
+    Category,
+    CategoryChange,
+    CategoryChangeLabel,
     Dataset,
     Decision,
     EmbeddingRun,
@@ -42,6 +45,9 @@ def orphans(session: Session) -> list[str]:
 
 def contradicting_labels(session: Session) -> int:
     """Labels given here that are not what their decision said."""
+    merged = exists().where(
+        Category.id == Decision.category_id, Category.merged_into_id.is_not(None)
+    )
     asked = case((Decision.verdict == "present", 1), (Decision.verdict == "absent", -1), else_=0)
     query = (
         select(func.count())
@@ -54,7 +60,7 @@ def contradicting_labels(session: Session) -> int:
                 Decision.source != Label.source,
                 Decision.undone_by_id.is_not(None),
                 Decision.image_id != Label.image_id,
-                Decision.category_id != Label.category_id,
+                and_(Decision.category_id != Label.category_id, ~merged),
                 case((Label.state == LabelState.PRESENT, 1), else_=-1) != asked,
             ),
         )
@@ -63,7 +69,16 @@ def contradicting_labels(session: Session) -> int:
 
 
 def verdicts_without_label(session: Session) -> int:
-    """Pairs of one judge whose newest standing verdict is not the one their label rests on."""
+    """Pairs of one judge whose newest standing verdict is not the one their label rests on.
+
+    Labels that follow from a merge of categories rest on what the merge found.
+    """
+    followed = exists().where(
+        CategoryChangeLabel.image_id == Decision.image_id,
+        CategoryChange.id == CategoryChangeLabel.change_id,
+        CategoryChange.category_id == Decision.category_id,
+        CategoryChange.undone_by.is_(None),
+    )
     judged_together = exists().where(
         Panel.image_id == Decision.image_id, Panel.category_id == Decision.category_id
     )
@@ -74,6 +89,7 @@ def verdicts_without_label(session: Session) -> int:
             Decision.undone_by_id.is_(None),
             Decision.voice == Voice.SOLE,
             ~judged_together,
+            ~followed,
         )
         .group_by(Decision.image_id, Decision.category_id)
         .subquery()

@@ -28,6 +28,7 @@ PAGES = [
     "models",
     "quality",
     "team",
+    "categories",
     "snapshots",
     "splits",
     "export",
