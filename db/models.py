@@ -291,7 +291,8 @@ class Annotator(Base):
 class Identity(Base):
     """How a person signs in: a subject of an issuer (OpenID Connect), and nothing else.
 
-    ``name`` and ``email`` are what the issuer said at the sign-in of ``signed_in_at``.
+    ``name`` and ``email`` are what the issuer said at the sign-in of ``signed_in_at``. Those up to
+    ``ended_at`` were ended by signing out; both are times of the issuer's clock.
     """
 
     __tablename__ = "identity"
@@ -304,6 +305,7 @@ class Identity(Base):
     email: Mapped[str | None]
     email_verified: Mapped[bool]
     signed_in_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=now)
 
     __table_args__ = (UniqueConstraint("issuer", "subject"), Index(None, "annotator_id"))

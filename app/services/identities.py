@@ -118,28 +118,28 @@ def sign_in(workspace: Workspace, claims: Claims) -> Actor:
         Them, with the role they have now.
 
     Raises:
-        SignInRefused: They are not among the members.
+        SignInRefused: They are not among the members, or signed out.
         Forbidden: They are switched off.
     """
     _check_member(workspace.settings, claims)
     with workspace.database.read() as session:
         found = _find(session, claims)
         if found is not None and found.signed_in_at >= claims.issued_at:
-            return _actor(session, found)
+            return _actor(session, found, claims)
     with workspace.database.write(PEOPLE) as session:
         found = _find(session, claims)
         if found is None:
             found = _welcome(session, workspace.settings, claims)
         elif found.signed_in_at < claims.issued_at:
             _renew(session, found, claims)
-        return _actor(session, found)
+        return _actor(session, found, claims)
 
 
 def known(workspace: Workspace, claims: Claims) -> Actor:
     """Somebody who has signed in, with the role they have now. Writes nothing.
 
     Raises:
-        SignInRefused: They have not, or are not among the members.
+        SignInRefused: They have not, or signed out, or are not among the members.
         Forbidden: They are switched off.
     """
     _check_member(workspace.settings, claims)
@@ -147,7 +147,15 @@ def known(workspace: Workspace, claims: Claims) -> Actor:
         found = _find(session, claims)
         if found is None:
             raise SignInRefused("you are not signed in any more: load the page again")
-        return _actor(session, found)
+        return _actor(session, found, claims)
+
+
+def sign_out(workspace: Workspace, claims: Claims) -> None:
+    """End a sign-in and the person's earlier ones: their cookies open nothing any more."""
+    with workspace.database.write(PEOPLE) as session:
+        found = _find(session, claims)
+        if found is not None and (found.ended_at is None or found.ended_at < claims.issued_at):
+            found.ended_at = claims.issued_at
 
 
 def _find(session: Session, claims: Claims) -> Identity | None:
@@ -157,7 +165,9 @@ def _find(session: Session, claims: Claims) -> Identity | None:
     return session.scalar(query)
 
 
-def _actor(session: Session, identity: Identity) -> Actor:
+def _actor(session: Session, identity: Identity, claims: Claims) -> Actor:
+    if identity.ended_at is not None and claims.issued_at <= identity.ended_at:
+        raise SignInRefused("you have signed out: sign in again")
     person = session.get_one(Annotator, identity.annotator_id)
     if not person.active:
         raise Forbidden(switched_off(person.name))
@@ -168,7 +178,7 @@ def _welcome(session: Session, settings: Settings, claims: Claims) -> Identity:
     """Make a person of somebody who was never here."""
     admins = _listed(settings.admins)
     if admins:
-        begins_as_admin = claims.email_verified and _folded(claims.email) in admins
+        begins_as_admin = claims.email_verified and _address(claims.email) in admins
     else:
         begins_as_admin = session.scalars(select(Identity.id).limit(1)).first() is None
     role = Role.ADMIN if begins_as_admin else settings.newcomers_role(signed_in=True)
@@ -220,14 +230,20 @@ def _folded(text: str | None) -> str:
 
 
 def _listed(setting: str) -> set[str]:
-    return {_folded(one) for one in setting.split(",") if one.strip()}
+    return {_address(one) for one in setting.split(",") if one.strip()}
+
+
+def _address(text: str | None) -> str:
+    """An address to compare: only ASCII letters fold, so that no other sign passes for one."""
+    text = (text or "").strip()
+    return text.lower() if text.isascii() else text
 
 
 def _check_member(settings: Settings, claims: Claims) -> None:
     members = _listed(settings.members)
     if not members:
         return
-    address = _folded(claims.email)
+    address = _address(claims.email)
     domain = "@" + address.rpartition("@")[2]
     if not claims.email_verified or not address or not members & {address, domain}:
         raise SignInRefused(
