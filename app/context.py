@@ -139,6 +139,16 @@ def annotator() -> str:
     return str(st.session_state.get(ANNOTATOR_KEY, "")).strip()
 
 
+def still_here() -> None:
+    """For a fragment that draws by itself: close the whole page when its person may not stay."""
+    opened = open_workspace()
+    if sign_in.needed(opened):
+        try:
+            sign_in.present(opened)
+        except ClslError:
+            st.rerun(scope="app")
+
+
 def switch_to(screen: str) -> None:
     """Go to another page; who is here and what was chosen stay as they are.
 
