@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.services import annotators, audit, identities, people, tokens, who
-from app.services.access import AccessDenied
 from app.services.identities import Claims, SignInRefused, read_claims
 from app.services.who import Actor, Forbidden, Right, Role
 from app.services.workspace import Workspace
-from clsl_core.errors import ClslError, ConflictError
+from clsl_core.errors import ConflictError
 from db.types import now
 from tests.builders import make_dataset, make_workspace
 
@@ -289,8 +288,3 @@ def test_a_sign_in_lasts_as_long_as_it_is_set() -> None:
     assert read_claims(moment, "clsl", 4.0).subject == "1"
     with pytest.raises(SignInRefused, match="more than 2 hours ago"):
         read_claims(moment, "clsl", 2.0)
-
-
-def test_a_refusal_is_no_denied_key() -> None:
-    assert issubclass(SignInRefused, ClslError)
-    assert not issubclass(SignInRefused, AccessDenied)
