@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -31,9 +32,13 @@ def list_people(context: typer.Context, as_json: AsJson = False) -> None:
     with opened(context.obj) as workspace:
         found = people_service.everybody(workspace)
     if as_json:
-        print_json([{"id": one.id, "name": one.name, "role": one.role} for one in found])
+        print_json([asdict(one) for one in found])
         return
-    print_table(["name", "role"], [[one.name, one.role] for one in found])
+    rows = [
+        [one.name, one.role, "" if one.active else "off", one.email or "", one.issuer or ""]
+        for one in found
+    ]
+    print_table(["name", "role", "state", "e-mail", "signs in at"], rows)
 
 
 @people_cli.command("role")
@@ -48,6 +53,40 @@ def role(
     with opened(context.obj) as workspace:
         person = people_service.set_role(workspace, name, role)
     out.print(f"{person.name} is {person.role}")
+
+
+@people_cli.command("off")
+def off(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Whom.", show_default=False)],
+) -> None:
+    """Switch somebody off: from now on they may do and see nothing; what they did stays."""
+    with opened(context.obj) as workspace:
+        person = people_service.switch(workspace, name, on=False)
+    out.print(f"{person.name} is switched off")
+
+
+@people_cli.command("on")
+def on(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Whom.", show_default=False)],
+) -> None:
+    """Switch somebody on again, with the role they had."""
+    with opened(context.obj) as workspace:
+        person = people_service.switch(workspace, name, on=True)
+    out.print(f"{person.name} is switched on and is {person.role}")
+
+
+@people_cli.command("link")
+def link(
+    context: typer.Context,
+    newcomer: Annotated[str, typer.Argument(help="Who signed in.", show_default=False)],
+    known: Annotated[str, typer.Argument(help="As whom from now on.", show_default=False)],
+) -> None:
+    """Say that somebody who signed in is a person known by name from before."""
+    with opened(context.obj) as workspace:
+        person = people_service.link(workspace, newcomer, known)
+    out.print(f"{newcomer} signs in as {person.name}, who is {person.role}")
 
 
 @token_cli.command("create")

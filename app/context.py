@@ -11,10 +11,13 @@ from functools import lru_cache
 
 import streamlit as st
 from starlette.applications import Starlette
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from app import sign_in
 from app.services import logs, people, views, who
 from app.services.settings import Settings
 from app.services.views import DatasetView
+from app.services.who import Actor
 from app.services.worker import WorkerKeeper
 from app.services.workspace import Workspace
 from clsl_core.errors import ClslError, FormatError
@@ -30,15 +33,49 @@ with the usual 5 ms it would wait so long behind each, and so would whoever wait
 
 
 @lru_cache(maxsize=1)
-def workspace() -> Workspace:
-    """The process's one workspace, opened when first needed."""
+def open_workspace() -> Workspace:
+    """The process's one workspace, opened when first needed, for whoever asks."""
     return Workspace.open(Settings())
+
+
+def workspace() -> Workspace:
+    """The workspace, for a page, a fragment or a callback: not before its person is let in.
+
+    Raises:
+        ClslError: Nobody is signed in where people must, or they are switched off.
+    """
+    opened = open_workspace()
+    if get_script_run_ctx(suppress_warning=True) is not None:
+        _person(opened)
+    return opened
+
+
+def _person(opened: Workspace) -> Actor:
+    """Who is in front of the page at this moment, with the role they have."""
+    if sign_in.needed(opened):
+        return sign_in.present(opened)
+    name = str(st.session_state.get(ANNOTATOR_KEY, "")).strip()
+    return people.actor_by_name(opened, name)
+
+
+def person_here() -> Actor:
+    """Who acts where nobody has entered: the page's person, or, beside all pages, the program.
+
+    Raises:
+        ClslError: Nobody is signed in where people must, or they are switched off.
+    """
+    if get_script_run_ctx(suppress_warning=True) is None:
+        return who.PROGRAM
+    return _person(open_workspace())
+
+
+who.resolve_by(person_here)
 
 
 @asynccontextmanager
 async def lifespan(_app: Starlette) -> AsyncIterator[None]:
     """Open the workspace before the first page, keep a worker while the app runs."""
-    opened = workspace()
+    opened = open_workspace()
     sys.setswitchinterval(SWITCH_INTERVAL)
     logs.configure(opened.settings.log_format, logging.INFO)
     keeper = WorkerKeeper(opened.settings) if opened.settings.worker else None
@@ -100,13 +137,21 @@ def plain(text: str) -> str:
 
 
 def annotator() -> str:
-    """Who is here; asked once, in the sidebar."""
+    """Who is here: signed in, or asked once, in the sidebar."""
+    opened = open_workspace()
+    if sign_in.needed(opened):
+        return sign_in.present(opened).name
     return str(st.session_state.get(ANNOTATOR_KEY, "")).strip()
 
 
-def enter_person() -> None:
-    """Let the services know who is here: what follows is done by them, with their role."""
-    who.enter(people.actor_by_name(workspace(), annotator()))
+def still_here() -> None:
+    """For a fragment that draws by itself: close the whole page when its person may not stay."""
+    opened = open_workspace()
+    if sign_in.needed(opened):
+        try:
+            sign_in.present(opened)
+        except ClslError:
+            st.rerun(scope="app")
 
 
 def switch_to(screen: str) -> None:

@@ -2,10 +2,27 @@
 
 import streamlit as st
 
+from app import sign_in
+from app.components.door import closed_door, who_is_here
 from app.components.notices import notice_lines
-from app.context import ANNOTATOR_KEY, enter_person, error_boundary
+from app.context import ANNOTATOR_KEY, error_boundary, open_workspace
+from app.services.who import Actor
+from clsl_core.errors import ClslError
 
 st.set_page_config(page_title="CLSL annotation completion", page_icon="🏷️", layout="wide")
+
+person: Actor | None = None
+refusal: ClslError | None = None
+must_sign_in = False
+closed = True  # and stays so whatever fails
+with error_boundary():
+    must_sign_in = closed = sign_in.needed(open_workspace())
+    if must_sign_in:
+        try:
+            person = sign_in.arrive(open_workspace())
+            closed = person is None
+        except ClslError as error:
+            refusal = error
 
 page = st.navigation(
     [
@@ -26,21 +43,28 @@ page = st.navigation(
         st.Page("screens/splits.py", title="Splits", icon=":material/call_split:"),
         st.Page("screens/export.py", title="Export", icon=":material/download:"),
         st.Page("screens/jobs.py", title="Jobs", icon=":material/pending_actions:"),
-    ]
+    ],
+    position="hidden" if closed else "sidebar",
 )
 # Streamlit leaves a wide empty band above the page; the pictures need that height.
 st.html("<style>.stMainBlockContainer { padding-top: 3.5rem; padding-bottom: 2rem; }</style>")
+if closed:
+    if must_sign_in:
+        with error_boundary():
+            closed_door(refusal)
+    st.stop()
 with st.sidebar:
-    st.text_input(
-        "Your name",
-        key=ANNOTATOR_KEY,
-        bind="query-params",
-        placeholder="who decides?",
-        max_chars=100,
-        help="Every verdict is stored with the name of the person who gave it.",
-    )
+    if person is not None:
+        who_is_here(person)
+    else:
+        st.text_input(
+            "Your name",
+            key=ANNOTATOR_KEY,
+            bind="query-params",
+            placeholder="who decides?",
+            max_chars=100,
+            help="Every verdict is stored with the name of the person who gave it.",
+        )
 with st.sidebar, error_boundary():
     notice_lines()
-with error_boundary():
-    enter_person()
 page.run()

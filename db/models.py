@@ -360,7 +360,8 @@ class Annotation(Base):
 class Annotator(Base):
     """A person who gives verdicts. ``keys`` are those of the review page that they changed.
 
-    ``notices_seen`` is the id of the newest notice that they were shown.
+    ``notices_seen`` is the id of the newest notice that they were shown. Who is not ``active`` is
+    switched off: what they did stays, they may do and see nothing.
     """
 
     __tablename__ = "annotator"
@@ -370,7 +371,31 @@ class Annotator(Base):
     keys: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     notices_seen: Mapped[int] = mapped_column(default=0, server_default="0")
     role: Mapped[Role] = mapped_column(default=Role.ADMIN, server_default=Role.ADMIN.value)
+    active: Mapped[bool] = mapped_column(default=True, server_default=text("true"))
     created_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Identity(Base):
+    """How a person signs in: a subject of an issuer (OpenID Connect), and nothing else.
+
+    ``name`` and ``email`` are what the issuer said at the sign-in of ``signed_in_at``. Those up to
+    ``ended_at`` were ended by signing out; both are times of the issuer's clock.
+    """
+
+    __tablename__ = "identity"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    annotator_id: Mapped[int] = mapped_column(ForeignKey("annotator.id", ondelete="CASCADE"))
+    issuer: Mapped[str]
+    subject: Mapped[str]
+    name: Mapped[str]
+    email: Mapped[str | None]
+    email_verified: Mapped[bool]
+    signed_in_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+    __table_args__ = (UniqueConstraint("issuer", "subject"), Index(None, "annotator_id"))
 
 
 class ApiToken(Base):

@@ -14,16 +14,21 @@ from starlette.routing import Route
 from app.api import annotator, operations, pictures, verdicts
 from app.api.guard import Guard
 from app.api.openapi import openapi
+from app.services import identities
 from app.services.workspace import Workspace
 
 
-def routes(open_workspace: Callable[[], Workspace]) -> list[Route]:
+def routes(
+    open_workspace: Callable[[], Workspace],
+    must_sign_in: Callable[[Workspace], bool] = identities.required,
+) -> list[Route]:
     """All routes.
 
     Args:
         open_workspace: Gives the process's workspace; called at the first request.
+        must_sign_in: Whether the key of a page counts only for people who sign in.
     """
-    guard = Guard(open_workspace)
+    guard = Guard(open_workspace, must_sign_in)
     found = [
         Route("/api/health", operations.health),
         Route("/api/ready", operations.ready(open_workspace)),

@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from app.api import operations
 from app.api.limits import RateLimit
 from app.api.reading import TooLarge
-from app.services import logs, people, tokens, who
+from app.services import identities, logs, people, tokens, who
 from app.services.access import AccessDenied, Grant
 from app.services.who import Actor, Forbidden
 from app.services.workspace import Workspace
@@ -37,8 +37,6 @@ CLIENT = re.compile(r"[A-Za-z0-9-]{8,64}")
 PICTURES = ("/api/images/", "/api/heatmaps/", "/api/boxes/")
 """Routes that a page calls many times for each card: they have a bucket of their own."""
 PICTURES_FACTOR = 10
-ROLE_SECONDS = 5.0
-"""How long a process goes on with a role that was changed."""
 STRANGERS_PER_SECOND = 5.0
 """Requests without a valid key, by address: guessing keys, or a page left open for long."""
 
@@ -85,12 +83,17 @@ class Guard:
 
     Args:
         open_workspace: Gives the process's workspace.
+        must_sign_in: Whether the key of a page counts only for people who sign in.
     """
 
-    def __init__(self, open_workspace: Callable[[], Workspace]) -> None:
+    def __init__(
+        self,
+        open_workspace: Callable[[], Workspace],
+        must_sign_in: Callable[[Workspace], bool] = identities.required,
+    ) -> None:
         self._open = open_workspace
+        self._must_sign_in = must_sign_in
         self._limits: _Limits | None = None
-        self._actors: dict[int, tuple[Actor, float]] = {}
 
     def endpoint(self, path: str, handle: Handler) -> Any:
         """An endpoint that lets in whoever has a key, and answers errors as ``{"error": …}``."""
@@ -128,7 +131,8 @@ class Guard:
             workspace = self._open()
             check_site(request, workspace.settings.allowed_origins)
             grant = await self._grant(workspace, request)
-            with who.acting(await self._actor(workspace, grant)):
+            actor = await run_in_threadpool(self._actor, workspace, request, grant)
+            with who.acting(actor):
                 return await handle(workspace, grant, request)
         except ClslError as error:
             status = next(code for kind, code in _STATUS if isinstance(error, kind))
@@ -140,16 +144,11 @@ class Guard:
             log.exception("request %s failed, incident %s", request.url.path, id_)
             return JSONResponse({"error": f"unexpected error {id_}"}, 500)
 
-    async def _actor(self, workspace: Workspace, grant: Grant) -> Actor:
-        """Who a key is for, with a role that is at most ROLE_SECONDS old."""
-        moment = time.monotonic()
-        known = self._actors.get(grant.annotator_id)
-        if known is None or moment - known[1] > ROLE_SECONDS:
-            actor = await run_in_threadpool(people.actor, workspace, grant.annotator_id)
-            if len(self._actors) > 1000:
-                self._actors.clear()
-            known = self._actors[grant.annotator_id] = (actor, moment)
-        return known[0]
+    def _actor(self, workspace: Workspace, request: Request, grant: Grant) -> Actor:
+        """Who a key is for, with the role they have at this moment."""
+        script = _bearer(request).startswith(tokens.PREFIX)
+        signs_in = not script and self._must_sign_in(workspace)
+        return people.actor(workspace, grant.annotator_id, signs_in=signs_in)
 
     async def _grant(self, workspace: Workspace, request: Request) -> Grant:
         limits = self._buckets(workspace)
@@ -157,7 +156,7 @@ class Guard:
         if token is None and request.method in ("GET", "HEAD"):
             token = request.query_params.get("token")  # an <img> cannot send headers
         try:
-            bearer = request.headers.get("authorization", "").partition("Bearer ")[2]
+            bearer = _bearer(request)
             if bearer.startswith(tokens.PREFIX):
                 dataset = request.headers.get(DATASET_HEADER, "")
                 grant = await run_in_threadpool(tokens.check, workspace, bearer, dataset)
@@ -181,6 +180,10 @@ class Guard:
                 RateLimit(rate), RateLimit(rate * PICTURES_FACTOR), RateLimit(strangers)
             )
         return self._limits
+
+
+def _bearer(request: Request) -> str:
+    return request.headers.get("authorization", "").partition("Bearer ")[2]
 
 
 def _take(bucket: RateLimit, caller: str) -> None:

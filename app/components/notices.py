@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.context import annotator, plain, workspace
+from app.context import annotator, plain, still_here, workspace
 from app.services import notices
 from app.services.notices import NoticeView
 
@@ -19,6 +19,7 @@ EVERY_SECONDS = 20.0
 @st.fragment(run_every=EVERY_SECONDS)
 def notice_lines() -> None:
     """Look for news and draw them; call it within the sidebar."""
+    still_here()
     name = annotator()
     shown: list[NoticeView] = st.session_state.setdefault(SHOWN_KEY, [])
     if name:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.context import plain, workspace
+from app.context import plain, still_here, workspace
 from app.services.jobs import JobKind, JobStatus, JobView
 
 WORDS = {
@@ -35,6 +35,7 @@ def live_jobs(dataset_id: int | None = None, *, key: str) -> bool:
 
 @st.fragment(run_every=1.0)
 def _panel(dataset_id: int | None, key: str, before: tuple[int, ...]) -> None:
+    still_here()
     jobs = _live(dataset_id)
     if tuple(job.id for job in jobs) != before:
         st.rerun(scope="app")

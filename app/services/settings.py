@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_data_path
 from pydantic import Field
@@ -83,12 +84,37 @@ class Settings(BaseSettings):
     requests_per_second: float = Field(
         default=40.0, ge=0, description="Most a person's page may send; 0 sets no limit."
     )
-    default_role: Role = Field(
-        default=Role.ADMIN, description="Of people who are new: viewer, annotator, reviewer, admin."
+    default_role: Role | None = Field(
+        default=None,
+        description="Of people who are new: viewer, annotator, reviewer, admin. Default: admin, "
+        "and viewer of those who sign in.",
+    )
+    sign_in: Literal["auto", "required", "off"] = Field(
+        default="auto",
+        description="auto: people sign in once a provider is configured, or ever was.",
+    )
+    sign_in_hours: float = Field(
+        default=24.0, gt=0, le=720, description="After how many a person signs in again."
+    )
+    admins: str = Field(
+        default="",
+        description="Verified e-mail addresses, with commas, whose people begin as administrators; "
+        "without any the first person to sign in does.",
+    )
+    members: str = Field(
+        default="",
+        description="Verified e-mail addresses or @domains, with commas, of those who may sign in; "
+        "without any everybody whom the provider signs in may.",
     )
     allowed_origins: str = Field(
         default="", description="Origins, with commas, under which a proxy shows the tool."
     )
+
+    def newcomers_role(self, *, signed_in: bool) -> Role:
+        """The role of people who are new, by whether it is proved who they are."""
+        if self.default_role is not None:
+            return self.default_role
+        return Role.VIEWER if signed_in else Role.ADMIN
 
     @property
     def effective_database_url(self) -> str:

@@ -1,12 +1,14 @@
 """Who acts at the moment, and what they may do.
 
-Pages and routes say who acts; the services ask whether that person may. Where nobody was named,
-as in the worker, the program itself acts and may do everything.
+Routes and the command line say who acts; the pages' process is asked each time, since Streamlit
+runs callbacks and fragments without the page around them. The services ask whether that person
+may. Where nobody is there to be named, as in the worker, the program itself acts and may do
+everything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -15,7 +17,19 @@ from enum import StrEnum
 from clsl_core.errors import ClslError
 from db.models import Role
 
-__all__ = ["Actor", "Forbidden", "Right", "Role", "acting", "current", "enter", "may", "require"]
+__all__ = [
+    "PROGRAM",
+    "Actor",
+    "Forbidden",
+    "Right",
+    "Role",
+    "acting",
+    "current",
+    "enter",
+    "may",
+    "require",
+    "resolve_by",
+]
 
 
 class Right(StrEnum):
@@ -42,19 +56,30 @@ class Forbidden(ClslError):  # noqa: N818 - the words of HTTP
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A person, or a part of the program."""
+    """A person, or a part of the program.
+
+    ``person_id`` is given where it is proved who it is, by a sign-in or a key; a name that was
+    typed in proves nothing.
+    """
 
     name: str
     role: Role
+    person_id: int | None = None
 
 
 PROGRAM = Actor("the program", Role.ADMIN)
-_current: ContextVar[Actor] = ContextVar("actor", default=PROGRAM)
+_current: ContextVar[Actor | None] = ContextVar("actor", default=None)
+_resolvers: list[Callable[[], Actor]] = [lambda: PROGRAM]
+
+
+def resolve_by(resolve: Callable[[], Actor]) -> None:
+    """From now on, in this process, this says who acts wherever nobody has entered."""
+    _resolvers[-1] = resolve
 
 
 def current() -> Actor:
     """Who acts now."""
-    return _current.get()
+    return _current.get() or _resolvers[-1]()
 
 
 def enter(actor: Actor) -> None:
@@ -74,7 +99,7 @@ def acting(actor: Actor) -> Iterator[None]:
 
 def may(right: Right) -> bool:
     """Whether whoever acts may."""
-    return right in RIGHTS[_current.get().role]
+    return right in RIGHTS[current().role]
 
 
 def require(right: Right) -> None:
@@ -83,8 +108,8 @@ def require(right: Right) -> None:
     Raises:
         Forbidden: They may not.
     """
-    actor = _current.get()
-    if not may(right):
+    actor = current()
+    if right not in RIGHTS[actor.role]:
         able = next(role for role in Role if right in RIGHTS[role])
         raise Forbidden(
             f"{actor.name!r} is {actor.role} and may not {right}: that takes the role {able}, "

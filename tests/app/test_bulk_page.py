@@ -25,10 +25,10 @@ def opened(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     """Pages see the test's workspace; 60 proposals are enough for an audit."""
     monkeypatch.setenv("CLSL_DATA_DIR", str(workspace.data_dir))
     monkeypatch.setattr(bulk_acceptance, "qualify", of_small_sets)
-    context.workspace.cache_clear()
+    context.open_workspace.cache_clear()
     yield
-    context.workspace().close()
-    context.workspace.cache_clear()
+    context.open_workspace().close()
+    context.open_workspace.cache_clear()
 
 
 def of_small_sets(

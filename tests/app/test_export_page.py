@@ -24,10 +24,10 @@ MAIN = Path(__file__).parents[2] / "app" / "main.py"
 def opened(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Pages see the test's workspace."""
     monkeypatch.setenv("CLSL_DATA_DIR", str(workspace.data_dir))
-    context.workspace.cache_clear()
+    context.open_workspace.cache_clear()
     yield
-    context.workspace().close()
-    context.workspace.cache_clear()
+    context.open_workspace().close()
+    context.open_workspace.cache_clear()
 
 
 @pytest.fixture

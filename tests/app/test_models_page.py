@@ -23,10 +23,10 @@ KEPT = GateDecision("keep", "It is worse by *far*.", 0.9, 0.6, -0.3, -0.4, -0.2,
 def opened(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Pages see the test's workspace."""
     monkeypatch.setenv("CLSL_DATA_DIR", str(workspace.data_dir))
-    context.workspace.cache_clear()
+    context.open_workspace.cache_clear()
     yield
-    context.workspace().close()
-    context.workspace.cache_clear()
+    context.open_workspace().close()
+    context.open_workspace.cache_clear()
 
 
 @pytest.fixture

@@ -40,10 +40,10 @@ PAGES = [
 def opened(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Pages see the test's workspace."""
     monkeypatch.setenv("CLSL_DATA_DIR", str(workspace.data_dir))
-    context.workspace.cache_clear()
+    context.open_workspace.cache_clear()
     yield
-    context.workspace().close()
-    context.workspace.cache_clear()
+    context.open_workspace().close()
+    context.open_workspace.cache_clear()
 
 
 def draw(page: str = "datasets", **state: object) -> AppTest:

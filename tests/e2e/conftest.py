@@ -29,6 +29,7 @@ class StreamlitServer:
 
     def __init__(self, script: Path, environment: Mapping[str, str], log: Path) -> None:
         self.script = script
+        self.options: dict[str, str] = {}
         self.environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **environment}
         self.log = log
         with socket.socket() as probe:
@@ -44,6 +45,7 @@ class StreamlitServer:
             "server.port": str(self.port),
             "server.fileWatcherType": "none",
             "browser.gatherUsageStats": "false",
+            **self.options,
         }
         command = [sys.executable, "-m", "streamlit", "run", str(self.script)]
         command += [f"--{name}={value}" for name, value in options.items()]

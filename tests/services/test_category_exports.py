@@ -8,11 +8,14 @@ import pytest
 from sqlalchemy import select
 
 from app.services import category_changes as changes
-from app.services import exchange, ingest, picture_facts, review
+from app.services import exchange, ingest, picture_facts, review, snapshots
 from app.services.category_changes import Policy, Rule
+from app.services.export_choice import ExportChoice
+from app.services.export_part import ExportPart
 from app.services.review import Answer
 from app.services.workspace import Workspace
 from clsl_core import formats
+from clsl_core.errors import ConflictError
 from db.models import Category, Image, Label
 from tests.builders import coco_document, make_dataset, make_grant
 
@@ -183,3 +186,37 @@ def test_a_voc_folder_keeps_its_boxes(workspace: Workspace, tmp_path: Path) -> N
     content, _ = formats.read(again)
     assert [one.category_id for one in content.annotations] == ["warm", "warm", "blue", "warm"]
     assert all(one.record["bbox"] for one in content.annotations)
+
+
+def test_a_part_takes_the_boxes_of_what_went_into_its_category(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    document = coco_document(images=6)
+    make_dataset(workspace, document=document)
+    changes.merge(workspace, "set", ["green"], "red", Policy.SAME)
+    choice = ExportChoice(part=ExportPart(categories=("red",)))
+    told = exchange.preview(workspace, "set", choice)
+    made = json.loads(write(workspace, tmp_path, choice=choice).read_text())
+    assert [one["category_id"] for one in made["annotations"]] == [1, 1, 1, 1]
+    assert told.left_out == {"images": 0, "categories": 1, "annotations": 2}
+
+
+def test_a_snapshot_goes_out_with_the_categories_it_knew(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    dataset = make_dataset(workspace, document=coco_document(images=6))
+    grant = make_grant(workspace, dataset.dataset_id)
+    review.decide(workspace, grant, [Answer("before-merge", 3, 2, "present")])
+    snapshots.take(workspace, "set", "before")
+    changes.merge(workspace, "set", ["green"], "red", Policy.SAME)
+    snapshots.take(workspace, "set", "merged")
+    then = json.loads(write(workspace, tmp_path).read_text())
+    review.decide(workspace, grant, [Answer("after-merge", 6, 1, "present")])
+    merged = write(workspace, tmp_path, choice=ExportChoice(snapshot="merged"))
+    assert json.loads(merged.read_text())["labels"] == then["labels"]
+    with pytest.raises(ConflictError, match="knows other categories"):
+        exchange.preview(workspace, "set", ExportChoice(snapshot="before"))
+    changes.undo(workspace, "set")
+    assert exchange.preview(workspace, "set", ExportChoice(snapshot="before")).images == 6
+    with pytest.raises(ConflictError, match="knows other categories"):
+        exchange.preview(workspace, "set", ExportChoice(snapshot="merged"))
