@@ -11,18 +11,24 @@ from clsl_core.errors import ClslError
 
 st.set_page_config(page_title="CLSL annotation completion", page_icon="🏷️", layout="wide")
 
+
+def arrive() -> tuple[Actor | None, ClslError | None]:
+    """Who has signed in, or why nobody is let in."""
+    try:
+        return sign_in.arrive(open_workspace()), None
+    except ClslError as error:
+        return None, error
+
+
+# Whatever fails leaves the door closed.
+closed, must_sign_in = True, False
 person: Actor | None = None
 refusal: ClslError | None = None
-must_sign_in = False
-closed = True  # and stays so whatever fails
 with error_boundary():
-    must_sign_in = closed = sign_in.needed(open_workspace())
+    must_sign_in = sign_in.needed(open_workspace())
     if must_sign_in:
-        try:
-            person = sign_in.arrive(open_workspace())
-            closed = person is None
-        except ClslError as error:
-            refusal = error
+        person, refusal = arrive()
+    closed = must_sign_in and person is None
 
 page = st.navigation(
     [

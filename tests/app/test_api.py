@@ -3,6 +3,7 @@
 import asyncio
 import io
 import threading
+import time
 import uuid
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from starlette.testclient import TestClient
 from app import api
 from app.api import verdicts
 from app.api.openapi import description
-from app.services import people, review_queue, tokens
+from app.services import identities, people, review_queue, tokens
 from app.services.access import Access, Grant, read_secret
 from app.services.who import Role
 from app.services.workspace import Workspace
@@ -366,6 +367,44 @@ def test_every_route_for_every_role(
             assert response.status_code in (200, 403, 404), (method, path, response.text)
             checked += 1
     assert checked == 15
+
+
+def test_a_role_counts_from_the_next_request_on(workspace: Workspace, client: TestClient) -> None:
+    people.set_role(workspace, "root", "admin")
+    assert client.get("/api/queue").status_code == 200
+    people.set_role(workspace, "ada", "viewer")
+    assert client.get("/api/queue").status_code == 403
+    assert client.get("/api/categories").status_code == 200
+    people.switch(workspace, "ada", on=False)
+    refused = client.get("/api/categories")
+    assert refused.status_code == 403
+    assert "is switched off" in refused.json()["error"]
+    people.switch(workspace, "ada", on=True)
+    assert client.get("/api/categories").status_code == 200
+
+
+def test_a_key_of_before_people_signed_in_opens_nothing(
+    workspace: Workspace, grant: Grant, client: TestClient
+) -> None:
+    token = tokens.create(workspace, "script", "ada")
+    assert client.get("/api/categories").status_code == 200
+    said = {
+        "iss": "https://i.example",
+        "sub": "1",
+        "aud": "clsl",
+        "iat": time.time(),
+        "name": "Eve",
+    }
+    eve = identities.sign_in(workspace, identities.read_claims(said, "clsl", 24))
+    refused = client.get("/api/categories")
+    assert refused.status_code == 403
+    assert "has not signed in" in refused.json()["error"]
+    key = workspace.access.issue(Grant(int(eve.person_id or 0), grant.dataset_id))
+    bare = TestClient(client.app)
+    assert bare.get("/api/categories", headers={"X-CLSL-Token": key}).status_code == 200
+    # A script's token is an administrator's doing and goes on.
+    headers = {"Authorization": f"Bearer {token}", "X-CLSL-Dataset": "set"}
+    assert bare.get("/api/categories", headers=headers).status_code == 200
 
 
 def test_a_script_needs_a_token_that_stands_and_a_dataset(

@@ -275,6 +275,13 @@ def test_backup_and_restore(clsl, tmp_path: Path) -> None:
 def test_people_tokens_and_what_they_did(clsl, tmp_path: Path) -> None:
     clsl("people", "role", "Ada", "annotator")
     assert json.loads(clsl("people", "list", "--json").stdout)[0]["role"] == "annotator"
+    clsl("people", "role", "Bob", "admin")
+    assert "switched off" in clsl("people", "off", "Ada").stdout
+    listed = {one["name"]: one for one in json.loads(clsl("people", "list", "--json").stdout)}
+    assert (listed["Ada"]["active"], listed["Bob"]["active"]) == (False, True)
+    assert "is annotator" in clsl("people", "on", "Ada").stdout
+    assert "last administrator" in clsl("people", "off", "Bob", code=5).stderr
+    assert "never signed in" in clsl("people", "link", "Ada", "Bob", code=5).stderr
     token = clsl("token", "create", "nightly", "--annotator", "Ada").stdout.strip()
     assert token.startswith("clsl_")
     assert token not in clsl("token", "list").stdout
@@ -282,7 +289,8 @@ def test_people_tokens_and_what_they_did(clsl, tmp_path: Path) -> None:
     assert json.loads(clsl("token", "list", "--json").stdout)[0]["revoked"]
     clsl("token", "revoke", 2, code=3)
     events = json.loads(clsl("audit", "--json").stdout)
-    assert [event["action"] for event in events] == ["token.revoke", "token.create", "role"]
+    done = ["token.revoke", "token.create", "people.on", "people.off", "role", "role"]
+    assert [event["action"] for event in events] == done
     assert all("(command line)" in event["actor"] for event in events)
     assert "bundle" in clsl("support-bundle", tmp_path / "bundle.zip").stdout
 
