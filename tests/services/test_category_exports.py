@@ -220,3 +220,38 @@ def test_a_snapshot_goes_out_with_the_categories_it_knew(
     assert exchange.preview(workspace, "set", ExportChoice(snapshot="before")).images == 6
     with pytest.raises(ConflictError, match="knows other categories"):
         exchange.preview(workspace, "set", ExportChoice(snapshot="merged"))
+
+
+def test_what_only_a_declaration_said_goes_out_as_a_label(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    make_dataset(workspace, "other")
+    source = workspace.data_dir / "source-other"
+    file, root = str(source / "instances.json"), str(source / "images")
+    ingest.import_file(workspace, ingest.ImportRequest(file, root, "set", exhaustive=("red",)))
+    changes.merge(workspace, "set", ["green"], "red", Policy.SAME)
+    # Picture 11 has a box of green; that red is absent there was declared, and is red's own word.
+    assert labels_of(workspace, "set")["11", "1"] == -1
+    output = write(workspace, tmp_path)
+    ingest.import_file(workspace, ingest.ImportRequest(str(output), root, "again"))
+    assert labels_of(workspace, "again") == labels_of(workspace, "set")
+
+
+def test_the_lists_of_lvis_say_nothing_of_what_is_unknown(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    document = coco_document(images=6)
+    for image in document["images"]:
+        image |= {"neg_category_ids": [], "not_exhaustive_category_ids": []}
+    document["images"][5] |= {"neg_category_ids": [1], "not_exhaustive_category_ids": [2]}
+    file = tmp_path / "lvis.json"
+    file.write_text(json.dumps(document))
+    root = tmp_path / "pictures"
+    root.mkdir()
+    ingest.import_file(workspace, ingest.ImportRequest(str(file), str(root), "set", format="lvis"))
+    changes.merge(workspace, "set", ["green"], "red", Policy.SAME, Rule.UNKNOWN)
+    written = {
+        one["id"]: one for one in json.loads(write(workspace, tmp_path).read_text())["images"]
+    }
+    assert written[15]["neg_category_ids"] == []
+    assert written[15]["not_exhaustive_category_ids"] == []
