@@ -51,6 +51,7 @@ page = st.navigation(
         st.Page("screens/jobs.py", title="Jobs", icon=":material/pending_actions:"),
     ],
     position="hidden" if closed else "sidebar",
+    expanded=True,
 )
 # Streamlit leaves a wide empty band above the page; the pictures need that height.
 st.html("<style>.stMainBlockContainer { padding-top: 3.5rem; padding-bottom: 2rem; }</style>")

@@ -18,21 +18,21 @@ from app.services.workspace import Workspace
 async def image(workspace: Workspace, grant: Grant, request: Request) -> Response:
     """GET /api/images/ID: one picture as WebP."""
     size = reading.integer(request.query_params.get("size", "960"), "size")
-    image_id: int = request.path_params["image_id"]
+    image_id = reading.row(request, "image_id")
     picture = await run_in_threadpool(pictures.thumbnail, workspace, grant, image_id, size)
     return _picture(request, picture)
 
 
 async def heatmap(workspace: Workspace, grant: Grant, request: Request) -> Response:
     """GET /api/heatmaps/ID: where the model looked."""
-    proposal_id: int = request.path_params["proposal_id"]
+    proposal_id = reading.row(request, "proposal_id")
     picture = await run_in_threadpool(pictures.heatmap, workspace, grant, proposal_id)
     return _picture(request, picture)
 
 
 async def boxes(workspace: Workspace, grant: Grant, request: Request) -> Response:
     """GET /api/boxes/ID: the source file's boxes of one picture."""
-    image_id: int = request.path_params["image_id"]
+    image_id = reading.row(request, "image_id")
     found = await run_in_threadpool(picture_facts.boxes, workspace, grant, image_id)
     return JSONResponse(asdict(found))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from clsl_core.errors import InputError
+from clsl_core.errors import InputError, NotFoundError
 
 MAX_BODY = 256 * 1024
 MAX_TEXT = 2_000
@@ -56,6 +56,18 @@ def integer(value: object, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not -(2**31) <= value < 2**31:
         raise InputError(f"{name} must be a whole number")
     return value
+
+
+def row(request: Request, name: str) -> int:
+    """The number of a row from the path.
+
+    Raises:
+        NotFoundError: No row of a database can have it.
+    """
+    found: int = request.path_params[name]
+    if not 0 <= found < 2**31:
+        raise NotFoundError(f"there is no {name.removesuffix('_id')} {found}")
+    return found
 
 
 def optional_integer(value: object, name: str) -> int | None:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app.context import current_dataset, error_boundary, workspace
+from app.context import current_dataset, error_boundary, plain, workspace
 from app.services import splitting, who
 from app.services.legible import legible
 from app.services.splitting import SplitPlan
@@ -18,8 +18,8 @@ def now(dataset: DatasetView) -> None:
     if set(sizes) <= {""}:
         st.info("No image is in a split yet. Say which splits you want, and look at the preview.")
         return
-    for column, (split, images) in zip(st.columns(max(4, len(sizes))), sizes.items(), strict=False):
-        column.metric(legible(split, 30) or "in no split", f"{images:,}")
+    said = [f"{images:,} in {legible(split, 30) or 'none'}" for split, images in sizes.items()]
+    st.markdown(plain(f"Now: {', '.join(said)}."))
 
 
 def preview(plan: SplitPlan) -> None:

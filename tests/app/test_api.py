@@ -316,6 +316,12 @@ def test_a_picture_that_vanished_is_a_404_with_the_reason(
     assert "000.jpg" in response.json()["error"]
 
 
+@pytest.mark.parametrize("path", ["images", "heatmaps", "boxes"])
+@pytest.mark.parametrize("number", [0, 2**31, 2**63, 2**64])
+def test_a_number_that_no_row_has_is_a_404(client: TestClient, path: str, number: int) -> None:
+    assert client.get(f"/api/{path}/{number}").status_code == 404
+
+
 def test_a_proposal_without_heat_map(client: TestClient) -> None:
     card = queue(client)["cards"][0]
     assert card["heatmap_url"] is None

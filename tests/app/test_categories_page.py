@@ -24,10 +24,10 @@ def opened(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     document["categories"][1]["name"] = HOSTILE
     make_dataset(workspace, document=document)
     monkeypatch.setenv("CLSL_DATA_DIR", str(workspace.data_dir))
-    context.workspace.cache_clear()
+    context.open_workspace.cache_clear()
     yield
-    context.workspace().close()
-    context.workspace.cache_clear()
+    context.open_workspace().close()
+    context.open_workspace.cache_clear()
 
 
 def draw(name: str = "ada") -> AppTest:
