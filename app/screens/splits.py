@@ -74,7 +74,7 @@ with error_boundary():
     st.title("Splits")
     st.caption(
         "Each split gets its share of every category, also of the rare ones, and the same picture "
-        "is never in two of them. What a file says of splits is replaced; undo brings it back."
+        "is not put in two of them. What a file says of splits is replaced; undo brings it back."
     )
     dataset = current_dataset()
     if dataset is None:

@@ -179,6 +179,10 @@ class _LabelsOfSnapshot:
             (row[0], self._into.get(row[1], row[1]), row[2].state): row[3:]
             for row in queries.standing_decisions(session, dataset.id, kept.last_decision_id)
         }
+        self._provenance = {
+            (image_id, category_id): provenance
+            for image_id, category_id, provenance in queries.provenances(session, dataset.id)
+        }
         self._labels = sorted(
             (images[row[0]], categories[row[1]], row)
             for row in kept.rows
@@ -217,7 +221,9 @@ class _LabelsOfSnapshot:
             state = LabelState(value)
             said = self._deciders.get((image_id, category_id, state))
             if said is None:
-                yield LabelRecord(json.loads(image_key), json.loads(category_key), state), False
+                known = self._provenance.get((image_id, category_id)) or {}
+                pair = json.loads(image_key), json.loads(category_key)
+                yield LabelRecord(*pair, state, **known), False
             else:
                 yield _record(image_key, category_key, state, *said), True
 

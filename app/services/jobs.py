@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.services import audit, who
+from app.services.cancel_marks import CancelMarks
 from app.services.logs import of_job
 from app.services.queue import JobQueue
 from app.services.who import Right
@@ -99,6 +100,7 @@ class JobContext:
         self._database = database
         self._owner = owner
         self._listener = listener
+        self._marks = CancelMarks(database)
         self._stop = threading.Event()
         self._written = 0.0
 
@@ -134,7 +136,7 @@ class JobContext:
         Raises:
             JobCancelled: Somebody asked to stop, or another process has taken the job over.
         """
-        if self._stop.is_set():
+        if self._stop.is_set() or self._marks.there(self.job.id):
             raise JobCancelled(f"job {self.job.id} was cancelled")
         if self._listener is not None:
             self._listener(done, total, message)
@@ -163,6 +165,7 @@ class Jobs:
     def __init__(self, database: Database, queue: JobQueue) -> None:
         self.database = database
         self.queue = queue
+        self._marks = CancelMarks(database)
 
     def submit(
         self, kind: JobKind, dataset_id: int | None, payload: JsonObject | None = None
@@ -255,10 +258,14 @@ class Jobs:
         Raises:
             NotFoundError: There is none with this id.
         """
+        with self.database.read() as session:
+            _allow(_find(session, job_id).kind)
+        self._marks.put(job_id)  # the job may have to hear of it before anything can be written
         with self.database.write(JOBS) as session:
             job = _find(session, job_id)
-            _allow(job.kind)
             audit.record(session, "job.cancel", f"job {job.id}", kind=job.kind)
+            if job.status is not JobStatus.RUNNING:
+                self._marks.clear(job_id)
             if job.status is JobStatus.QUEUED:
                 job.status, job.finished_at = JobStatus.CANCELLED, now()
             elif job.status is JobStatus.RUNNING:
@@ -366,6 +373,7 @@ class Jobs:
             if status is JobStatus.FAILED and job.kind in LOOP and job.dataset_id is not None:
                 message = f"{job.kind.value.capitalize()} (job {job.id}) failed: {error}"
                 session.add(Notice(dataset_id=job.dataset_id, good=False, message=message))
+        self._marks.clear(view.id)
         if follower is not None:
             self.queue.ring(follower)
 

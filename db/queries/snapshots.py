@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from clsl_core.types import LabelSource
+from clsl_core.types import JsonObject, LabelSource
 from db.models import (
     Annotator,
     Category,
@@ -100,6 +100,20 @@ def standing_decisions(
     )
     for row in session.execute(query):
         yield row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7]
+
+
+def provenances(session: Session, dataset_id: int) -> Iterator[tuple[int, int, JsonObject]]:
+    """What a file said of where a label came from: ``(image id, category id, provenance)``.
+
+    It stays with the pair when a person decides it.
+    """
+    query = (
+        select(Label.image_id, Label.category_id, Label.provenance)
+        .join(Category, Category.id == Label.category_id)
+        .where(Category.dataset_id == dataset_id, Label.provenance.is_not(None))
+    )
+    for image_id, category_id, provenance in session.execute(query):
+        yield image_id, category_id, provenance or {}
 
 
 def file_names(session: Session, image_ids: Sequence[int]) -> Iterator[tuple[int, str]]:

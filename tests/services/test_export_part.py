@@ -37,7 +37,8 @@ def document() -> dict[str, Any]:
         image["split"] = "train" if number < 3 else "val"
         image["file_name"] = f"{'a' if number % 2 else 'b'}_%/{image['file_name']}"
     made["labels"] = [
-        {"image_id": image["id"], "category_id": 3, "state": "absent"} for image in made["images"]
+        {"image_id": image["id"], "category_id": 3, "state": "absent", "annotator": "eve"}
+        for image in made["images"]
     ]
     return made
 
@@ -204,6 +205,7 @@ def test_a_snapshot_goes_out_as_it_was(
         Answer("an-answer-4", rows[1], columns[0], "present"),
         Answer("an-answer-5", rows[4], columns[0], "absent"),
         Answer("an-answer-6", rows[0], columns[0], "absent"),  # the file says present
+        Answer("an-answer-7", rows[4], columns[2], "present"),  # and here absent
     ]
     review.decide(workspace, grant, later)
     choice = ExportChoice(snapshot="first")

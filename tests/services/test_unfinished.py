@@ -230,3 +230,36 @@ def test_a_cancelled_job_is_over_soon(workspace: Workspace, tmp_path: Path) -> N
     assert jobs.run(job.id, "worker:test", {JobKind.IMPORT: handler})
     assert jobs.get(job.id).status.value == "cancelled"
     assert rows(workspace)["dataset"] == 0
+
+
+def test_a_cancel_is_heard_while_a_newer_file_is_written(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """Adding to a dataset is one transaction; on SQLite nobody else can write meanwhile."""
+    jobs = workspace.jobs
+    import_file(workspace, request(tmp_path, images=20))
+    before = rows(workspace)
+    newer = request(tmp_path, images=100)
+    job = jobs.submit(JobKind.IMPORT, None, newer.to_json())
+    cancelling: list[threading.Thread] = []
+
+    def handler(context: object) -> dict[str, object]:
+        real = context.tell  # type: ignore[attr-defined]
+
+        def slow(done: int, total: int, message: str) -> None:
+            if message == "writing annotations" and not cancelling:
+                cancelling.append(threading.Thread(target=jobs.cancel, args=(job.id,)))
+                cancelling[0].start()
+                threading.Event().wait(1.0)
+            real(done, total, message)
+
+        context.tell = slow  # type: ignore[attr-defined]
+        return ingest.run_import(workspace, context)  # type: ignore[arg-type]
+
+    assert jobs.run(job.id, "worker:test", {JobKind.IMPORT: handler})
+    cancelling[0].join(timeout=10)
+    assert not cancelling[0].is_alive()
+    assert jobs.get(job.id).status.value == "cancelled"
+    assert rows(workspace) == before
+    assert not list(workspace.data_dir.glob("*-cancel-*"))
+    assert import_file(workspace, newer).added["images"] == 80
