@@ -3,7 +3,8 @@
 ``http`` and ``https`` go through the standard library, since the address that is really connected
 to must be looked at before anything is sent, for each redirect anew; a name that means another
 address a moment later gains nothing. Object stores go through fsspec, which reaches only their
-own endpoints, within the time-outs of their own drivers.
+own endpoints. Their drivers have time-outs of their own, some of them none: each try runs in a
+thread that is left behind when its time is over.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
+from queue import Empty, Queue
+from threading import Thread
 from typing import IO
 from urllib.parse import urljoin, urlsplit
 
@@ -238,6 +241,25 @@ def _is_public(address: str) -> bool:
 
 
 def _from_store(url: str, limits: FetchLimits) -> bytes:
+    done: Queue[bytes | BaseException] = Queue()
+
+    def run() -> None:
+        try:
+            done.put(_read_store(url, limits))
+        except BaseException as error:
+            done.put(error)
+
+    Thread(target=run, name="object-store", daemon=True).start()
+    try:
+        found = done.get(timeout=limits.seconds)
+    except Empty:
+        raise _TryAgain(f"no answer within {limits.seconds:g} s") from None
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+def _read_store(url: str, limits: FetchLimits) -> bytes:
     try:
         import fsspec
     except ImportError as error:

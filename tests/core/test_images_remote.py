@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
@@ -341,6 +342,32 @@ def test_object_stores_through_fsspec() -> None:
     files.pipe("/bucket/large.png", b"x" * 1_000_001)
     with pytest.raises(ImageError, match="larger than 1 MB"):
         loader.load("large.png")
+
+
+@pytest.mark.parametrize("slow", ["open", "read"])
+def test_an_object_store_that_never_answers_is_given_up(
+    slow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drivers of stores may wait for ever."""
+    files = fsspec.filesystem("memory")
+    files.pipe("/bucket/slow.png", png())
+    over = threading.Event()
+    real = type(files).open
+
+    def opened(self: object, *given: object, **options: object) -> object:
+        if slow == "open":
+            over.wait(30)
+        stream = real(self, *given, **options)
+        monkeypatch.setattr(stream, "read", lambda _size: over.wait(30) and b"")
+        return stream
+
+    monkeypatch.setattr(type(files), "open", opened)
+    began = time.monotonic()
+    limits = replace(LOCAL, seconds=0.3, tries=2)
+    with pytest.raises(ImageError, match=r"in 2 tries: no answer within 0\.3 s"):
+        fetch("memory://bucket/slow.png", limits)
+    assert time.monotonic() - began < 5
+    over.set()
 
 
 class Kept(dict[str, bytes]):

@@ -1,9 +1,14 @@
 """The thumbnail cache: kept once, thrown out in the order of use, never larger than its limit."""
 
 import os
+import tempfile
 from pathlib import Path
 
-from app.services.file_cache import FileCache
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.services.file_cache import SWEEP_AFTER, FileCache
+from clsl_core.atomic import PARTIAL
 
 FILE = b"x" * 100
 
@@ -69,3 +74,45 @@ def test_a_folder_that_cannot_be_written_costs_only_the_thumbnail(tmp_path: Path
     blocked = tmp_path / "file"
     blocked.write_bytes(b"")
     FileCache(blocked, 1_000).put("1/a.webp", FILE)
+
+
+LIMIT = 1_000
+HALF_WRITTEN = 400
+"""What killed processes leave, at most; a sweep counts and removes it as any other file."""
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("put"), st.integers(0, 1), st.integers(0, 8), st.integers(1, 1_500)),
+            st.tuples(st.just("get"), st.integers(0, 1), st.integers(0, 8), st.just(0)),
+            st.tuples(st.just("kill"), st.integers(0, 1), st.integers(0, 8), st.integers(0, 500)),
+            st.tuples(st.just("clock"), st.just(0), st.integers(0, 8), st.integers(-9, 9)),
+        ),
+        max_size=40,
+    )
+)
+def test_whatever_two_processes_do_it_stays_small_and_true(
+    steps: list[tuple[str, int, int, int]],
+) -> None:
+    """Kills leave half-written files, clocks jump: nothing but what was put is ever given out."""
+    with tempfile.TemporaryDirectory() as folder:
+        caches = [FileCache(Path(folder), LIMIT), FileCache(Path(folder), LIMIT)]
+        newest: dict[int, bytes] = {}
+        for step, (what, who, number, size) in enumerate(steps):
+            path = Path(folder) / f"{number}.webp"
+            if what == "put":
+                newest[number] = bytes([step % 256]) * size
+                caches[who].put(path.name, newest[number])
+                left = sum(one.stat().st_size for one in Path(folder).iterdir())
+                assert left <= LIMIT * (1 + len(caches) * SWEEP_AFTER) + HALF_WRITTEN
+            elif what == "get":
+                assert caches[who].get(path.name) in (None, newest.get(number))
+            elif what == "kill":  # in the middle of a put, and another process begins
+                half = path.with_name(f".{step}{PARTIAL}")
+                half.write_bytes(b"x" * min(size, HALF_WRITTEN // len(steps)))
+                caches[who] = FileCache(Path(folder), LIMIT)
+            elif path.exists():
+                moment = path.stat().st_mtime + size * 86_400
+                os.utime(path, (moment, moment))
