@@ -98,7 +98,7 @@ def connect_queue(url: str | None, data_dir: Path) -> Huey:
         return SqliteHuey("clsl", filename=str(data_dir / "queue.db"), **common)
     scheme = url.partition("://")[0].partition("+")[0]
     if scheme in ("redis", "rediss"):
-        return _reached(lambda: RedisHuey("clsl", url=url, **common))
+        return _reached(lambda: _answering(RedisHuey("clsl", url=url, **common)))
     if scheme == "postgresql":
         dsn = "postgresql://" + url.partition("://")[2]
         return _reached(lambda: PostgresHuey("clsl", dsn=dsn, **common))
@@ -106,6 +106,12 @@ def connect_queue(url: str | None, data_dir: Path) -> Huey:
         "the queue URL begins with neither redis:// nor postgresql://: "
         "correct CLSL_QUEUE_URL, or leave it out to use a file in the data directory"
     )
+
+
+def _answering(huey: Huey) -> Huey:
+    """A queue on Redis, which is not connected to before it is used."""
+    huey.storage.conn.ping()
+    return huey
 
 
 def _reached(connect: Callable[[], Huey]) -> Huey:
@@ -118,7 +124,7 @@ def _reached(connect: Callable[[], Huey]) -> Huey:
                 raise DatabaseError(
                     f"the queue cannot be used: {type(error).__name__}: {error}. See "
                     "CLSL_QUEUE_URL; for PostgreSQL install the extra `postgres`, for Redis the "
-                    "package redis"
+                    "extra `redis`"
                 ) from error
             time.sleep(pause)
     raise AssertionError("unreachable")

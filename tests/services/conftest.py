@@ -28,10 +28,18 @@ class Workers:
         """Start a worker."""
         folder = str(self.workspace.data_dir)
         command = [sys.executable, "-m", "app.cli", "--data-dir", folder, "worker"]
-        url = self.workspace.settings.database_url
-        environment = os.environ | ({} if url is None else {"CLSL_DATABASE_URL": url})
+        own = self.workspace.settings
+        urls = {"CLSL_DATABASE_URL": own.database_url, "CLSL_QUEUE_URL": own.queue_url}
+        environment = os.environ | {name: url for name, url in urls.items() if url is not None}
         self.processes.append(subprocess.Popen(command, cwd=ROOT, env=environment))
         return self.processes[-1]
+
+    def end(self) -> None:
+        """End those that are left, and close the workspace."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        self.workspace.close()
 
     @staticmethod
     def kill(process: subprocess.Popen[bytes]) -> None:
@@ -65,7 +73,4 @@ def workers(tmp_path: Path, database_url: str | None) -> Iterator[Workers]:
     workspace = Workspace.open(settings)
     made = Workers(workspace)
     yield made
-    for process in made.processes:
-        process.kill()
-        process.wait()
-    workspace.close()
+    made.end()
