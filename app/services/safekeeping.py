@@ -2,7 +2,8 @@
 
 An archive is a zip of ``manifest.json``, ``clsl.db`` and files below the folders ``FOLDERS``.
 The manifest names the size and the sha256 of each. The database is copied by SQLite's online
-backup, so the program may run meanwhile; it comes back the same way, as one transaction.
+backup, so the program may run meanwhile; it comes back the same way, as one transaction. Of a
+database on a server there are the rows instead (``server_rows``).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import migrations
+from app.services import server_rows
 from app.services.settings import Settings
 from clsl_core.atomic import atomic_file, sha256_of
 from clsl_core.errors import ConflictError, DatabaseError, InputError, NotFoundError
@@ -32,7 +34,10 @@ FORMAT = 1
 DATABASE = "clsl.db"
 MANIFEST = "manifest.json"
 FOLDERS = ("features", "runs", "backbones", "descriptions")
-MEMBER = re.compile(rf"(clsl\.db|({'|'.join(FOLDERS)})(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+)")
+MEMBER = re.compile(
+    rf"(clsl\.db|tables\.json|tables/[a-z_]+\.copy"
+    rf"|({'|'.join(FOLDERS)})(/[A-Za-z0-9_][A-Za-z0-9_.-]*)+)"
+)
 LARGEST_MANIFEST = 1 << 28
 CHUNK = 1 << 20
 
@@ -77,22 +82,27 @@ def backup(settings: Settings, output: Path, *, with_files: bool = False) -> Sum
             and embedding and training make the files again.
 
     Raises:
-        InputError: The database is on a server; or the file cannot be written.
+        InputError: The file cannot be written.
         NotFoundError: There is no database yet.
-        DatabaseError: The database is damaged.
+        DatabaseError: The database is damaged, or its server cannot be reached.
     """
-    database = _database_file(settings, "pg_dump --format=custom --file=clsl.dump")
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".backup-") as scratch:
-        copy = Path(scratch) / DATABASE
-        _copy(database, copy)
-        files = [_fact(copy, DATABASE)]
-        sources = {DATABASE: copy}
+    with (
+        closing(Database(settings.effective_database_url)) as database,
+        tempfile.TemporaryDirectory(dir=output.parent, prefix=".backup-") as scratch,
+    ):
+        if database.shared:
+            revision, rows = server_rows.write_rows(database, Path(scratch))
+        else:
+            _copy(_existing(database), Path(scratch) / DATABASE)
+            revision, rows = _inspect(Path(scratch) / DATABASE)
+        copies = sorted(path for path in Path(scratch).rglob("*") if path.is_file())
+        sources = {path.relative_to(scratch).as_posix(): path for path in copies}
+        files = [_fact(path, name) for name, path in sources.items()]
         if with_files:
             for path in _files_below(settings.data_dir):
                 name = path.relative_to(settings.data_dir).as_posix()
                 files.append(_fact(path, name))
                 sources[name] = path
-        revision, rows = _inspect(copy)
         summary = Summary(now().isoformat(), version("clsl"), revision, rows, files)
         with (
             atomic_file(output) as stream,
@@ -130,18 +140,18 @@ def restore(settings: Settings, archive: Path) -> tuple[Summary, Path | None]:
 
     Raises:
         NotFoundError: There is no such archive.
-        InputError: It is damaged, or of a newer version; or the database is on a server.
+        InputError: It is damaged, of a newer version, or of another kind of database.
         ConflictError: A worker is running.
+        DatabaseError: The server cannot be reached, or others work with the database.
     """
     from app.services.worker import is_running
 
-    target = _database_path(settings, "pg_restore --clean --if-exists --single-transaction")
-    if target.parent.exists() and is_running(settings):
+    if settings.data_dir.exists() and is_running(settings):
         raise ConflictError(
             f"a worker serves {str(settings.data_dir)!r}: close the tool before restoring"
         )
     try:
-        return _put_back(settings, archive, target)
+        return _put_back(settings, archive)
     except OSError as error:
         raise InputError(
             f"{archive.name} cannot be unpacked in {str(settings.data_dir)!r}: "
@@ -149,36 +159,61 @@ def restore(settings: Settings, archive: Path) -> tuple[Summary, Path | None]:
         ) from error
 
 
-def _put_back(settings: Settings, archive: Path, target: Path) -> tuple[Summary, Path | None]:
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _put_back(settings: Settings, archive: Path) -> tuple[Summary, Path | None]:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(dir=target.parent, prefix=".restore-") as scratch,
+        closing(Database(settings.effective_database_url)) as database,
+        tempfile.TemporaryDirectory(dir=settings.data_dir, prefix=".restore-") as name,
         _opened(archive) as (zipped, summary),
     ):
+        scratch = Path(name)
         for file in summary.files:
-            place = Path(scratch) / file.path
+            place = scratch / file.path
             place.parent.mkdir(parents=True, exist_ok=True)
             with zipped.open(file.path) as stream, place.open("wb") as output:
                 _checked(stream, file, archive, output)
-        found = Path(scratch) / DATABASE
-        revision, _ = _inspect(found)
+        if database.shared == (scratch / DATABASE).exists():
+            kinds = (
+                ("on a server", "in a file") if database.shared else ("in a file", "on a server")
+            )
+            raise InputError(
+                f"the database is {kinds[0]}, and {archive.name} is of one {kinds[1]}: correct "
+                "CLSL_DATABASE_URL, or export the datasets and import them here"
+            )
+        revision = summary.revision if database.shared else _inspect(scratch / DATABASE)[0]
         if not migrations.known(revision):
             raise InputError(
                 f"{archive.name} was made by a newer version of the program ({summary.version}, "
                 f"revision {revision}; this one knows {migrations.head()}): install that version"
             )
-        earlier = None
-        if target.exists():
-            earlier = _free_name(settings.data_dir / "backups", "before-restore")
-            earlier.parent.mkdir(exist_ok=True)
-            _copy(target, earlier)
+        earlier = _keep_earlier(settings, database)
+        if database.shared:
+            server_rows.read_rows(database, scratch, revision)
         for folder in FOLDERS:
-            if (Path(scratch) / folder).is_dir():
-                shutil.copytree(
-                    Path(scratch) / folder, settings.data_dir / folder, dirs_exist_ok=True
-                )
-        _copy(found, target)
+            if (scratch / folder).is_dir():
+                shutil.copytree(scratch / folder, settings.data_dir / folder, dirs_exist_ok=True)
+        if not database.shared:
+            _copy(scratch / DATABASE, Path(str(database.url.database)))
     return summary, earlier
+
+
+def _keep_earlier(settings: Settings, database: Database) -> Path | None:
+    """Where the database that is there now is kept; None when there is none."""
+    kept = _free_name(settings.data_dir / "backups", "before-restore")
+    kept.parent.mkdir(exist_ok=True)
+    if database.shared:
+        with database.explained():
+            empty = migrations.current(database.engine) is None
+        if empty:
+            return None
+        kept = kept.with_suffix(".zip")
+        backup(settings, kept)
+        return kept
+    file = Path(str(database.url.database))
+    if not file.exists():
+        return None
+    _copy(file, kept)
+    return kept
 
 
 def keep_before_migration(database: Database, data_dir: Path) -> Path | None:
@@ -213,18 +248,8 @@ def _free_name(folder: Path, what: str) -> Path:
     return folder / f"{what}-{now():%Y%m%dT%H%M%S%f}.db"
 
 
-def _database_path(settings: Settings, command: str) -> Path:
-    with closing(Database(settings.effective_database_url)) as database:
-        if database.shared or not database.url.database:
-            raise InputError(
-                f"the database is on a server: use its own tool (`{command}`), and copy "
-                f"{str(settings.data_dir)!r} beside it"
-            )
-        return Path(database.url.database)
-
-
-def _database_file(settings: Settings, command: str) -> Path:
-    path = _database_path(settings, command)
+def _existing(database: Database) -> Path:
+    path = Path(str(database.url.database))
     if not path.is_file():
         raise NotFoundError(f"there is no database at {path}: nothing to back up")
     return path
@@ -319,7 +344,11 @@ class _opened:  # noqa: N801 - used as a function
         listed = [file.path for file in files]
         odd = [path for path in listed if not MEMBER.fullmatch(path)]
         present = sorted(set(self._zipped.namelist()) - {MANIFEST})
-        if odd or sorted(listed) != present or DATABASE not in listed:
+        if (
+            odd
+            or sorted(listed) != present
+            or (DATABASE in listed) == (server_rows.TABLES in listed)
+        ):
             raise InputError(f"{name} is no backup: its manifest and its files differ {odd[:3]}")
         return summary
 

@@ -200,8 +200,8 @@ def test_what_cannot_be_backed_up_says_why(tmp_path: Path) -> None:
     (tmp_path / "c.zip").write_text("no zip")
     with pytest.raises(InputError, match="no backup"):
         safekeeping.read(tmp_path / "c.zip")
-    server = Settings(data_dir=tmp_path, database_url="postgresql://host/name")
-    with pytest.raises(InputError, match="pg_dump"):
+    server = Settings(data_dir=tmp_path, database_url=f"postgresql:///name?host={tmp_path}")
+    with pytest.raises(DatabaseError, match="server cannot be reached"):
         safekeeping.backup(server, tmp_path / "b.zip")
     assert not (tmp_path / "b.zip").exists()
 
