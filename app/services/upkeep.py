@@ -18,6 +18,7 @@ from app.services.review_queue import LEASE
 from app.services.workspace import Workspace
 from clsl_core.atomic import PARTIAL, sha256_of
 from clsl_core.errors import ClslError
+from db.queries import panels
 from db.queries import upkeep as queries
 from db.types import now
 
@@ -51,6 +52,7 @@ def checks(workspace: Workspace) -> Iterator[Check]:
     yield Check("free space", lambda: _free_space(workspace))
     yield Check("database", lambda: _database(workspace))
     yield Check("labels", lambda: _labels(workspace))
+    yield Check("panels", lambda: _panels(workspace), lambda: _derive_panels(workspace))
     yield Check("leases", lambda: _leases(workspace), lambda: _end_leases(workspace))
     yield Check("jobs", lambda: _jobs(workspace), lambda: _requeue(workspace))
     yield Check("imports", lambda: _imports(workspace), lambda: _clear_imports(workspace))
@@ -89,6 +91,22 @@ def _labels(workspace: Workspace) -> str:
             "`clsl restore` a backup, and report it"
         )
     return "every verdict is its pair's label"
+
+
+def _panels(workspace: Workspace) -> str:
+    with workspace.database.read() as session:
+        wrong = panels.out_of_line(session)
+    if wrong:
+        raise Fault(f"{len(wrong)} are not what follows from their verdicts")
+    return "each is what follows from its verdicts"
+
+
+def _derive_panels(workspace: Workspace) -> str:
+    with workspace.database.write() as session:
+        wrong = panels.out_of_line(session)
+        for pair in wrong:
+            panels.derive(session, pair)
+    return f"{len(wrong)} worked out anew from the verdicts"
 
 
 def _leases(workspace: Workspace) -> str:

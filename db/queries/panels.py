@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import exists, or_, select
+from sqlalchemy import ColumnElement, Subquery, and_, case, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from clsl_core.types import LabelSource, LabelState
@@ -120,14 +120,13 @@ def _outcome(
     panel: Panel, said: list[Decision], ruling: list[Decision]
 ) -> tuple[PanelStatus, Decision | None]:
     """How a panel stands, and the decision that its label rests on."""
-    if ruling:
-        return PanelStatus.ADJUDICATED, ruling[-1]
-    if len(said) < panel.size:
-        return PanelStatus.WAITING, None
-    if panel.present == panel.absent:
-        return PanelStatus.CONFLICT, None
+    status = _status(panel.size, panel.present, len(said), ruled=bool(ruling))
+    if status is PanelStatus.ADJUDICATED:
+        return status, ruling[-1]
+    if status is not PanelStatus.AGREED:
+        return status, None
     most = Verdict.PRESENT if panel.present > panel.absent else Verdict.ABSENT
-    return PanelStatus.AGREED, [one for one in said if one.verdict is most][-1]
+    return status, [one for one in said if one.verdict is most][-1]
 
 
 def _label(session: Session, panel: Panel, ground: Decision | None) -> Label | None:
@@ -187,3 +186,56 @@ def names(session: Session, annotator_ids: Sequence[int]) -> dict[int, str]:
 def images_judged(session: Session, category_id: int) -> set[int]:
     """The images of which a panel judges, or has judged, one category."""
     return set(session.scalars(select(Panel.image_id).where(Panel.category_id == category_id)))
+
+
+def out_of_line(session: Session) -> list[Pair]:
+    """The panels, of all datasets, that are not what follows from the verdicts that stand."""
+    stands = (Decision.verdict.in_(JUDGED), Decision.undone_by_id.is_(None))
+    newest = (
+        select(func.max(Decision.id))
+        .where(Decision.voice == Voice.PANEL, *stands)
+        .group_by(Decision.image_id, Decision.category_id, Decision.annotator_id)
+    )
+    pair = (Decision.image_id, Decision.category_id)
+    said = (
+        select(
+            *pair,
+            func.sum(case((Decision.verdict == Verdict.PRESENT, 1), else_=0)).label("present"),
+            func.count().label("all"),
+        )
+        .where(Decision.id.in_(newest))
+        .group_by(*pair)
+        .subquery()
+    )
+    ruled = (
+        select(*pair)
+        .where(Decision.voice == Voice.ADJUDICATION, *stands)
+        .group_by(*pair)
+        .subquery()
+    )
+    query = (
+        select(
+            Panel, func.coalesce(said.c.present, 0), func.coalesce(said.c.all, 0), ruled.c.image_id
+        )
+        .outerjoin(said, _same(said))
+        .outerjoin(ruled, _same(ruled))
+    )
+    return [
+        (panel.image_id, panel.category_id)
+        for panel, present, count, ruling in session.execute(query)
+        if (panel.present, panel.absent) != (present, count - present)
+        or panel.status is not _status(panel.size, present, count, ruled=ruling is not None)
+    ]
+
+
+def _same(found: Subquery) -> ColumnElement[bool]:
+    """The condition that a subquery is about a panel's pair."""
+    return and_(found.c.image_id == Panel.image_id, found.c.category_id == Panel.category_id)
+
+
+def _status(size: int, present: int, count: int, *, ruled: bool) -> PanelStatus:
+    if ruled:
+        return PanelStatus.ADJUDICATED
+    if count < size:
+        return PanelStatus.WAITING
+    return PanelStatus.CONFLICT if 2 * present == count else PanelStatus.AGREED

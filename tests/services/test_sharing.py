@@ -4,8 +4,10 @@ import uuid
 from itertools import permutations
 
 import pytest
+from sqlalchemy import update
 
 from app.services import review, sharing, who
+from app.services.doctor import Finding, examine
 from app.services.history import history
 from app.services.review import Answer
 from app.services.review_queue import QueueQuery, next_cards, release_leases
@@ -293,3 +295,27 @@ def test_everything_undone_leaves_no_trace_in_labels(workspace: Workspace) -> No
         assert team.state() == NOTHING
         with workspace.database.read() as session:
             assert set(labels.triples(session, team.id)) == before
+
+
+@pytest.mark.parametrize("damage", [{"present": 0}, {"status": PanelStatus.CONFLICT}, {"size": 9}])
+def test_the_doctor_works_a_damaged_panel_out_anew(
+    workspace: Workspace, damage: dict[str, object]
+) -> None:
+    team = Team(workspace, 3)
+    team.say(0, "present")
+    team.say(1, "absent")
+    team.say(2, "present")
+    before = team.state()
+
+    def panels() -> Finding:
+        (found,) = (one for one in examine(workspace.settings) if one.check == "panels")
+        return found
+
+    assert panels().ok
+    with workspace.database.write() as session:
+        session.execute(update(Panel).values(**damage))
+    assert panels().found.startswith("1 are not what follows")
+    examine(workspace.settings, fix=True)
+    assert panels().ok
+    if "size" not in damage:  # how many were asked is not told by what was said
+        assert team.state() == before
