@@ -188,6 +188,23 @@ def test_parts_by_file_name_add_up(workspace: Workspace) -> None:
     assert len(assignments.parts(workspace, "set")) == 3
 
 
+def test_a_part_by_split_shapes_the_queue_and_what_comes_along(workspace: Workspace) -> None:
+    document = coco_document(images=12)
+    for number, image in enumerate(document["images"]):
+        image["split"] = ("train", "val")[number % 2]
+    dataset_id = make_dataset(workspace, document=document).dataset_id
+    make_proposals(workspace, dataset_id)
+    ada = make_grant(workspace, dataset_id, "ada")
+    assignments.assign(workspace, "set", "ada", split="val", category="green")
+    page = next_cards(workspace, ada, QueueQuery(strategy="mixed", limit=100, siblings=True))
+    assert page.cards
+    shown = {(card.file_name, card.category) for card in page.cards}
+    shown |= {(card.file_name, one.category) for card in page.cards for one in card.others}
+    val = {image["file_name"] for image in document["images"] if image["split"] == "val"}
+    assert {category for _, category in shown} == {"green"}
+    assert {file_name for file_name, _ in shown} <= val
+
+
 def test_a_part_must_exist(workspace: Workspace) -> None:
     dataset_id = make_dataset(workspace).dataset_id
     make_grant(workspace, dataset_id, "ada")
