@@ -1,7 +1,8 @@
 """Fixtures that every part of the suite shares.
 
-Tests of a module marked ``both_databases`` run twice: on SQLite, and on PostgreSQL where its
-programs are installed. Where they are not, the end of the run says so.
+Tests that ask for a database run twice: on SQLite, and on PostgreSQL where its programs are
+installed. Where they are not, the end of the run says so. The mark ``sqlite_only`` is for what is
+about SQLite's file.
 """
 
 from collections.abc import Iterator
@@ -24,11 +25,11 @@ LEFT_OUT = pytest.StashKey[str]()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what asks for a database on those that its module wants."""
+    """Run what asks for a database on both kinds, but where only one is meant."""
     if "backend" not in metafunc.fixturenames:
         return
     backends = [pytest.param("sqlite")]
-    if metafunc.definition.get_closest_marker("both_databases"):
+    if not metafunc.definition.get_closest_marker("sqlite_only"):
         backends.append(pytest.param("postgresql", marks=pytest.mark.postgres))
     metafunc.parametrize("backend", backends)
 
@@ -115,8 +116,12 @@ def coco_a() -> Path:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, database_url: str | None) -> Iterator[Workspace]:
-    """An empty workspace in a folder of its own."""
+def workspace(
+    tmp_path: Path, database_url: str | None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Workspace]:
+    """An empty workspace in a folder of its own; whoever else opens it finds its database."""
+    if database_url is not None:
+        monkeypatch.setenv("CLSL_DATABASE_URL", database_url)
     opened = make_workspace(tmp_path / "data", database_url=database_url)
     yield opened
     opened.close()

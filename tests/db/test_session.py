@@ -9,6 +9,7 @@ from db.models import Annotator
 from db.session import JOBS, Database, Matter
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize(
     ("pragma", "value"),
     [("journal_mode", "wal"), ("foreign_keys", 1), ("synchronous", 2), ("busy_timeout", 30000)],
@@ -18,7 +19,6 @@ def test_every_connection_is_prepared(database: Database, pragma: str, value: ob
         assert session.execute(text(f"PRAGMA {pragma}")).scalar() == value
 
 
-@pytest.mark.both_databases
 def test_an_error_rolls_the_transaction_back(database: Database) -> None:
     with pytest.raises(RuntimeError), database.write() as session:
         session.add(Annotator(name="ada"))
@@ -28,7 +28,6 @@ def test_an_error_rolls_the_transaction_back(database: Database) -> None:
         assert session.scalars(select(Annotator)).all() == []
 
 
-@pytest.mark.both_databases
 def test_read_then_write_on_many_threads_loses_nothing(database: Database) -> None:
     with database.write() as session:
         session.add(Annotator(id=1, name="0"))
@@ -53,7 +52,6 @@ def test_read_then_write_on_many_threads_loses_nothing(database: Database) -> No
         assert session.get_one(Annotator, 1).name == "100"
 
 
-@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("held", "wanted", "together"),
     [(1, 2, True), (1, JOBS, True), (1, 1, False), (1, None, False), (None, JOBS, False)],

@@ -18,8 +18,6 @@ from db.models import Gold
 from db.queries import decisions, labels, upkeep
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals
 
-pytestmark = pytest.mark.both_databases
-
 
 def answer(workspace: Workspace, grant: Grant, card: Card, verdict: str) -> str:
     client_id = uuid.uuid4().hex

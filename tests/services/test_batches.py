@@ -17,8 +17,6 @@ from clsl_core.types import LabelState
 from db.models import Decision, Label, Verdict
 from tests.builders import make_dataset, make_grant, make_proposals
 
-pytestmark = pytest.mark.both_databases
-
 
 @pytest.fixture
 def grant(workspace: Workspace) -> Grant:

@@ -31,8 +31,6 @@ from db.queries import decisions
 from db.queries import labels as label_queries
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals
 
-pytestmark = pytest.mark.both_databases
-
 IMAGES = 600
 CONFIG = AuditConfig(target=0.8, min_proposals=60, min_positives=20)
 

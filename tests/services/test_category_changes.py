@@ -30,8 +30,6 @@ from db.models import (
 from db.queries import labels, upkeep
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals
 
-pytestmark = pytest.mark.both_databases
-
 P, A, U = LabelState.PRESENT, LabelState.ABSENT, LabelState.UNKNOWN
 
 

@@ -19,8 +19,6 @@ from clsl_core.errors import ConflictError
 from db.models import Category, Image, Label
 from tests.builders import coco_document, make_dataset, make_grant
 
-pytestmark = pytest.mark.both_databases
-
 
 def labels_of(workspace: Workspace, name: str) -> dict[tuple[str, str], int]:
     """Labels by the ids of the file, of what is shown."""

@@ -11,8 +11,6 @@ from clsl_core.errors import InputError
 from tests.builders import coco_document, make_dataset
 from tests.services.test_category_changes import everything
 
-pytestmark = pytest.mark.both_databases
-
 
 @pytest.fixture(autouse=True)
 def five(workspace: Workspace) -> None:

@@ -7,7 +7,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,8 +17,6 @@ from app.services.review import Answer
 from app.services.review_queue import QueueQuery, next_cards, release_leases, renew_leases
 from app.services.workspace import Workspace
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals
-
-pytestmark = pytest.mark.both_databases
 
 Pair = tuple[int, int]
 FOR_EVER = float("inf")

@@ -14,8 +14,6 @@ from app.services.workspace import Workspace
 from db.models import Decision, Label, Proposal, ProposalStatus
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals
 
-pytestmark = pytest.mark.both_databases
-
 IMAGES, CATEGORIES = 90, 3
 UNKNOWN = IMAGES * CATEGORIES - IMAGES
 

@@ -22,8 +22,6 @@ from db.models import Job, Label, Lease
 from db.types import now
 from tests.builders import make_collection, make_dataset, make_grant, make_proposals
 
-pytestmark = pytest.mark.both_databases
-
 DATA = ("database", "labels", "leases", "jobs", "stray folders", "left-over files", "secret")
 
 

@@ -22,8 +22,6 @@ from clsl_core.types import LabelSource
 from db.models import Category, Decision, Image, Label
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals
 
-pytestmark = pytest.mark.both_databases
-
 NOBODY = ExportChoice(())
 
 

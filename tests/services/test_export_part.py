@@ -24,8 +24,6 @@ from clsl_core.types import LabelState
 from db.models import Category, Image
 from tests.builders import coco_document, make_dataset, make_grant
 
-pytestmark = pytest.mark.both_databases
-
 IMAGES = 6
 
 

@@ -111,7 +111,6 @@ def test_a_server_that_is_gone_is_said_without_its_password(tmp_path: Path) -> N
     assert "hidden" not in str(caught.value)
 
 
-@pytest.mark.both_databases
 @pytest.mark.parametrize("jump", [timedelta(hours=5), timedelta(hours=-5)])
 def test_a_job_that_beats_is_left_alone_when_the_clock_jumps(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, jump: timedelta
@@ -134,7 +133,6 @@ def test_a_job_that_beats_is_left_alone_when_the_clock_jumps(
     assert (found.status, found.attempts) == (JobStatus.SUCCEEDED, 1)
 
 
-@pytest.mark.both_databases
 def test_a_dead_job_comes_back_though_its_clock_was_ahead(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,7 +147,6 @@ def test_a_dead_job_comes_back_though_its_clock_was_ahead(
     assert workspace.jobs.get(job.id).status is JobStatus.QUEUED
 
 
-@pytest.mark.both_databases
 def test_a_lease_of_a_clock_that_was_put_back_holds_nothing(workspace: Workspace) -> None:
     dataset_id = make_dataset(workspace).dataset_id
     make_proposals(workspace, dataset_id)

@@ -17,8 +17,6 @@ from clsl_core.formats.detect import Detected
 from db.models import Category, Image
 from tests.builders import make_collection, make_dataset, make_grant
 
-pytestmark = pytest.mark.both_databases
-
 
 def files(output: Path) -> dict[str, bytes]:
     found = [output] if output.is_file() else [p for p in output.rglob("*") if p.is_file()]

@@ -18,8 +18,6 @@ from clsl_core.errors import ConflictError
 from db.types import now
 from tests.builders import make_dataset, make_workspace
 
-pytestmark = pytest.mark.both_databases
-
 HOURS = 24.0
 ISSUER = "https://issuer.example"
 

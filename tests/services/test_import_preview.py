@@ -25,8 +25,6 @@ from clsl_core.types import LabelSource
 from db.models import Label
 from tests.builders import coco_document, make_collection, make_grant
 
-pytestmark = pytest.mark.both_databases
-
 
 def request(folder: Path, document: dict[str, Any] | None = None, **more: Any) -> ImportRequest:
     file, root = make_collection(folder, document)

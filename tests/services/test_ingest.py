@@ -15,8 +15,6 @@ from clsl_core.types import LabelSource, LabelState
 from db.models import Annotation, Image, ImageStatus, Label
 from tests.builders import coco_document, make_collection, make_dataset, make_grant
 
-pytestmark = pytest.mark.both_databases
-
 
 def request(folder: Path, document: dict | None = None, name: str = "set") -> ImportRequest:
     file, root = make_collection(folder, document)

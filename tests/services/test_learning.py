@@ -84,7 +84,6 @@ def test_a_collection_without_a_usable_picture_says_so(
         embedding.embed(workspace, dataset_id)
 
 
-@pytest.mark.both_databases
 def test_the_loop_proposes_unknown_pairs_with_heat_maps(
     workspace: Workspace, dataset_id: int
 ) -> None:
@@ -104,7 +103,6 @@ def test_the_loop_proposes_unknown_pairs_with_heat_maps(
         assert card.category not in {label.category for label in card.known}
 
 
-@pytest.mark.both_databases
 def test_a_new_run_takes_over_and_keeps_what_was_decided(
     workspace: Workspace, dataset_id: int
 ) -> None:
@@ -313,7 +311,6 @@ def test_a_run_that_comes_back_draws_its_control_arm_anew(
     assert len(control_arm(workspace)) > 10
 
 
-@pytest.mark.both_databases
 def test_the_planner_knows_at_once_what_the_tables_hold(
     workspace: Workspace, dataset_id: int
 ) -> None:

@@ -200,6 +200,7 @@ def test_a_run_that_a_job_works_on_is_not_deleted(workspace: Workspace, dataset_
     assert refused
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.slow
 def test_the_newest_runs_id_comes_again_without_its_files(
     workspace: Workspace, dataset_id: int

@@ -32,8 +32,6 @@ from db.models import Annotator, ApiToken
 from db.types import now
 from tests.builders import make_dataset, make_grant, make_proposals
 
-pytestmark = pytest.mark.both_databases
-
 Act = Callable[[Workspace, Grant], object]
 
 ACTS: dict[str, tuple[Role, Act]] = {

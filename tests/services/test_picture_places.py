@@ -14,8 +14,6 @@ from clsl_core.errors import ImageError, InputError, NotFoundError
 from db.models import Dataset, Image, ImageStatus
 from tests.builders import coco_document, make_collection, make_grant
 
-pytestmark = pytest.mark.both_databases
-
 
 def statuses(workspace: Workspace) -> list[tuple[ImageStatus, str | None]]:
     with workspace.database.read() as session:

@@ -8,8 +8,6 @@ from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 from tests.builders import make_dataset, make_grant
 
-pytestmark = pytest.mark.both_databases
-
 
 @pytest.fixture
 def grant(workspace: Workspace) -> Grant:

@@ -16,8 +16,6 @@ from db.models import ModelRun, Proposal
 from db.queries import quality as counted
 from tests.builders import make_dataset, make_grant, make_proposals
 
-pytestmark = pytest.mark.both_databases
-
 
 @pytest.fixture
 def grant(workspace: Workspace) -> Grant:

@@ -9,8 +9,6 @@ from app.services.queue import HueyQueue, connect_queue
 from app.services.settings import Settings
 from clsl_core.errors import DatabaseError, InputError
 
-pytestmark = pytest.mark.both_databases
-
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str | None) -> Settings:

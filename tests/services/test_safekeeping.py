@@ -41,6 +41,7 @@ def counts(workspace: Workspace) -> tuple[int, int]:
         return decisions, session.scalar(select(func.count()).select_from(Label)) or 0
 
 
+@pytest.mark.sqlite_only
 def test_a_backup_brings_everything_back(workspace: Workspace, tmp_path: Path) -> None:
     made = decide_everything(workspace)
     kept = counts(workspace)
@@ -76,6 +77,7 @@ def test_a_backup_brings_everything_back(workspace: Workspace, tmp_path: Path) -
     connection.close()
 
 
+@pytest.mark.sqlite_only
 def test_into_an_empty_place(workspace: Workspace, tmp_path: Path) -> None:
     decide_everything(workspace)
     archive = tmp_path / "backup.zip"
@@ -145,6 +147,7 @@ def add(members: dict[str, bytes], path: str) -> None:
     manifest(members, files=[*found["files"], file_entry(path, b"evil")])
 
 
+@pytest.mark.sqlite_only
 @pytest.mark.parametrize(
     ("change", "message"),
     [

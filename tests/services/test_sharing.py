@@ -19,8 +19,6 @@ from db.models import Label, Panel, PanelStatus, Proposal, ProposalStatus
 from db.queries import decisions, labels, runs, upkeep
 from tests.builders import make_dataset, make_grant, make_proposals, make_run
 
-pytestmark = pytest.mark.both_databases
-
 
 class Team:
     """People on one dataset with proposals."""

@@ -18,8 +18,6 @@ from clsl_core.formats import read
 from db.models import Category, Image, Label
 from tests.builders import coco_document, make_dataset
 
-pytestmark = pytest.mark.both_databases
-
 SHARES = {"train": 0.5, "val": 0.25, "test": 0.25}
 
 

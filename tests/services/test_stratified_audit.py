@@ -16,8 +16,6 @@ from clsl_core.errors import InputError, NotFoundError
 from db.models import Category, CompletenessAudit, Decision, Image, Label, ModelRun
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals
 
-pytestmark = pytest.mark.both_databases
-
 IMAGES, CATEGORIES = 150, 3
 UNKNOWN = IMAGES * CATEGORIES - IMAGES
 

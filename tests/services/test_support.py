@@ -11,8 +11,6 @@ from app.services import logs, support
 from app.services.jobs import JobContext, JobKind
 from tests.builders import coco_document, make_dataset, make_grant, make_workspace
 
-pytestmark = pytest.mark.both_databases
-
 
 def test_a_bundle_without_names_pictures_paths_and_secrets(
     tmp_path: Path, database_url: str | None

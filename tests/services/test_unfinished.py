@@ -20,8 +20,6 @@ from db.models import Annotation, Category, Dataset, Image, Job, JobKind, Label
 from tests.builders import coco_document, make_collection
 from tests.services.conftest import ROOT, wait_for
 
-pytestmark = pytest.mark.both_databases
-
 TABLES = (Dataset, Image, Category, Annotation, Label)
 
 

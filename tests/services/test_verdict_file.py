@@ -12,8 +12,6 @@ from clsl_core.errors import FormatError, NotFoundError
 from db.models import Decision, Image
 from tests.builders import make_dataset, make_grant, make_proposals
 
-pytestmark = pytest.mark.both_databases
-
 
 @pytest.fixture
 def grant(workspace: Workspace) -> Grant:

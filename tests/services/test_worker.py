@@ -105,7 +105,6 @@ def test_cancel_from_outside_reaches_the_worker(workers: Workers) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.both_databases
 def test_of_several_workers_another_goes_on(workers: Workers, backend: str) -> None:
     if backend == "sqlite":
         pytest.skip("a file has one worker")
