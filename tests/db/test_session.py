@@ -1,6 +1,7 @@
 """Transactions: settings of SQLite, rollback, and writers that never lose to a lock."""
 
 import threading
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
@@ -81,3 +82,27 @@ def test_writers_on_one_matter_take_turns(
     assert entered.wait(10)
     for thread in threads:
         thread.join()
+
+
+@pytest.mark.sqlite_only
+def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
+    failures: list[Exception] = []
+    for number in range(20):
+        databases = [Database(f"sqlite:///{tmp_path / f'{number}.db'}") for _ in range(8)]
+        together = threading.Barrier(len(databases))
+
+        def connect(database: Database, together: threading.Barrier = together) -> None:
+            together.wait()
+            try:
+                database.engine.connect().close()
+            except Exception as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=connect, args=(one,)) for one in databases]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for database in databases:
+            database.close()
+    assert failures == []
