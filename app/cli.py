@@ -140,7 +140,8 @@ def start(
     informs = verbose or context.invoked_subcommand == "worker"
     logs.configure(settings.log_format, logging.INFO if informs else logging.ERROR)
     context.obj = settings
-    who.enter(who.Actor(f"{getpass.getuser()} (command line)", who.Role.ADMIN))
+    actor = who.Actor(f"{getpass.getuser()} (command line)", who.Role.ADMIN)
+    context.with_resource(who.acting(actor))
 
 
 @cli.command("import")

@@ -5,6 +5,7 @@ installed. Where they are not, the end of the run says so. The mark ``sqlite_onl
 about SQLite's file.
 """
 
+import logging
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import migrations
+from app.services import logs
 from app.services.workspace import Workspace
 from db.session import Database
 from tests.builders import make_workspace
@@ -104,6 +106,17 @@ def database(tmp_path: Path, database_url: str | None) -> Iterator[Database]:
     migrations.upgrade(database.engine)
     yield database
     database.close()
+
+
+@pytest.fixture(autouse=True)
+def loggers() -> Iterator[None]:
+    """Loggers as they were: a command that runs in this process configures them as for its own."""
+    found = [logging.getLogger(name) for name in (None, *logs.OWN)]
+    before = [(logger, logger.level, logger.handlers.copy()) for logger in found]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,6 @@ __all__ = [
     "Role",
     "acting",
     "current",
-    "enter",
     "may",
     "require",
     "resolve_by",
@@ -73,18 +72,13 @@ _resolvers: list[Callable[[], Actor]] = [lambda: PROGRAM]
 
 
 def resolve_by(resolve: Callable[[], Actor]) -> None:
-    """From now on, in this process, this says who acts wherever nobody has entered."""
+    """From now on, in this process, this says who acts wherever nobody is acting."""
     _resolvers[-1] = resolve
 
 
 def current() -> Actor:
     """Who acts now."""
     return _current.get() or _resolvers[-1]()
-
-
-def enter(actor: Actor) -> None:
-    """From now on, in this thread or task, somebody acts."""
-    _current.set(actor)
 
 
 @contextmanager

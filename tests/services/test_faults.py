@@ -35,6 +35,7 @@ def unprivileged() -> Iterator[None]:
         os.seteuid(0)
 
 
+@pytest.mark.sqlite_only  # its size is what can be limited
 def test_a_full_disk_is_said_and_nothing_is_half_stored(workspace: Workspace) -> None:
     dataset_id = make_dataset(workspace, document=coco_document(images=60)).dataset_id
     make_proposals(workspace, dataset_id)

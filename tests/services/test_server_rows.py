@@ -157,7 +157,10 @@ def test_a_wrong_archive_changes_nothing(workspace: Workspace, tmp_path: Path, f
     assert rows(workspace.database) == before
 
 
-def test_the_other_kind_of_database_is_refused(workspace: Workspace, tmp_path: Path) -> None:
+def test_the_other_kind_of_database_is_refused(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CLSL_DATABASE_URL", raising=False)
     fill(workspace)
     safekeeping.backup(workspace.settings, tmp_path / "b.zip")
     if workspace.database.shared:

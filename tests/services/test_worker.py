@@ -58,6 +58,7 @@ def test_killed_while_embedding_and_while_training(workers: Workers) -> None:
     assert (len(store), store.verify()) == (IMAGES, [])
 
 
+@pytest.mark.sqlite_only  # a server's queue is shared by several
 @pytest.mark.slow
 def test_one_worker_for_each_data_directory(workers: Workers) -> None:
     first = workers.start()
