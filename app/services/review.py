@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import select
@@ -73,26 +74,51 @@ def decide(
         raise InputError(f"{len(answers)} verdicts in one request: send at most {MAX_DECISIONS}")
     if batch_id is not None:
         check_id(batch_id)
-    with workspace.database.write(grant.dataset_id) as session:
-        facts = _Facts.read(session, grant, answers)
-        receipts = []
-        for answer in answers:
-            if (answer.image_id, answer.category_id) in facts.made:
-                facts.store(session)  # the second answer finds the first one's label
-            receipts.append(_decide(session, grant, facts, answer, batch_id))
+    request = _Request(grant, answers, batch_id)
+    store = partial(_decide_together, workspace, grant.dataset_id)
+    return workspace.verdicts.store(grant.dataset_id, request, store, size=len(answers))
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """Verdicts that somebody sent at once."""
+
+    grant: Grant
+    answers: Sequence[Answer]
+    batch_id: str | None
+
+
+def _decide_together(
+    workspace: Workspace, dataset_id: int, requests: Sequence[_Request]
+) -> list[list[Receipt]]:
+    """Store what several people sent, one request after the other, in one transaction."""
+    receipts = []
+    with workspace.database.write(dataset_id) as session:
+        facts = _Facts.read(session, dataset_id, requests)
+        for request in requests:
+            said = []
+            for answer in request.answers:
+                if (answer.image_id, answer.category_id) in facts.made:
+                    facts.store(session)  # the second answer finds the first one's label
+                said.append(_decide(session, request.grant, facts, answer, request.batch_id))
+            receipts.append(said)
         facts.store(session)
-        job_id = learning.due_retraining(session, grant.dataset_id)
-    saved = {receipt.client_id for receipt in receipts if receipt.status == "saved"}
-    touched = {answer.category_id for answer in answers if answer.client_id in saved}
-    _spread(workspace, grant, touched, job_id)
+        job_id = learning.due_retraining(session, dataset_id)
+    touched = {
+        answer.category_id
+        for request, said in zip(requests, receipts, strict=True)
+        for answer, receipt in zip(request.answers, said, strict=True)
+        if receipt.status == "saved"
+    }
+    _spread(workspace, dataset_id, touched, job_id)
     return receipts
 
 
 def _spread(
-    workspace: Workspace, grant: Grant, category_ids: Collection[int], job_id: int | None = None
+    workspace: Workspace, dataset_id: int, category_ids: Collection[int], job_id: int | None = None
 ) -> None:
     """Tell those whom verdicts concern, once they are stored."""
-    workspace.instant.soon(grant.dataset_id, category_ids)
+    workspace.instant.soon(dataset_id, category_ids)
     if job_id is not None:
         workspace.jobs.queue.ring(job_id)
 
@@ -133,7 +159,7 @@ def mark_others_absent(
         _store(session, made)
         job_id = learning.due_retraining(session, grant.dataset_id)
     # That something nobody thought of is not there is no news for its category.
-    _spread(workspace, grant, proposed, job_id)
+    _spread(workspace, grant.dataset_id, proposed, job_id)
     return Receipt(client_id, "saved", count=len(made))
 
 
@@ -146,9 +172,10 @@ def _rows(session: Session, table: type[Row], ids: set[int]) -> dict[int, Row]:
 
 @dataclass(slots=True)
 class _Facts:
-    """What is known of the pairs of a request: read once for all of its answers.
+    """What is known of the pairs of some requests: read once for all of their answers.
 
     Attributes:
+        standing: Verdicts by annotator and proposal.
         made: Decisions by pair that are not stored yet.
     """
 
@@ -157,12 +184,14 @@ class _Facts:
     categories: dict[int, Category]
     proposals: dict[int, Proposal]
     labels: dict[tuple[int, int], Label]
-    standing: dict[int, Decision]
+    standing: dict[tuple[int, int], Decision]
     shared: panels.Sharing
     made: dict[tuple[int, int], Decision] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, session: Session, grant: Grant, answers: Sequence[Answer]) -> _Facts:
+    def read(cls, session: Session, dataset_id: int, requests: Sequence[_Request]) -> _Facts:
+        answers = [answer for request in requests for answer in request.answers]
+        annotator_ids = {request.grant.annotator_id for request in requests}
         proposal_ids = {a.proposal_id for a in answers if a.proposal_id is not None}
         pairs = {(answer.image_id, answer.category_id) for answer in answers}
         return cls(
@@ -174,15 +203,18 @@ class _Facts:
                 (label.image_id, label.category_id): label
                 for label in label_queries.of_pairs(session, pairs)
             },
-            standing=decisions.standing(session, proposal_ids, grant.annotator_id),
-            shared=panels.sharing(session, grant.dataset_id),
+            standing=decisions.standing(session, proposal_ids, annotator_ids),
+            shared=panels.sharing(session, dataset_id),
         )
 
     def store(self, session: Session) -> None:
         """Write what was made, all at once."""
         made = [(decision, self.labels.get(pair)) for pair, decision in self.made.items()]
-        labels = zip(self.made, _store(session, made), strict=True)
-        self.labels |= {pair: label for pair, label in labels if label is not None}
+        for pair, label in zip(self.made, _store(session, made), strict=True):
+            if label is None:
+                self.labels.pop(pair, None)
+            else:
+                self.labels[pair] = label
         self.made.clear()
 
 
@@ -206,7 +238,7 @@ def _decide(
     if turn.status is not None:
         return Receipt(answer.client_id, turn.status, turn.message)
     if answer.proposal_id is not None and turn.voice is Voice.SOLE:
-        earlier = facts.standing.get(answer.proposal_id)
+        earlier = facts.standing.get((grant.annotator_id, answer.proposal_id))
         if earlier is not None and earlier.verdict is Verdict(answer.verdict):
             return Receipt(answer.client_id, "duplicate", "you have decided this already")
         proposal = facts.proposals.get(answer.proposal_id)
@@ -216,7 +248,7 @@ def _decide(
     facts.made[pair] = decision
     facts.seen.add(answer.client_id)
     if answer.proposal_id is not None:
-        facts.standing[answer.proposal_id] = decision
+        facts.standing[grant.annotator_id, answer.proposal_id] = decision
     return Receipt(answer.client_id, "saved", count=1)
 
 
@@ -363,7 +395,7 @@ def undo(workspace: Workspace, grant: Grant, client_id: str, undoes: str) -> Rec
         count = sum(decision.verdict is not Verdict.SKIP for decision in current)
         receipt = Receipt(client_id, "saved", message, count, _card(session, single))
         touched = {decision.category_id for decision in current}
-    _spread(workspace, grant, touched)
+    _spread(workspace, grant.dataset_id, touched)
     return receipt
 
 
@@ -455,7 +487,7 @@ def redo(workspace: Workspace, grant: Grant, client_id: str, redoes: str) -> Rec
         _store(session, made)
         job_id = learning.due_retraining(session, grant.dataset_id)
         touched = {decision.category_id for decision in again}
-    _spread(workspace, grant, touched, job_id)
+    _spread(workspace, grant.dataset_id, touched, job_id)
     if not again:
         return Receipt(client_id, "stale", "it was decided again since, or never undone")
     lost = len(undone) - len(again)

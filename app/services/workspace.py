@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 import migrations
 from app.services.access import Access, read_secret
 from app.services.file_cache import FileCache
+from app.services.group_commit import GroupCommit
 from app.services.instant import InstantUpdates
 from app.services.jobs import Jobs
 from app.services.queue import HueyQueue, JobQueue, connect_queue
@@ -36,6 +37,7 @@ class Workspace:
     thumbnails: FileCache
     pictures: FileCache
     instant: InstantUpdates
+    verdicts: GroupCommit
 
     @classmethod
     def open(cls, settings: Settings, queue: JobQueue | None = None) -> Workspace:
@@ -67,7 +69,7 @@ class Workspace:
         pictures = FileCache(settings.data_dir / "pictures", settings.picture_megabytes * 1_000_000)
         instant = InstantUpdates(database, settings.data_dir)
         jobs = Jobs(database, queue)
-        return cls(settings, database, jobs, access, thumbnails, pictures, instant)
+        return cls(settings, database, jobs, access, thumbnails, pictures, instant, GroupCommit())
 
     @property
     def data_dir(self) -> Path:

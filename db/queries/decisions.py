@@ -47,17 +47,23 @@ def of_batch(session: Session, batch_id: str) -> Sequence[Decision]:
 
 
 def standing(
-    session: Session, proposal_ids: Collection[int], annotator_id: int
-) -> dict[int, Decision]:
-    """The newest verdict of an annotator on each of some proposals that is not undone."""
+    session: Session, proposal_ids: Collection[int], annotator_ids: Collection[int]
+) -> dict[tuple[int, int], Decision]:
+    """The newest verdict of each annotator on each of some proposals that is not undone.
+
+    Returns:
+        By annotator's and proposal's id.
+    """
     query = select(Decision).where(
         Decision.proposal_id.in_(proposal_ids),
-        Decision.annotator_id == annotator_id,
+        Decision.annotator_id.in_(annotator_ids),
         Decision.verdict != Verdict.UNDO,
         Decision.undone_by_id.is_(None),
     )
     found = session.scalars(query.order_by(Decision.id))
-    return {one.proposal_id: one for one in found if one.proposal_id is not None}
+    return {
+        (one.annotator_id, one.proposal_id): one for one in found if one.proposal_id is not None
+    }
 
 
 def stored_ids(session: Session, client_ids: Collection[str]) -> set[str]:
