@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import logging
+import os
 import shlex
 import sys
 import warnings
@@ -73,6 +74,8 @@ from clsl_core.errors import (
 )
 from clsl_core.formats import FORMATS
 from clsl_core.types import Finetune, JsonObject, ValidationReport
+
+NICE = 10
 
 EXIT_CODES: list[tuple[type[ClslError], int]] = [
     (JobCancelled, 130),
@@ -627,6 +630,8 @@ def _run_json(run: ModelRunView) -> JsonObject:
 
 def main() -> NoReturn:
     """Run ``clsl``; a ClslError becomes one line on stderr and an exit code."""
+    if hasattr(os, "nice"):
+        os.nice(NICE)  # the worker too: whoever reviews meanwhile goes first
     try:
         cli()
     except ClslError as error:

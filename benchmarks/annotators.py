@@ -1,8 +1,9 @@
 """Many people at once, through the real program: how long a verdict takes to be safe, and is it.
 
 Starts the program on a synthetic collection. Each client has a key of its own, takes cards and
-answers them at a steady rate, while a worker trains and another process imports. Afterwards the
-database is compared with what was acknowledged.
+answers them at a steady rate, while a worker trains and another process imports. As the page does,
+it asks for more cards while it answers those it has, and waits only where none is left. Afterwards
+the database is compared with what was acknowledged.
 
     python -m benchmarks.annotators --clients 20 --rate 2 --seconds 60 --json OUT
     python -m benchmarks.annotators --postgres --clients 20 --rate 2 --seconds 60 --json OUT
@@ -27,6 +28,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +50,7 @@ from db.queries import upkeep
 
 HELD_MS = 200.0
 CARDS = 20
+LOW = 8  # held cards below which the page asks for more
 TRAINED = 400
 IMPORTED = 20_000
 TIMEOUT = 60.0
@@ -83,12 +86,16 @@ class Client:
     def work(self, rate: float, begin: float, seconds: float, number: int, of: int) -> None:
         """Answer at a steady rate, evenly shifted against the other clients."""
         first = begin + number / (rate * of)
-        for turn in range(int(seconds * rate)):
-            due = first + turn / rate
-            time.sleep(max(0.0, due - time.monotonic()))
-            self._answer(due)
-            if len(self._cards) < CARDS // 4:
-                self._fetch()
+        with ThreadPoolExecutor(1) as aside:
+            more = aside.submit(lambda: None)
+            for turn in range(int(seconds * rate)):
+                due = first + turn / rate
+                time.sleep(max(0.0, due - time.monotonic()))
+                if not self._cards:
+                    more.result()
+                self._answer(due)
+                if len(self._cards) < LOW and more.done():
+                    more = aside.submit(self._fetch)
 
     def prepare(self) -> None:
         """The first cards, before the clock runs."""

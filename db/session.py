@@ -29,6 +29,9 @@ from clsl_core.errors import DatabaseError, InputError
 from db.turns import IMMEDIATE, Turns
 
 BUSY_TIMEOUT_MS = 30_000
+KEPT_CONNECTIONS = 20
+"""To a server, of one process; more are closed after their use, and opening one costs the server
+a process. As many requests as that come at once when many people answer."""
 SMALL_CACHE = 2
 """Megabytes of pages that a connection to SQLite holds, as SQLite itself has it."""
 WRITERS = 0x636C736C
@@ -294,7 +297,12 @@ def _make_engine(url: URL, turns: Turns) -> Engine:
     if url.get_backend_name() == "postgresql":
         options = f"-c lock_timeout={BUSY_TIMEOUT_MS}"
         try:
-            return create_engine(url, pool_pre_ping=True, connect_args={"options": options})
+            return create_engine(
+                url,
+                pool_pre_ping=True,
+                pool_size=KEPT_CONNECTIONS,
+                connect_args={"options": options},
+            )
         except ModuleNotFoundError as error:
             raise DatabaseError(
                 "the driver for PostgreSQL is not installed: install the extra `postgres` "

@@ -19,9 +19,9 @@ from app.services.review_queue import QueueQuery
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 
-AT_ONCE = 2
+AT_ONCE = 1
 """Pages of cards made at the same time. Windows ask for more long before they show the last, and
-whoever has given a verdict waits: so the others queue, and verdicts go past them."""
+whoever has given a verdict waits: so pages queue, and verdicts go past them."""
 _making = anyio.CapacityLimiter(AT_ONCE)
 
 

@@ -200,7 +200,7 @@ def apply(workspace: Workspace, grant: Grant, category_id: int, client_id: str) 
             for image_id in images
             if image_id in shown
         ]
-        leases.release(session, [(one.image_id, one.category_id) for one in made])
+        leases.release(session, {(one.image_id, one.category_id): None for one in made})
         decisions.apply(session, [(one, None) for one in made])
         _end(session, begun, client_id)
         low = state.result.precision_low

@@ -80,7 +80,7 @@ def due_retraining(session: Session, dataset_id: int) -> int | None:
         Id of the new job, to be rung after the commit; None when none is due.
     """
     dataset = session.get_one(Dataset, dataset_id)
-    if dataset.retrain_after == 0 or runs.latest_ready_run(session, dataset_id) is None:
+    if dataset.retrain_after == 0 or not runs.has_ready_run(session, dataset_id):
         return None
     seen = runs.last_decision_seen(session, dataset_id)
     if decisions.count_after(session, dataset_id, seen) < dataset.retrain_after:

@@ -303,11 +303,11 @@ def _store(
     """
     if not made:
         return []
-    alone = [(one.image_id, one.category_id) for one, _ in made if one.voice is Voice.SOLE]
-    shared = [one for one, _ in made if one.voice is not Voice.SOLE]
-    leases.release(session, alone)
-    for one in shared:
-        leases.release_own(session, one.annotator_id, [(one.image_id, one.category_id)])
+    held = {
+        (one.image_id, one.category_id): None if one.voice is Voice.SOLE else one.annotator_id
+        for one, _ in made
+    }
+    leases.release(session, held)
     return decisions.apply(session, made)
 
 

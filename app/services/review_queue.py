@@ -115,8 +115,8 @@ def next_cards(workspace: Workspace, grant: Grant, query: QueueQuery) -> QueuePa
     hidden = or_(_held_by_others(grant, now()), queue.skipped_by(grant.annotator_id))
     if not shared.plain:
         hidden = or_(hidden, queue.judged_by(grant.annotator_id))
-    # Everybody else waits while these two are one: what is read is free, and then it is taken.
-    with workspace.database.write(grant.dataset_id) as session:
+    # Others who want cards wait while these two are one: what is read is free, then it is taken.
+    with workspace.database.write(leases.matter(grant.dataset_id)) as session:
         found = _page(session, wanted, hidden, share, query, after=after, rest=rest)
         rows = _sorted(found.rows, wanted)
         rows, others = _grouped(session, run.id, rows, query, found.hidden)
@@ -124,7 +124,7 @@ def next_cards(workspace: Workspace, grant: Grant, query: QueueQuery) -> QueuePa
     with workspace.database.read() as session:
         cards = make_cards(session, rows, others)
     if shared.gold:
-        with workspace.database.write(grant.dataset_id) as session:
+        with workspace.database.write(leases.matter(grant.dataset_id)) as session:
             cards = _with_gold(session, grant, run.id, query, cards, share)
     cursor = None
     if found.more:
@@ -284,7 +284,7 @@ def renew_leases(workspace: Workspace, grant: Grant, proposal_ids: Collection[in
         raise InputError(f"{len(proposal_ids)} proposals in one request: at most {MAX_RENEWED}")
     moment = now()
     held = _held_by_others(grant, moment)
-    with workspace.database.write(grant.dataset_id) as session:
+    with workspace.database.write(leases.matter(grant.dataset_id)) as session:
         kept = queue.still_open(session, grant.dataset_id, proposal_ids, held)
         leases.take(
             session, grant.annotator_id, grant.client, kept.values(), moment, moment + LEASE
@@ -294,7 +294,7 @@ def renew_leases(workspace: Workspace, grant: Grant, proposal_ids: Collection[in
 
 def release_leases(workspace: Workspace, grant: Grant) -> None:
     """A window was closed: what it showed is free for everybody."""
-    with workspace.database.write(grant.dataset_id) as session:
+    with workspace.database.write(leases.matter(grant.dataset_id)) as session:
         leases.release_all(session, grant.annotator_id, grant.client)
 
 

@@ -215,7 +215,7 @@ def adjudicate(
             verdict=Verdict(verdict),
             voice=Voice.ADJUDICATION,
         )
-        leases.release(session, [pair])
+        leases.release(session, {pair: None})
         decisions.apply(session, [(made, session.get(Label, pair))])
     workspace.instant.soon(grant.dataset_id, {category_id})
     return client_id

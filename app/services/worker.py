@@ -41,7 +41,6 @@ from db.session import Presence
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 60.0
-NICE = 10
 SCHEDULE_SECONDS = 15.0
 LOCK_NAME = "worker.lock"
 LIBRARIES = (
@@ -76,8 +75,6 @@ def run_worker(settings: Settings, *, exit_with_parent: bool = False) -> None:
     Raises:
         ConflictError: Another worker serves this data directory, whose database is a file.
     """
-    if hasattr(os, "nice"):
-        os.nice(NICE)  # whoever reviews meanwhile goes first
     over = _stopped_by_signal()
     workspace = Workspace.open(settings)
     with _only_one(workspace):

@@ -57,6 +57,12 @@ def latest_ready_run(session: Session, dataset_id: int) -> ModelRun | None:
     return session.scalar(query.order_by(ModelRun.id.desc()).limit(1))
 
 
+def has_ready_run(session: Session, dataset_id: int) -> bool:
+    """Whether a training has ever finished; asked with every verdict, so no run is read for it."""
+    ready = exists().where(ModelRun.dataset_id == dataset_id, ModelRun.status == RunStatus.READY)
+    return bool(session.scalar(select(ready)))
+
+
 def run_of_job(session: Session, job_id: int) -> ModelRun | None:
     """The model run that a job (perhaps interrupted) has begun."""
     return session.scalar(select(ModelRun).where(ModelRun.job_id == job_id))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import random
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import event, func, select
 
-from app.services import review
+from app.services import review, review_queue
 from app.services.access import Grant
 from app.services.group_commit import MOST, GroupCommit
 from app.services.review import Answer, Receipt
+from app.services.review_queue import QueueQuery, next_cards, release_leases, renew_leases
 from app.services.workspace import Workspace
 from clsl_core.errors import DatabaseError, InputError
 from db.models import Decision
@@ -191,3 +195,52 @@ def test_a_request_that_is_wrong_is_told_so_alone(workspace: Workspace) -> None:
     assert found["verdict-4"] is None
     with pytest.raises(InputError, match="at most 100"):
         review.decide(workspace, grant, [Answer("verdict-5", 1, 1, "absent")] * 101)
+
+
+def test_cards_are_given_out_while_verdicts_are_stored(workspace: Workspace) -> None:
+    """On a server neither waits for the other; in a file there is one writer."""
+    if not workspace.database.shared:
+        pytest.skip("a file has one writer")
+    dataset_id = make_dataset(workspace, document=coco_document(images=30)).dataset_id
+    make_proposals(workspace, dataset_id)
+    grant = make_grant(workspace, dataset_id, "Ada")
+    with ThreadPoolExecutor(1) as pool, workspace.database.write(dataset_id):
+        page = pool.submit(next_cards, workspace, grant, QueueQuery(limit=5)).result(20)
+        kept = [card.proposal_id for card in page.cards]
+        assert pool.submit(renew_leases, workspace, grant, kept).result(20) == []
+        pool.submit(release_leases, workspace, grant).result(20)
+
+
+def test_cards_verdicts_and_closed_windows_never_wait_for_each_other(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leases that have ended at once are everybody's: all want the same rows in every order."""
+    monkeypatch.setattr(review_queue, "LEASE", timedelta(0))
+    dataset_id = make_dataset(
+        workspace, document=coco_document(images=120, categories=4)
+    ).dataset_id
+    make_proposals(workspace, dataset_id)
+
+    def work(number: int) -> Counter[str]:
+        said: Counter[str] = Counter()
+        annotator = make_grant(workspace, dataset_id, f"person {number}").annotator_id
+        grant = Grant(annotator, dataset_id, f"window-{number}")
+        draw = random.Random(number)
+        for turn in range(8):
+            cards = next_cards(workspace, grant, QueueQuery(limit=20)).cards
+            renew_leases(workspace, grant, [card.proposal_id for card in cards])
+            answers = [
+                Answer(f"person-{number}-{turn}-{place}", card.image_id, card.category_id, "absent")
+                for place, card in enumerate(draw.sample(cards, min(4, len(cards))))
+            ]
+            said += Counter(one.status for one in review.decide(workspace, grant, answers))
+            if turn % 3 == 2:
+                release_leases(workspace, grant)
+        return said
+
+    with ThreadPoolExecutor(8) as pool:
+        said = sum(pool.map(work, range(8)), Counter())
+    with workspace.database.read() as session:
+        stored = session.scalar(select(func.count()).select_from(Decision))
+    assert set(said) <= {"saved", "stale"}
+    assert stored == said["saved"] > 9
