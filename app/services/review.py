@@ -207,6 +207,12 @@ class _Facts:
             shared=panels.sharing(session, dataset_id),
         )
 
+    def proposal(self, answer: Answer) -> Proposal | None:
+        """The proposal that an answer names; None when it is gone, or is not about the pair."""
+        found = self.proposals.get(answer.proposal_id or 0)
+        pair = (answer.image_id, answer.category_id)
+        return found if found and (found.image_id, found.category_id) == pair else None
+
     def store(self, session: Session) -> None:
         """Write what was made, all at once."""
         made = [(decision, self.labels.get(pair)) for pair, decision in self.made.items()]
@@ -227,10 +233,9 @@ def _decide(
     if refusal is not None:
         return Receipt(answer.client_id, "refused", refusal)
     pair = (answer.image_id, answer.category_id)
-    label = facts.labels.get(pair)
+    label, proposal = facts.labels.get(pair), facts.proposal(answer)
     turn = sharing.Turn(Voice.SOLE)
     if not facts.shared.plain:
-        proposal = facts.proposals.get(answer.proposal_id or 0)
         settled = label is not None and not (proposal is not None and proposal.disputes)
         turn = sharing.turn(
             session, grant, facts.shared, pair, Verdict(answer.verdict), settled=settled
@@ -238,17 +243,18 @@ def _decide(
     if turn.status is not None:
         return Receipt(answer.client_id, turn.status, turn.message)
     if answer.proposal_id is not None and turn.voice is Voice.SOLE:
-        earlier = facts.standing.get((grant.annotator_id, answer.proposal_id))
+        own = (grant.annotator_id, 0 if proposal is None else proposal.id)
+        earlier = facts.standing.get(own)
         if earlier is not None and earlier.verdict is Verdict(answer.verdict):
             return Receipt(answer.client_id, "duplicate", "you have decided this already")
-        proposal = facts.proposals.get(answer.proposal_id)
         if earlier is None and _settled(session, grant, answer, proposal, label):
             return Receipt(answer.client_id, "stale", "this pair has been decided meanwhile")
-    decision = _decision(grant, answer, batch_id, facts.proposals, turn.voice)
+    known = () if proposal is None else (proposal.id,)
+    decision = _decision(grant, answer, batch_id, known, turn.voice)
     facts.made[pair] = decision
     facts.seen.add(answer.client_id)
-    if answer.proposal_id is not None:
-        facts.standing[grant.annotator_id, answer.proposal_id] = decision
+    if proposal is not None:
+        facts.standing[grant.annotator_id, proposal.id] = decision
     return Receipt(answer.client_id, "saved", count=1)
 
 

@@ -5,21 +5,25 @@ import io
 import threading
 import time
 import uuid
+from dataclasses import asdict
 from pathlib import Path
 
 import httpx
 import pytest
 from PIL import Image as Pillow
+from sqlalchemy import select
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from app import api
 from app.api import verdicts
 from app.api.openapi import description
-from app.services import identities, people, review_queue, tokens
+from app.services import identities, people, review, review_queue, tokens
 from app.services.access import Access, Grant, read_secret
+from app.services.review import Answer
 from app.services.who import Role
 from app.services.workspace import Workspace
+from db.models import Decision, Flag, Image, Label, Lease, Proposal
 from tests.builders import make_dataset, make_grant, make_proposals
 
 
@@ -296,13 +300,86 @@ def test_pictures_are_webp_with_a_validator(client: TestClient) -> None:
 def test_pictures_of_other_datasets_are_not_there(workspace: Workspace, client: TestClient) -> None:
     other = make_dataset(workspace, "other").dataset_id
     with workspace.database.read() as session:
-        from db.models import Image
-
         foreign = session.query(Image.id).filter_by(dataset_id=other).first()
     assert foreign is not None
     assert client.get(f"/api/images/{foreign[0]}").status_code == 404
     assert client.get("/api/images/123456").status_code == 404
     assert client.get("/api/images/../../etc/passwd").status_code == 404
+
+
+def test_what_belongs_to_another_dataset_is_out_of_reach(
+    workspace: Workspace, client: TestClient
+) -> None:
+    """A key is good for one dataset: with the ids of another, no route reads or writes anything."""
+    elsewhere = make_dataset(workspace, "other").dataset_id
+    make_proposals(workspace, elsewhere)
+    there = make_grant(workspace, elsewhere, "ben")
+    own = queue(client, limit=1)["cards"][0]
+    theirs = review_queue.next_cards(workspace, there, review_queue.QueueQuery(limit=3)).cards
+    card = asdict(theirs[0])
+    said = Answer("bens-verdict", theirs[1].image_id, theirs[1].category_id, "present")
+    review.decide(workspace, there, [said])
+    before = everything(workspace, elsewhere)
+
+    for path in ("images", "boxes"):
+        assert client.get(f"/api/{path}/{card['image_id']}").status_code == 404
+    assert client.get(f"/api/heatmaps/{card['proposal_id']}").status_code == 404
+    assert queue(client, category=card["category_id"])["cards"] == []
+    assert queue(client, strategy="similar", anchor=card["image_id"])["cards"] == []
+    assert queue(client)["cards"] != []
+    lost = client.post("/api/leases", json={"proposals": [card["proposal_id"]]}).json()["lost"]
+    assert lost == [card["proposal_id"]]
+
+    foreign = [
+        verdict(card),
+        verdict({**own, "image_id": card["image_id"]}),
+        verdict({**own, "category_id": card["category_id"]}),
+    ]
+    answer = client.post("/api/decisions", json={"decisions": foreign}).json()
+    assert [one["status"] for one in answer["results"]] == ["refused"] * 3
+    body = {"client_id": "absent-there", "image_id": card["image_id"]}
+    assert client.post("/api/absent", json=body).json()["status"] == "refused"
+    body = {"client_id": "undo-there", "undoes": "bens-verdict"}
+    assert client.post("/api/undo", json=body).json()["status"] == "refused"
+    body = {"client_id": "redo-there", "redoes": "bens-verdict"}
+    assert client.post("/api/redo", json=body).json()["status"] == "refused"
+    for path in ("flags", "unflag"):
+        body = {"client_id": f"{path}-there", "image_id": card["image_id"]}
+        assert client.post(f"/api/{path}", json=body).json()["status"] == "refused"
+    assert "bens-verdict" not in client.get("/api/history").text
+    assert everything(workspace, elsewhere) == before
+
+
+def test_a_proposal_is_not_credited_with_a_verdict_on_another_pair(
+    workspace: Workspace, client: TestClient, grant: Grant
+) -> None:
+    elsewhere = make_dataset(workspace, "other").dataset_id
+    make_proposals(workspace, elsewhere)
+    there = make_grant(workspace, elsewhere, "ben")
+    (foreign,) = review_queue.next_cards(workspace, there, review_queue.QueueQuery(limit=1)).cards
+    first, second, third = queue(client, limit=3)["cards"]
+    wrong = [
+        verdict({**first, "proposal_id": second["proposal_id"]}),
+        verdict({**third, "proposal_id": foreign.proposal_id}),
+    ]
+    answer = client.post("/api/decisions", json={"decisions": wrong}).json()
+    assert [one["status"] for one in answer["results"]] == ["saved", "saved"]
+    with workspace.database.read() as session:
+        assert session.scalars(select(Decision.proposal_id)).all() == [None, None]
+    (result,) = client.post(
+        "/api/decisions", json={"decisions": [verdict(second, "absent")]}
+    ).json()["results"]
+    assert result["status"] == "saved"
+
+
+def everything(workspace: Workspace, dataset_id: int) -> list[object]:
+    """What a verdict, a flag or a lease could have changed in a dataset."""
+    images = select(Image.id).where(Image.dataset_id == dataset_id)
+    with workspace.database.read() as session:
+        return [
+            session.execute(select(table.__table__).where(table.image_id.in_(images))).all()
+            for table in (Decision, Label, Lease, Flag, Proposal)
+        ]
 
 
 def test_a_picture_that_vanished_is_a_404_with_the_reason(

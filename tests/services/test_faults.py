@@ -2,6 +2,8 @@
 
 import errno
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -64,6 +66,43 @@ def test_a_full_disk_is_said_and_nothing_is_half_stored(workspace: Workspace) ->
     event.remove(engine, "checkout", fill)
     engine.dispose()  # every connection has a limit of its own
     assert review.decide(workspace, grant, [answer])[0].status == "saved"
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
+    """A disk of its own, where this machine lets one be mounted."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None:
+        pytest.skip("no disk can be mounted here")
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("no disk may be mounted by this user")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_is_really_full_stores_nothing_and_goes_on_once_there_is_room(
+    tmp_path: Path,
+) -> None:
+    with small_disk(tmp_path, megabytes=6):
+        workspace = make_workspace(tmp_path / "data")
+        dataset_id = make_dataset(workspace, document=coco_document(images=60)).dataset_id
+        make_proposals(workspace, dataset_id)
+        grant = make_grant(workspace, dataset_id)
+        (card,) = next_cards(workspace, grant, QueueQuery(limit=1)).cards
+        answer = Answer("a-verdict", card.image_id, card.category_id, "present", card.proposal_id)
+        filler = tmp_path / "filler"
+        with filler.open("wb", buffering=0) as stream, pytest.raises(OSError, match="No space"):
+            while True:
+                stream.write(b"x" * 4096)
+        with pytest.raises(DatabaseError, match="the disk is full and nothing was stored"):
+            review.decide(workspace, grant, [answer])
+        with workspace.database.read() as session:
+            assert session.scalar(select(func.count()).select_from(Decision)) == 0
+        filler.unlink()
+        assert review.decide(workspace, grant, [answer])[0].status == "saved"
+        workspace.close()
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
