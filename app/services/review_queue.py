@@ -125,6 +125,7 @@ def next_cards(workspace: Workspace, grant: Grant, query: QueueQuery) -> QueuePa
         cards = make_cards(session, rows, others)
     if shared.gold:
         with workspace.database.write(leases.matter(grant.dataset_id)) as session:
+            workspace.database.also(session, grant.dataset_id)  # it may add a proposal
             cards = _with_gold(session, grant, run.id, query, cards, share)
     cursor = None
     if found.more:
