@@ -488,12 +488,12 @@ def jobs(
 @cli.command("worker")
 def worker_(
     context: typer.Context,
-    exit_with_parent: Annotated[
-        bool, typer.Option(help="End when the process that started it is gone.", hidden=True)
+    exit_with_input: Annotated[
+        bool, typer.Option(help="End when standard input does: its other end is gone.", hidden=True)
     ] = False,
 ) -> None:
     """Run background jobs until stopped. The app starts one by itself."""
-    worker.run_worker(context.obj, exit_with_parent=exit_with_parent)
+    worker.run_worker(context.obj, exit_with_input=exit_with_input)
 
 
 @database_cli.command("upgrade")

@@ -66,16 +66,23 @@ def handlers(workspace: Workspace) -> Mapping[JobKind, Handler]:
     }
 
 
-def run_worker(settings: Settings, *, exit_with_parent: bool = False) -> None:
+def run_worker(settings: Settings, *, exit_with_input: bool = False) -> None:
     """Run jobs until told to stop (SIGTERM or Ctrl-C).
 
     A running job is not waited for: it goes back to the queue and continues at the next start.
     On PostgreSQL several workers may share the work.
 
+    Args:
+        settings: Of the data directory to serve.
+        exit_with_input: Stop when standard input ends, too. Whoever holds its other end need not
+            be able to say goodbye: a killed process lets go of it.
+
     Raises:
         ConflictError: Another worker serves this data directory, whose database is a file.
     """
     over = _stopped_by_signal()
+    if exit_with_input:
+        threading.Thread(target=_until_the_end, args=(over,), daemon=True).start()
     workspace = Workspace.open(settings)
     with _only_one(workspace):
         owner = new_owner("worker")
@@ -100,7 +107,7 @@ def run_worker(settings: Settings, *, exit_with_parent: bool = False) -> None:
         ]
         for seconds, chore in chores:
             threading.Thread(target=_repeat, args=(over, seconds, chore), daemon=True).start()
-        _wait(over, presence, os.getppid() if exit_with_parent else None)
+        _wait(over, presence)
         over.set()
         log.info("worker %s stops", owner)
         logging.shutdown()
@@ -133,11 +140,16 @@ def _stopped_by_signal() -> threading.Event:
     return over
 
 
-def _wait(over: threading.Event, presence: Presence, parent: int | None) -> None:
-    """Show that this worker lives; return when a signal came or the parent process is gone."""
+def _until_the_end(over: threading.Event) -> None:
+    """Set ``over`` when nobody can write to our standard input any more."""
+    while os.read(0, 1):  # not by sys.stdin, whose lock would be in the way of leaving otherwise
+        pass
+    over.set()
+
+
+def _wait(over: threading.Event, presence: Presence) -> None:
+    """Show that this worker lives until it is over."""
     while not over.wait(0.5):
-        if parent is not None and os.getppid() != parent:
-            return
         try:
             presence.keep()
         except DBAPIError as error:
@@ -215,7 +227,8 @@ class WorkerKeeper:
             self._process = self._spawn()
             if self._over.is_set():
                 self._process.terminate()
-            code = self._process.wait()
+            with self._process:  # which closes our end of its input
+                code = self._process.wait()
             if self._over.is_set():
                 return
             pause = 1.0 if time.monotonic() - began > 30 else min(pause * 2, 30.0)
@@ -223,7 +236,7 @@ class WorkerKeeper:
             self._over.wait(pause)
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "app.cli", "worker", "--exit-with-parent"]
+        command = [sys.executable, "-m", "app.cli", "worker", "--exit-with-input"]
         root = str(Path(__file__).parents[2])
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         environment = os.environ | {"PYTHONPATH": path}
@@ -232,4 +245,6 @@ class WorkerKeeper:
             for name, value in self._settings.model_dump().items()
             if value is not None
         }
-        return subprocess.Popen(command, env=environment)  # noqa: S603 - our own program
+        return subprocess.Popen(  # noqa: S603 - our own program
+            command, env=environment, stdin=subprocess.PIPE
+        )

@@ -91,6 +91,18 @@ def test_the_keeper_replaces_a_killed_worker_and_takes_the_last_one_along(
 
 
 @pytest.mark.slow
+def test_a_worker_whose_app_died_while_it_was_loading_ends(workers: Workers) -> None:
+    keeper = WorkerKeeper(workers.workspace.settings)
+    process = keeper._spawn()
+    assert process.stdin is not None
+    process.stdin.close()  # as the end of the app would
+    try:
+        assert process.wait(timeout=60) == 0
+    finally:
+        process.kill()
+
+
+@pytest.mark.slow
 def test_cancel_from_outside_reaches_the_worker(workers: Workers) -> None:
     workspace = workers.workspace
     result = make_dataset(workspace, document=coco_document(images=IMAGES))
