@@ -161,7 +161,16 @@ class Recovery:
             taught = None
             if self.students is not None:
                 device = str(self.head.b.device)
-                taught = self.students.logits(self.views, features, pooled, rows, device, tick)
+                taught = self.students.logits(
+                    self.views,
+                    features,
+                    pooled,
+                    rows,
+                    context.neighbours,
+                    self.config.students,
+                    device,
+                    tick,
+                )
             static = join(first, taught, self.config.students)
             static = self.label_context.apply(static, context.known)
             z = head_logits(self.head, features, rows, tick)

@@ -16,7 +16,7 @@ POOLED = COLLECTION.features.pooled()
 
 
 def taught(labels: np.ndarray, believed: np.ndarray, config: StudentConfig) -> np.ndarray:
-    views, _ = fit_views(
+    views, memory = fit_views(
         COLLECTION.features,
         digests_of(POOLED),
         labels,
@@ -36,7 +36,10 @@ def taught(labels: np.ndarray, believed: np.ndarray, config: StudentConfig) -> n
         device="cpu",
     )
     rows = np.arange(len(POOLED))
-    return students.logits(views, COLLECTION.features, POOLED, rows, "cpu")
+    if config.voters:
+        students = students.hearing(labels[memory], believed[memory].astype(np.float32))
+    near = views.neighbours(POOLED, np.searchsorted(memory, rows))
+    return students.logits(views, COLLECTION.features, POOLED, rows, near, config, "cpu")
 
 
 def test_they_learn_from_beliefs_what_labels_do_not_say() -> None:
@@ -58,6 +61,37 @@ def test_known_labels_are_not_overruled_by_beliefs() -> None:
         taught(labels, np.where(labels * sign > 0, 1.0, 0.0), StudentConfig()) for sign in (1, -1)
     )
     np.testing.assert_array_equal(agree, contradict)
+
+
+def test_a_vote_on_beliefs() -> None:
+    """Each image's nearest others, counted one by one."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(-1, 2, COLLECTION.truth.shape).astype(np.int8)
+    labels[:, 0] = np.where(labels[:, 0] == 0, 1, labels[:, 0])  # every image is remembered
+    believed = rng.random(labels.shape)
+    config = StudentConfig(voters=7, vote_prior=0.5)
+    both = taught(labels, believed, replace(config, voters=0))
+    vote = 3 * taught(labels, believed, config) - 2 * both
+    heard = np.where(labels != 0, labels > 0, believed)
+    views, _ = fit_views(
+        COLLECTION.features,
+        digests_of(POOLED),
+        labels,
+        SMALL.views,
+        unknown_weight=0.0,
+        seed=0,
+        device="cpu",
+    )
+    x = views.standardise(POOLED)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    for row in range(0, len(x), 10):
+        cosine = x @ x[row]
+        cosine[row] = -np.inf
+        best = np.argsort(-cosine)[:7]
+        weight = np.exp((cosine[best] - cosine[best[0]]) / SMALL.views.vote_temperature)
+        share = (weight @ heard[best] + 0.5 * heard.mean(0)) / (weight.sum() + 0.5)
+        expected = np.log(share / (1 - share))
+        np.testing.assert_allclose(vote[row], expected, atol=0.02)
 
 
 def test_their_share() -> None:
