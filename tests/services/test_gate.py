@@ -58,7 +58,7 @@ def stored(workspace: Workspace, run_id: int) -> ModelRun:
 def shuffled_labels(workspace: Workspace) -> Iterator[None]:
     """For a while what is known is dealt out at random among the known pairs."""
     with workspace.database.write() as session:
-        labels = session.scalars(select(Label)).all()
+        labels = session.scalars(select(Label).order_by(Label.image_id, Label.category_id)).all()
         truth = {(one.image_id, one.category_id): one.state for one in labels}
         dealt = np.random.default_rng(7).permutation([int(state) for state in truth.values()])
         for label, state in zip(labels, dealt, strict=True):
@@ -154,7 +154,7 @@ def test_labels_of_files_and_of_people_are_not_ranked_together(
     held = unseen.load(workspace.data_dir / str(second.directory))
     assert held is not None
     with workspace.database.read() as session:
-        labels = session.scalars(select(Label)).all()
+        labels = session.scalars(select(Label).order_by(Label.image_id, Label.category_id)).all()
         people = [one for one in labels if one.decision_id is not None]
     said = held.of(
         np.array([one.image_id for one in people]), np.array([one.category_id for one in people])
