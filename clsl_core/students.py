@@ -96,10 +96,15 @@ class Students:
         on_patches = patch_logits(
             models, features, rows, centre, scale, views.config.patches, device=device, tick=tick
         )[0]
-        opinions = [x @ self.linear[:-1] + self.linear[-1], on_patches]
-        if self.heard is not None:
-            opinions.append(_vote(neighbours, self.heard.astype(np.float32), config))
-        return np.asarray(np.mean(opinions, 0), np.float32)
+        both = np.asarray((x @ self.linear[:-1] + self.linear[-1] + on_patches) / 2, np.float32)
+        return self.with_vote(both, neighbours, config)
+
+    def with_vote(self, both: Floats, neighbours: csr_array, config: StudentConfig) -> Floats:
+        """Mean logit (n, C) of all, from that of the two linear ones; see ``logits``."""
+        if self.heard is None:
+            return both
+        vote = _vote(neighbours, self.heard.astype(np.float32), config)
+        return np.asarray((2 * both + vote) / 3, np.float32)
 
     def hearing(self, labels: Labels, believed: Floats) -> Students:
         """The same with a vote.

@@ -311,10 +311,22 @@ class _Training:
         share = known_share(_sigmoid(weights.apply(honest)), labels, evidence.unknown_weight)
         first = weights.apply(evidence.values)
         students = self._teach(evidence, first)
-        taught = None if students is None else self._ask(students, evidence)
-        if students is not None and taught is not None and self.config.students.voters:
-            students = self._vote(students, evidence, np.float32(0.5) * (first + taught))
-            taught = self._ask(students, evidence)
+        taught = None
+        if students is not None:
+            near, config = evidence.context.neighbours, self.config.students
+            taught = students.logits(
+                evidence.views,
+                self.features,
+                self.pooled,
+                self.rows,
+                near,
+                config,
+                self.device,
+                self.tick,
+            )
+            if config.voters:
+                students = self._hear(students, evidence, np.float32(0.5) * (first + taught))
+                taught = students.with_vote(taught, near, config)
         joined = join(first, taught, self.config.students)
         context = self._label_context(evidence, joined)
         logits = context.apply(joined, labels)
@@ -325,20 +337,7 @@ class _Training:
             logits, evidence.labels, self.vectors, evidence.views.together, self.config.context
         )
 
-    def _ask(self, students: Students, evidence: _Evidence) -> Floats:
-        """Logits (N, C) of the students."""
-        return students.logits(
-            evidence.views,
-            self.features,
-            self.pooled,
-            self.rows,
-            evidence.context.neighbours,
-            self.config.students,
-            self.device,
-            self.tick,
-        )
-
-    def _vote(self, students: Students, evidence: _Evidence, logits: Floats) -> Students:
+    def _hear(self, students: Students, evidence: _Evidence, logits: Floats) -> Students:
         """Let similar images vote on what these logits (N, C) say in their label context."""
         believed = self._label_context(evidence, logits).apply(logits, evidence.labels)
         rows = evidence.memory_rows

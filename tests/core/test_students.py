@@ -8,15 +8,15 @@ from clsl_core.image_identity import digests_of
 from clsl_core.metrics import mean_average_precision
 from clsl_core.predict import join
 from clsl_core.students import StudentConfig, fit_students
-from clsl_core.views import fit_views
+from clsl_core.views import StaticViews, fit_views
 from tests.core.synthetic import SMALL, make_collection
 
 COLLECTION = make_collection()
 POOLED = COLLECTION.features.pooled()
 
 
-def taught(labels: np.ndarray, believed: np.ndarray, config: StudentConfig) -> np.ndarray:
-    views, memory = fit_views(
+def looked(labels: np.ndarray) -> tuple[StaticViews, np.ndarray]:
+    return fit_views(
         COLLECTION.features,
         digests_of(POOLED),
         labels,
@@ -25,6 +25,10 @@ def taught(labels: np.ndarray, believed: np.ndarray, config: StudentConfig) -> n
         seed=0,
         device="cpu",
     )
+
+
+def taught(labels: np.ndarray, believed: np.ndarray, config: StudentConfig) -> np.ndarray:
+    views, memory = looked(labels)
     students = fit_students(
         views,
         COLLECTION.features,
@@ -73,15 +77,7 @@ def test_a_vote_on_beliefs() -> None:
     both = taught(labels, believed, replace(config, voters=0))
     vote = 3 * taught(labels, believed, config) - 2 * both
     heard = np.where(labels != 0, labels > 0, believed)
-    views, _ = fit_views(
-        COLLECTION.features,
-        digests_of(POOLED),
-        labels,
-        SMALL.views,
-        unknown_weight=0.0,
-        seed=0,
-        device="cpu",
-    )
+    views, _ = looked(labels)
     x = views.standardise(POOLED)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     for row in range(0, len(x), 10):
