@@ -28,7 +28,7 @@ from clsl_core.model import CLSLHead, ModelConfig, patch_text_logits
 from clsl_core.patch_linear import PatchConfig, patch_logits
 from clsl_core.pieces import Pieces
 from clsl_core.recovery import Regime
-from clsl_core.students import StudentConfig, Students
+from clsl_core.students import Students
 from clsl_core.threads import half_the_threads
 from clsl_core.train_config import TrainConfig
 from clsl_core.types import Progress, no_progress
@@ -156,22 +156,24 @@ class Recovery:
             def tick(start: int = start) -> None:
                 progress(start, len(features), "scoring images")
 
-            context = read_context(self.head, self.views, features, pooled, itself, rows, tick)
+            context = read_context(
+                self.head,
+                self.views,
+                features,
+                pooled,
+                itself,
+                rows,
+                self.config.students.alike,
+                tick,
+            )
             first = self.blend.apply(self.views.values(context))
             taught = None
             if self.students is not None:
-                device = str(self.head.b.device)
+                settings, device = self.config.students, str(self.head.b.device)
                 taught = self.students.logits(
-                    self.views,
-                    features,
-                    pooled,
-                    rows,
-                    context.neighbours,
-                    self.config.students,
-                    device,
-                    tick,
+                    self.views, features, rows, context, settings, device, tick
                 )
-            static = join(first, taught, self.config.students)
+            static = join(first, taught, self.config.students.share_of(self.head.text))
             static = self.label_context.apply(static, context.known)
             z = head_logits(self.head, features, rows, tick)
             logits[rows] = self.stack.apply(np.stack([static, z]))
@@ -281,9 +283,9 @@ class Recovery:
         return tensors
 
 
-def join(first: Floats, taught: Floats | None, config: StudentConfig) -> Floats:
-    """Logits (N, C) of the views and of the students together."""
-    return first if taught is None else (1 - config.share) * first + config.share * taught
+def join(first: Floats, taught: Floats | None, share: float) -> Floats:
+    """Logits (N, C) of the views and, by their share, of the students together."""
+    return first if taught is None else (1 - share) * first + share * taught
 
 
 def read_context(
@@ -293,9 +295,10 @@ def read_context(
     pooled: Floats,
     itself: Ids,
     rows: Ids,
+    alike: int,
     tick: Tick,
 ) -> Context:
-    """What the static views need to know about the images ``rows``.
+    """What the static views and the students need to know about the images ``rows``.
 
     Args:
         head: For its text vectors, where it has them.
@@ -304,18 +307,22 @@ def read_context(
         pooled: (N, d).
         itself: (N,) place of each image among those remembered, -1 for strangers.
         rows: Images wanted.
+        alike: How many similar images the students ask for; 0 for none.
         tick: Called often.
     """
     own = itself[rows]
     known = np.zeros((len(rows), views.memory_labels.shape[1]), np.int8)
     known[own >= 0] = views.memory_labels[own[own >= 0]]
     tick()
+    neighbours = views.neighbours(pooled[rows], own, tick)
     return Context(
         pooled=pooled[rows],
         digests=digests_of(pooled[rows]),
+        itself=own,
         known=known,
         learned=known != 0,
-        neighbours=views.neighbours(pooled[rows], own, tick),
+        neighbours=neighbours,
+        alike=views.alike(pooled[rows], own, neighbours, alike, tick) if alike else None,
         patches=patch_logits(
             views.patch_models,
             features,

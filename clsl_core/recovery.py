@@ -39,6 +39,7 @@ __all__ = [
     "fit_stack",
     "known_share",
     "pick_entries",
+    "present",
     "recovered_targets",
     "sharpen",
     "split_labels",
@@ -235,6 +236,10 @@ def fit_stack(
 ) -> PooledLogistic:
     """Weigh the blend of the static views against the head.
 
+    Where the head moves more than the blend it is brought to its spread before it is weighed: one
+    weight for all then does not drown the blend of a rare category, which hardly moves. A head
+    that held-out labels speak against counts nothing.
+
     Args:
         static_logits: (N, C) of the blend, without knowing the truth of ``entries``.
         head: (N, C) logits of the head, likewise.
@@ -244,8 +249,15 @@ def fit_stack(
     Returns:
         Weights of [static, head, 1].
     """
+    scale = np.minimum(static_logits.std(0) / np.maximum(head.std(0), 1e-6), 1.0)
+    shift = static_logits.mean(0) - scale * head.mean(0)
     start = np.array([1.0, 0.0, 0.0], np.float32)
-    return fit_blend(np.stack([static_logits, head]), entries, config, start)
+    fitted = fit_blend(np.stack([static_logits, scale * head + shift]), entries, config, start)
+    weights = fitted.weights
+    share = np.maximum(weights[:, 1], 0.0)
+    weights = np.stack([weights[:, 0], share * scale, weights[:, 2] + share * shift], 1)
+    pooled = weights.mean(0)
+    return PooledLogistic(pooled.astype(np.float32), (weights - pooled).astype(np.float32))
 
 
 def sharpen(logits: Floats) -> Floats:
@@ -322,6 +334,21 @@ def known_share(scores: Floats, labels: Labels, unknown_weight: float) -> float:
         return 1.0
     best = own[-max(1, len(own) // 10) :]
     return float(np.clip(best.mean(), 0.2, 1.0))
+
+
+def present(logits: Floats, share: float) -> Floats:
+    """Logits (N, C) of being present, from those of being a *known* positive.
+
+    P(present) = P(known positive) / c (Elkan and Noto 2008), kept below 0.999.
+
+    Args:
+        logits: (N, C).
+        share: c, the share of the positives that are known; see ``known_share``.
+    """
+    if share == 1.0:
+        return logits
+    p = np.clip(1.0 / (1.0 + np.exp(-np.clip(logits, -30, 30))) / share, 1e-9, 0.999)
+    return np.asarray(np.log(p) - np.log1p(-p), np.float32)
 
 
 def class_priors(labels: Labels, unknown_weight: float, share: float) -> Floats:

@@ -3,8 +3,14 @@
 What the first blend of views believes of an unknown entry is a soft label. A model fitted to all
 entries, known and believed, sees every image in every category, where the views saw the few that
 are labelled; what it makes of them is another opinion than the one it was taught. Idea of the
-collaborative loop of CLSL (arXiv 2510.10055), with the plainest learners there are: two linear
-ones, and a vote of the most similar images on what the views and those two believe together.
+collaborative loop of CLSL (arXiv 2510.10055), with the plainest learners there are:
+
+    linear    on pooled features
+    patches   on patches, the best ones deciding
+    vote      of the most similar images, on what the views and the two above believe together
+    spread    the same beliefs run from image to image over several steps, most of all known labels
+
+The first two are fitted; the other two are looked up. All that are there count alike.
 
 Letters: N images, M remembered images, C categories, d token width.
 """
@@ -21,8 +27,9 @@ from scipy.sparse import csr_array
 
 from clsl_core.features import FeatureView
 from clsl_core.linear import fit_linear
+from clsl_core.neighbours import best, similarity_graph, spread
 from clsl_core.patch_linear import PatchModels, fit_patches, patch_logits
-from clsl_core.views import StaticViews, logit
+from clsl_core.views import Context, StaticViews, logit
 
 __all__ = ["StudentConfig", "Students", "fit_students"]
 
@@ -37,42 +44,63 @@ class StudentConfig:
 
     Attributes:
         share: Of the students in the blend; the views have the rest. 0 fits none.
-        believed: Weight of a believed label beside a known one.
+        share_beside_text: The same where there is a text prior: the view that reads it knows what
+            students hear of only.
+        believed: Weight of a believed label beside a known one, for the two that are fitted.
         l2: Penalty of the linear student, in images.
-        voters: Similar images that vote on beliefs as a third student; 0 leaves it out.
+        voters: Similar images that vote; 0 leaves the vote out.
         vote_prior: Voters' worth of belief in the category's mean.
+        reach: Of spreading: what is left after each step; 0 leaves it out.
+        steps_to: Similar images that each image passes beliefs on to.
+        believed_sent: Weight of a believed label beside a known one, for spreading.
+        spread_prior: Belief in the category's mean, in what reaches an image on average.
     """
 
-    share: float = 0.5
-    believed: float = 0.5
+    share: float = 1.0
+    share_beside_text: float = 0.75
+    believed: float = 0.25
     l2: float = 1.0
-    voters: int = 0
+    voters: int = 50
     vote_prior: float = 2.0
+    reach: float = 0.9
+    steps_to: int = 10
+    believed_sent: float = 0.1
+    spread_prior: float = 0.3
+
+    def share_of(self, text: bool) -> float:
+        """Their share with or without a text prior beside them."""
+        return min(self.share, self.share_beside_text) if text else self.share
+
+    @property
+    def alike(self) -> int:
+        """How many similar images are asked for."""
+        return max(self.voters, self.steps_to if self.reach else 0) if self.share else 0
 
 
 @dataclass(frozen=True)
 class Students:
-    """The fitted students: on pooled features ``linear`` (d + 1, C), on patches, and a vote.
+    """The fitted students.
 
     Attributes:
-        linear: See above.
+        linear: (d + 1, C).
         patch_weights: (1, d, C) and ``patch_bias`` (1, C).
         patch_bias: See above.
         heard: (M, C) float16, what the remembered images vote for; None: no vote.
+        arrived: (M, C) float16, what spread to each; None: nothing was spread.
     """
 
     linear: Floats
     patch_weights: Floats
     patch_bias: Floats
     heard: npt.NDArray[np.float16] | None = None
+    arrived: npt.NDArray[np.float16] | None = None
 
     def logits(
         self,
         views: StaticViews,
         features: FeatureView,
-        pooled: Floats,
         rows: Ids,
-        neighbours: csr_array,
+        context: Context,
         config: StudentConfig,
         device: str,
         tick: Callable[[], None] = lambda: None,
@@ -82,38 +110,57 @@ class Students:
         Args:
             views: Those the students were fitted beside: they know how features spread.
             features: Of N images.
-            pooled: (N, d) of the same.
             rows: (n,) images wanted.
-            neighbours: (n, M) weights of the remembered images, as ``StaticViews.neighbours``
-                gives them; an image's own weight is 0.
+            context: Of these n images.
             config: As fitted.
             device: Of torch.
             tick: Called often.
         """
-        x = views.standardise(pooled[rows])
+        x = views.standardise(context.pooled)
         models = PatchModels(self.patch_weights, self.patch_bias)
         centre, scale = views.token_centre, views.token_scale
         on_patches = patch_logits(
             models, features, rows, centre, scale, views.config.patches, device=device, tick=tick
         )[0]
         both = np.asarray((x @ self.linear[:-1] + self.linear[-1] + on_patches) / 2, np.float32)
-        return self.with_vote(both, neighbours, config)
+        return self.join(both, context, config)
 
-    def with_vote(self, both: Floats, neighbours: csr_array, config: StudentConfig) -> Floats:
-        """Mean logit (n, C) of all, from that of the two linear ones; see ``logits``."""
-        if self.heard is None:
-            return both
-        vote = _vote(neighbours, self.heard.astype(np.float32), config)
-        return np.asarray((2 * both + vote) / 3, np.float32)
+    def join(self, both: Floats, context: Context, config: StudentConfig) -> Floats:
+        """Mean logit (n, C) of all, from that of the two fitted ones; see ``logits``."""
+        parts = [both, both]
+        if context.alike is not None and self.heard is not None:
+            parts.append(_vote(context.alike, self.heard.astype(np.float32), config))
+        if context.alike is not None and self.arrived is not None:
+            parts.append(_arrived(context, context.alike, self.arrived.astype(np.float32), config))
+        return np.asarray(sum(parts) / len(parts), np.float32)
 
-    def hearing(self, labels: Labels, believed: Floats) -> Students:
-        """The same with a vote.
+    def after(
+        self,
+        context: Context,
+        labels: Labels,
+        believed: Floats,
+        config: StudentConfig,
+        tick: Callable[[], None] = lambda: None,
+    ) -> Students:
+        """The same with vote and spread.
 
         Args:
-            labels: (M, C) known of the remembered images.
+            context: Of the M images that were learned from, in their order.
+            labels: (M, C) in {-1, 0, +1}.
             believed: (M, C) probabilities; they matter where labels are unknown.
+            config: Which of the two there are, and how.
+            tick: Called often.
         """
-        return replace(self, heard=_presence(labels, believed).astype(np.float16))
+        presence, alike = _presence(labels, believed), context.alike
+        heard = arrived = None
+        if alike is not None and config.voters:
+            heard = presence.astype(np.float16)
+        if alike is not None and config.reach:
+            trust = np.where(labels != 0, 1.0, config.believed_sent).astype(np.float32)
+            graph = similarity_graph(best(alike, config.steps_to))
+            reached = spread(graph, presence, trust, config.reach, config.spread_prior, tick)
+            arrived = reached.astype(np.float16)
+        return replace(self, heard=heard, arrived=arrived)
 
 
 def _presence(labels: Labels, believed: Floats) -> Floats:
@@ -121,15 +168,19 @@ def _presence(labels: Labels, believed: Floats) -> Floats:
     return np.where(labels != 0, labels > 0, believed).astype(np.float32)
 
 
-def _vote(neighbours: csr_array, heard: Floats, config: StudentConfig) -> Floats:
+def _vote(alike: csr_array, heard: Floats, config: StudentConfig) -> Floats:
     """Logits (n, C) of the share of presence among the nearest ``config.voters`` images."""
-    nearest = neighbours.copy()
-    if len(nearest.data):
-        # Best first, as many in each row; one more for the image itself, which weighs nothing.
-        by_row = nearest.data.reshape(nearest.shape[0], -1)
-        by_row[:, config.voters + 1 :] = 0.0
-    weight = np.asarray(nearest.sum(1)).reshape(-1, 1) + config.vote_prior
-    return logit((nearest @ heard + config.vote_prior * heard.mean(0)) / weight)
+    voters = best(alike, config.voters)
+    weight = np.asarray(voters.sum(1)).reshape(-1, 1) + config.vote_prior
+    return logit((voters @ heard + config.vote_prior * heard.mean(0)) / weight)
+
+
+def _arrived(context: Context, alike: csr_array, arrived: Floats, config: StudentConfig) -> Floats:
+    """Logits (n, C) of what spread to each image; to a stranger, as to the images most like it."""
+    sources = best(alike, config.steps_to)
+    weight = np.maximum(np.asarray(sources.sum(1)).reshape(-1, 1), 1e-9)
+    own = context.itself[:, None] >= 0
+    return logit(np.where(own, arrived[context.itself], (sources @ arrived) / weight))
 
 
 def fit_students(  # noqa: PLR0913 - arrays that belong together
@@ -144,7 +195,7 @@ def fit_students(  # noqa: PLR0913 - arrays that belong together
     device: str,
     tick: Callable[[], None] = lambda: None,
 ) -> Students:
-    """Fit the two linear students.
+    """Fit the two linear students; ``Students.after`` adds the others.
 
     Args:
         views: They know how features spread.

@@ -54,6 +54,7 @@ from clsl_core.recovery import (
     fit_stack,
     known_share,
     pick_entries,
+    present,
     recovered_targets,
     split_labels,
     unknown_as_negative,
@@ -65,7 +66,6 @@ from clsl_core.types import Origin, Progress
 from clsl_core.views import (
     Context,
     Floats,
-    Ids,
     Labels,
     StaticViews,
     cross_fitted,
@@ -166,7 +166,6 @@ class _Evidence:
     labels: Labels
     unknown_weight: float
     views: StaticViews
-    memory_rows: Ids
     context: Context
     values: Floats  # (V, N, C)
 
@@ -280,7 +279,7 @@ class _Training:
         """Fit the static views to ``labels`` and let them look at all images."""
         unknown_weight = unknown_as_negative(labels, self.config.recovery)
         self.tick.at(0, 1, "comparing images")
-        views, memory_rows = fit_views(
+        views = fit_views(
             self.features,
             self.digests,
             labels,
@@ -293,41 +292,30 @@ class _Training:
         itself = recognise(self.digests, views.memory_digests)
         head = self._make_head(views.prior, labels, unknown_weight)
         context = read_context(
-            head, views, self.features, self.pooled, itself, self.rows, self.tick
+            head,
+            views,
+            self.features,
+            self.pooled,
+            itself,
+            self.rows,
+            self.config.students.alike,
+            self.tick,
         )
-        return _Evidence(labels, unknown_weight, views, memory_rows, context, views.values(context))
+        return _Evidence(labels, unknown_weight, views, context, views.values(context))
 
     def _blend(self, evidence: _Evidence) -> _StaticBlend:
         """Weigh the static views on known labels that they have not seen."""
         settings, labels = self.config.recovery, evidence.labels
         folds = entry_folds(labels.shape, settings.entry_folds, self.rng)
-        honest = cross_fitted(
-            evidence.views, evidence.context, labels, evidence.memory_rows, folds, self.tick
-        )
+        honest = cross_fitted(evidence.views, evidence.context, labels, folds, self.tick)
         entries = pick_entries(labels, labels != 0, evidence.unknown_weight, settings, self.rng)
         names = evidence.views.names(evidence.context.text is not None)
         start = np.array([_START[name] for name in names] + [0.0], np.float32)
         weights = fit_blend(honest, entries, settings, start)
         share = known_share(_sigmoid(weights.apply(honest)), labels, evidence.unknown_weight)
         first = weights.apply(evidence.values)
-        students = self._teach(evidence, first)
-        taught = None
-        if students is not None:
-            near, config = evidence.context.neighbours, self.config.students
-            taught = students.logits(
-                evidence.views,
-                self.features,
-                self.pooled,
-                self.rows,
-                near,
-                config,
-                self.device,
-                self.tick,
-            )
-            if config.voters:
-                students = self._hear(students, evidence, np.float32(0.5) * (first + taught))
-                taught = students.with_vote(taught, near, config)
-        joined = join(first, taught, self.config.students)
+        students, taught = self._teach(evidence, present(first, share))
+        joined = join(first, taught, self.config.students.share_of(self.text))
         context = self._label_context(evidence, joined)
         logits = context.apply(joined, labels)
         return _StaticBlend(weights, students, context, logits, share)
@@ -337,28 +325,38 @@ class _Training:
             logits, evidence.labels, self.vectors, evidence.views.together, self.config.context
         )
 
-    def _hear(self, students: Students, evidence: _Evidence, logits: Floats) -> Students:
-        """Let similar images vote on what these logits (N, C) say in their label context."""
-        believed = self._label_context(evidence, logits).apply(logits, evidence.labels)
-        rows = evidence.memory_rows
-        return students.hearing(evidence.labels[rows], _sigmoid(believed[rows]))
+    def _believed(self, evidence: _Evidence, logits: Floats) -> Floats:
+        """Probabilities (N, C) of these logits, once other categories have been heard."""
+        context = self._label_context(evidence, logits)
+        return _sigmoid(context.apply(logits, evidence.labels))
 
-    def _teach(self, evidence: _Evidence, first: Floats) -> Students | None:
-        """Fit the students to what the views believe, once other categories have been heard."""
-        if not self.config.students.share:
-            return None
-        believed = self._label_context(evidence, first).apply(first, evidence.labels)
-        return fit_students(
-            evidence.views,
+    def _teach(self, evidence: _Evidence, first: Floats) -> tuple[Students | None, Floats | None]:
+        """Fit the students to what the views believe; the students and their logits (N, C).
+
+        Args:
+            evidence: With the views.
+            first: (N, C) their logits of presence.
+        """
+        config, views = self.config.students, evidence.views
+        if not config.share:
+            return None, None
+        students = fit_students(
+            views,
             self.features,
             self.pooled,
             evidence.labels,
-            _sigmoid(believed),
-            self.config.students,
+            self._believed(evidence, first),
+            config,
             seed=self.config.seed,
             device=self.device,
             tick=self.tick,
         )
+        both = students.logits(
+            views, self.features, self.rows, evidence.context, config, self.device, self.tick
+        )
+        believed = self._believed(evidence, np.float32(0.5) * (first + both))
+        students = students.after(evidence.context, evidence.labels, believed, config, self.tick)
+        return students, students.join(both, evidence.context, config)
 
     def _make_head(self, priors: Floats, labels: Labels, unknown_weight: float) -> CLSLHead:
         graph = None

@@ -33,8 +33,8 @@ from scipy.sparse import csr_array
 
 from clsl_core.features import FeatureView
 from clsl_core.graph import co_occurrence
-from clsl_core.index import NeighbourIndex
 from clsl_core.linear import fit_linear
+from clsl_core.neighbours import best, nearest
 from clsl_core.patch_linear import PatchConfig, PatchModels, fit_patches
 
 __all__ = [
@@ -51,7 +51,6 @@ Labels = npt.NDArray[np.int8]
 Ids = npt.NDArray[np.int64]
 
 _SAMPLE = 512  # images that tell how tokens spread
-_SEARCH = 1024  # images whose neighbours are searched between two ticks
 
 
 @dataclass(frozen=True)
@@ -93,18 +92,22 @@ class Context:
     Attributes:
         pooled: (N, d) float32 as the feature store gives them.
         digests: (N,) int64, what images are recognised by.
+        itself: (N,) place of each image among the remembered ones, -1 for strangers.
         known: (N, C) labels known of them, for the view ``together``.
         learned: (N, C) entries whose labels the models by fold have learned from.
-        neighbours: (N, M) sparse weights of the remembered images.
+        neighbours: (N, M) sparse weights of the remembered images with a known label.
+        alike: (N, M) sparse weights of all remembered images, or None where nobody asks for them.
         patches: (K, N, C) logits of the patch models by fold.
         text: (N, C) logits, or None without a text prior.
     """
 
     pooled: Floats
     digests: Ids
+    itself: Ids
     known: Labels
     learned: npt.NDArray[np.bool_]
     neighbours: csr_array
+    alike: csr_array | None
     patches: Floats
     text: Floats | None
 
@@ -118,7 +121,7 @@ class StaticViews:
         unknown_weight: 1 where unknown entries count as negatives, else 0.
         centre: (d,) mean pooled feature, scale: (d,) by which they are divided.
         token_centre, token_scale: (d,) the same for tokens.
-        memory: (M, d) float16 centred unit vectors of the images with known labels.
+        memory: (M, d) float16 centred unit vectors of the images that were learned from.
         memory_labels: (M, C) int8.
         memory_digests: (M,) int64.
         linear: (K, d + 1, C).
@@ -155,33 +158,50 @@ class StaticViews:
     def neighbours(
         self, pooled: Floats, itself: Ids, tick: Callable[[], None] = lambda: None
     ) -> csr_array:
-        """Weights (N, M) of the nearest remembered images, never of the image ``itself``.
+        """Weights (N, M) of the nearest remembered images with a known label.
 
         Args:
             pooled: (N, d).
-            itself: (N,) place of each image among the remembered ones, -1 for strangers.
+            itself: (N,) place of each image among the remembered ones, -1 for strangers; no image
+                is its own neighbour.
             tick: Called often.
         """
-        queries = _unit(self.standardise(pooled))
-        index = NeighbourIndex(self.memory.astype(np.float32))
-        parts = []
-        for start in range(0, len(queries), _SEARCH):
-            tick()
-            parts.append(index.search(queries[start : start + _SEARCH], self._voters + 1))
-        cosines, rows = (np.concatenate([part[side] for part in parts]) for side in (0, 1))
-        cosines = np.where(rows == itself[:, None], -np.inf, cosines)
-        best = cosines.max(1, keepdims=True, initial=-1.0)
-        weights = np.exp((cosines - best) / self.config.vote_temperature).astype(np.float32)
-        bounds = np.arange(len(rows) + 1) * rows.shape[1]
-        shape = (len(rows), len(self.memory))
-        return csr_array((weights.ravel(), rows.ravel(), bounds), shape=shape)
+        labelled = np.flatnonzero((self.memory_labels != 0).any(1))
+        return self._nearest(pooled, itself, labelled, self._voters(labelled), tick)
 
-    @property
-    def _voters(self) -> int:
+    def alike(
+        self,
+        pooled: Floats,
+        itself: Ids,
+        neighbours: csr_array,
+        count: int,
+        tick: Callable[[], None] = lambda: None,
+    ) -> csr_array:
+        """Weights (N, M) of the ``count`` nearest remembered images, labelled or not.
+
+        Args:
+            pooled: (N, d).
+            itself: See ``neighbours``.
+            neighbours: Of the same images; where all are labelled, the answer is among them.
+            count: How many.
+            tick: Called often.
+        """
+        labelled = (self.memory_labels != 0).any(1)
+        if labelled.all() and self._voters(np.flatnonzero(labelled)) >= count:
+            return best(neighbours, count)
+        return self._nearest(pooled, itself, np.arange(len(self.memory)), count, tick)
+
+    def _nearest(
+        self, pooled: Floats, itself: Ids, among: Ids, count: int, tick: Callable[[], None]
+    ) -> csr_array:
+        queries, temperature = _unit(self.standardise(pooled)), self.config.vote_temperature
+        return nearest(queries, self.memory, among, itself, count, temperature, tick)
+
+    def _voters(self, labelled: Ids) -> int:
         """How many neighbours vote: more of them where each knows less."""
-        if self.unknown_weight or not self.memory_labels.size:
+        if self.unknown_weight or not len(labelled):
             return self.config.neighbours
-        answering = float((self.memory_labels != 0).mean())
+        answering = float((self.memory_labels[labelled] != 0).mean())
         return round(self.config.neighbours * float(np.clip((0.5 / answering) ** 0.5, 1.0, 2.5)))
 
     def standardise(self, pooled: Floats) -> Floats:
@@ -220,10 +240,10 @@ class StaticViews:
             out[here] = np.where(context.learned[here], own, out[here])
         return np.asarray(out, np.float32)
 
-    def with_labels(self, labels: Labels, memory_rows: Ids) -> StaticViews:
+    def with_labels(self, labels: Labels) -> StaticViews:
         """The same views with other labels of the same images, except the linear models."""
         prior, together = _label_statistics(labels, self.config, self.unknown_weight)
-        return replace(self, memory_labels=labels[memory_rows], prior=prior, together=together)
+        return replace(self, memory_labels=labels, prior=prior, together=together)
 
 
 def fit_views(
@@ -236,7 +256,7 @@ def fit_views(
     seed: int,
     device: str,
     tick: Callable[[], None] = lambda: None,
-) -> tuple[StaticViews, Ids]:
+) -> StaticViews:
     """Fit all views to the labels.
 
     Args:
@@ -248,14 +268,10 @@ def fit_views(
         seed: Of the patch models.
         device: Where the linear and patch models are fitted.
         tick: Called often.
-
-    Returns:
-        The views, and the rows of the images they remember.
     """
     pooled = features.pooled()
     centre, scale = _standard(pooled, config.evenness)
     token_centre, token_scale = _standard(_mean_tokens(features), config.evenness)
-    rows = np.flatnonzero((labels != 0).any(1))
     prior, together = _label_statistics(labels, config, unknown_weight)
     linear = _fit_linear(
         torch.from_numpy(np.asarray((pooled - centre) / scale, np.float32)).to(device),
@@ -277,30 +293,28 @@ def fit_views(
         device=device,
         tick=tick,
     )
-    views = StaticViews(
+    return StaticViews(
         config=config,
         unknown_weight=unknown_weight,
         centre=centre,
         scale=scale,
         token_centre=token_centre,
         token_scale=token_scale,
-        memory=_unit((pooled[rows] - centre) / scale).astype(np.float16),
-        memory_labels=labels[rows],
-        memory_digests=digests[rows],
+        memory=_unit((pooled - centre) / scale).astype(np.float16),
+        memory_labels=labels,
+        memory_digests=digests,
         linear=linear,
         patch_weights=patches.weights,
         patch_bias=patches.bias,
         together=together,
         prior=prior,
     )
-    return views, rows
 
 
 def cross_fitted(
     views: StaticViews,
     context: Context,
     labels: Labels,
-    memory_rows: Ids,
     entry_folds: npt.NDArray[np.int8],
     tick: Callable[[], None] = lambda: None,
 ) -> Floats:
@@ -314,7 +328,7 @@ def cross_fitted(
         tick()
         here = entry_folds == fold
         rest = np.where(here, np.int8(0), labels)
-        part = views.with_labels(rest, memory_rows).values(replace(context, known=rest))
+        part = views.with_labels(rest).values(replace(context, known=rest))
         out = np.zeros_like(part) if out is None else out
         out[:, here] = part[:, here]
     assert out is not None

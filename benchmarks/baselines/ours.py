@@ -32,7 +32,8 @@ ABLATIONS: Mapping[str, Change] = {
     ),
     "no-head": lambda c: replace(c, use_head=False),
     "no-students": lambda c: replace(c, students=replace(c.students, share=0.0)),
-    "with-vote-student": lambda c: replace(c, students=replace(c.students, share=1.0, voters=50)),
+    "no-vote-student": lambda c: replace(c, students=replace(c.students, voters=0)),
+    "no-spreading": lambda c: replace(c, students=replace(c.students, reach=0.0)),
     "no-context": lambda c: replace(
         c, context=replace(c.context, borrowed=0.0, together=0.0, known_together=0.0)
     ),

@@ -14,6 +14,7 @@ from clsl_core.recovery import (
     fit_stack,
     known_share,
     pick_entries,
+    present,
     recovered_targets,
     sharpen,
     split_labels,
@@ -127,6 +128,32 @@ def test_without_held_out_labels_the_static_blend_stays_as_it_is() -> None:
     logits = np.random.default_rng(0).normal(size=labels.shape).astype(np.float32)
     pair = fit_stack(logits, -logits, entries, CONFIG)
     np.testing.assert_allclose(pair.apply(np.stack([logits, -logits])), logits, atol=1e-5)
+
+
+def test_a_head_that_moves_far_is_tamed_and_a_head_that_is_wrong_counts_nothing() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.choice(np.array([-1, 1], np.int8), (300, 3))
+    static, head = (rng.normal(size=labels.shape).astype(np.float32) + labels for _ in range(2))
+    head *= np.float32(1.5)
+    entries = pick_entries(labels, labels != 0, 0.0, CONFIG, rng)
+
+    def together(z: np.ndarray) -> np.ndarray:
+        return fit_stack(static, z, entries, CONFIG).apply(np.stack([static, z]))
+
+    plain = together(head)
+    stretched = np.array([3.0, 10.0, 50.0], np.float32) * head + np.float32(7)
+    np.testing.assert_allclose(together(stretched), plain, atol=1e-3)
+    assert np.corrcoef(plain[:, 0], head[:, 0])[0, 1] > 0.7
+    ranks = together(-head).argsort(0)
+    np.testing.assert_array_equal(ranks, static.argsort(0))
+
+
+def test_presence_is_more_likely_than_being_a_known_positive() -> None:
+    logits = np.linspace(-6, 6, 50, dtype=np.float32)[:, None]
+    known = 1 / (1 + np.exp(-logits))
+    found = 1 / (1 + np.exp(-present(logits, 0.25)))
+    np.testing.assert_allclose(found, np.minimum(known / 0.25, 0.999), rtol=1e-4)
+    assert present(logits, 1.0) is logits
 
 
 def test_sharpening_never_turns_an_image_of_negatives_positive() -> None:

@@ -4,18 +4,23 @@ from dataclasses import replace
 
 import numpy as np
 
-from clsl_core.image_identity import digests_of
+from clsl_core.features import FeatureView
+from clsl_core.image_identity import digests_of, recognise
 from clsl_core.metrics import mean_average_precision
-from clsl_core.predict import join
-from clsl_core.students import StudentConfig, fit_students
-from clsl_core.views import StaticViews, fit_views
+from clsl_core.model import CLSLHead
+from clsl_core.neighbours import similarity_graph, spread
+from clsl_core.predict import join, read_context
+from clsl_core.students import StudentConfig, Students, fit_students
+from clsl_core.views import Context, StaticViews, fit_views
 from tests.core.synthetic import SMALL, make_collection
 
 COLLECTION = make_collection()
 POOLED = COLLECTION.features.pooled()
+ROWS = np.arange(len(POOLED))
+ALONE = StudentConfig(voters=0, reach=0.0)
 
 
-def looked(labels: np.ndarray) -> tuple[StaticViews, np.ndarray]:
+def looked(labels: np.ndarray) -> StaticViews:
     return fit_views(
         COLLECTION.features,
         digests_of(POOLED),
@@ -27,23 +32,43 @@ def looked(labels: np.ndarray) -> tuple[StaticViews, np.ndarray]:
     )
 
 
-def taught(labels: np.ndarray, believed: np.ndarray, config: StudentConfig) -> np.ndarray:
-    views, memory = looked(labels)
+def context_of(
+    views: StaticViews, features: FeatureView, config: StudentConfig
+) -> tuple[Context, np.ndarray]:
+    pooled = features.pooled()
+    head = CLSLHead(SMALL.model, features.grid, features.dim, views.prior)
+    itself = recognise(digests_of(pooled), views.memory_digests)
+    rows = np.arange(len(pooled))
+    context = read_context(head, views, features, pooled, itself, rows, config.alike, lambda: None)
+    return context, rows
+
+
+def fitted(
+    labels: np.ndarray, believed: np.ndarray, config: StudentConfig
+) -> tuple[StaticViews, Students]:
+    views, believed = looked(labels), believed.astype(np.float32)
     students = fit_students(
-        views,
-        COLLECTION.features,
-        POOLED,
-        labels,
-        believed.astype(np.float32),
-        config,
-        seed=0,
-        device="cpu",
+        views, COLLECTION.features, POOLED, labels, believed, config, seed=0, device="cpu"
     )
-    rows = np.arange(len(POOLED))
-    if config.voters:
-        students = students.hearing(labels[memory], believed[memory].astype(np.float32))
-    near = views.neighbours(POOLED, np.searchsorted(memory, rows))
-    return students.logits(views, COLLECTION.features, POOLED, rows, near, config, "cpu")
+    context, _ = context_of(views, COLLECTION.features, config)
+    return views, students.after(context, labels, believed, config)
+
+
+def taught(
+    labels: np.ndarray,
+    believed: np.ndarray,
+    config: StudentConfig,
+    features: FeatureView = COLLECTION.features,
+) -> np.ndarray:
+    views, students = fitted(labels, believed, config)
+    context, rows = context_of(views, features, config)
+    return students.logits(views, features, rows, context, config, "cpu")
+
+
+def some() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(-1, 2, COLLECTION.truth.shape).astype(np.int8)
+    return labels, rng.random(labels.shape)
 
 
 def test_they_learn_from_beliefs_what_labels_do_not_say() -> None:
@@ -53,7 +78,7 @@ def test_they_learn_from_beliefs_what_labels_do_not_say() -> None:
     blind = np.full(labels.shape, 0.5)
 
     def quality(believed: np.ndarray) -> float:
-        scores = taught(labels, believed, StudentConfig())
+        scores = taught(labels, believed, ALONE)
         return mean_average_precision(np.where(unknown, COLLECTION.truth, 0), scores)
 
     assert quality(good) > quality(blind) + 0.05
@@ -69,16 +94,11 @@ def test_known_labels_are_not_overruled_by_beliefs() -> None:
 
 def test_a_vote_on_beliefs() -> None:
     """Each image's nearest others, counted one by one."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(-1, 2, COLLECTION.truth.shape).astype(np.int8)
-    labels[:, 0] = np.where(labels[:, 0] == 0, 1, labels[:, 0])  # every image is remembered
-    believed = rng.random(labels.shape)
-    config = StudentConfig(voters=7, vote_prior=0.5)
-    both = taught(labels, believed, replace(config, voters=0))
-    vote = 3 * taught(labels, believed, config) - 2 * both
+    labels, believed = some()
+    config = replace(ALONE, voters=7, vote_prior=0.5)
+    vote = 3 * taught(labels, believed, config) - 2 * taught(labels, believed, ALONE)
     heard = np.where(labels != 0, labels > 0, believed)
-    views, _ = looked(labels)
-    x = views.standardise(POOLED)
+    x = looked(labels).standardise(POOLED)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     for row in range(0, len(x), 10):
         cosine = x @ x[row]
@@ -90,9 +110,42 @@ def test_a_vote_on_beliefs() -> None:
         np.testing.assert_allclose(vote[row], expected, atol=0.02)
 
 
+def test_what_spread_to_an_image_counts_and_a_stranger_asks_those_like_it() -> None:
+    labels, believed = some()
+    config = replace(ALONE, reach=0.8, steps_to=5)
+    views, _ = fitted(labels, believed, config)
+    context, _ = context_of(views, COLLECTION.features, config)
+    presence = np.where(labels != 0, labels > 0, believed).astype(np.float32)
+    trust = np.where(labels != 0, 1.0, config.believed_sent).astype(np.float32)
+    arrived = spread(similarity_graph(context.alike), presence, trust, 0.8, config.spread_prior)
+    strangers = COLLECTION.features.pooled()[:9] + np.float32(1e-2)
+    moved = FeatureView.from_arrays(
+        COLLECTION.features.tokens(ROWS[:9]), strangers, COLLECTION.features.grid
+    )
+    for features in (COLLECTION.features, moved):
+        there, rows = context_of(views, features, config)
+        found = 3 * taught(labels, believed, config, features)
+        found -= 2 * taught(labels, believed, ALONE, features)
+        weight = there.alike.toarray()
+        share = weight @ arrived / weight.sum(1, keepdims=True)
+        share = arrived if features is COLLECTION.features else share
+        assert (there.itself >= 0).all() == (features is COLLECTION.features)
+        np.testing.assert_allclose(found[rows], np.log(share / (1 - share)), atol=0.02)
+
+
+def test_known_labels_alone_spread_where_beliefs_count_for_nothing() -> None:
+    labels, believed = some()
+    config = replace(ALONE, reach=0.8, believed_sent=1e-6)
+    _, one = fitted(labels, believed, config)
+    _, other = fitted(labels, 1 - believed, config)
+    np.testing.assert_allclose(one.arrived, other.arrived, atol=1e-3)
+
+
 def test_their_share() -> None:
     first, second = np.zeros((2, 3), np.float32), np.ones((2, 3), np.float32)
-    np.testing.assert_allclose(join(first, second, StudentConfig(share=0.25)), 0.25)
-    assert join(first, None, StudentConfig()) is first
-    none = replace(SMALL, students=StudentConfig(share=0.0))
-    assert none.students.share == 0.0
+    np.testing.assert_allclose(join(first, second, 0.25), 0.25)
+    assert join(first, None, 1.0) is first
+    assert StudentConfig().share_of(text=True) < StudentConfig().share_of(text=False) == 1
+    assert StudentConfig(share=0.0).share_of(text=True) == 0
+    assert StudentConfig(share=0.0).alike == 0
+    assert StudentConfig(voters=0).alike == StudentConfig().steps_to

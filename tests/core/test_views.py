@@ -21,22 +21,21 @@ COLLECTION = make_collection()
 NAMES = ("prior", "vote", "linear", "patches", "together")
 
 
-def look(
-    labels: np.ndarray, config: ViewConfig = SMALL.views
-) -> tuple[StaticViews, np.ndarray, Context]:
+def look(labels: np.ndarray, config: ViewConfig = SMALL.views) -> tuple[StaticViews, Context]:
     pooled = COLLECTION.features.pooled()
     digests = digests_of(pooled)
     features = COLLECTION.features
-    views, rows = fit_views(
-        features, digests, labels, config, unknown_weight=1.0, seed=0, device="cpu"
-    )
+    views = fit_views(features, digests, labels, config, unknown_weight=1.0, seed=0, device="cpu")
     itself = recognise(digests, views.memory_digests)
+    neighbours = views.neighbours(pooled, itself)
     context = Context(
         pooled=pooled,
         digests=digests,
+        itself=itself,
         known=labels,
         learned=labels != 0,
-        neighbours=views.neighbours(pooled, itself),
+        neighbours=neighbours,
+        alike=views.alike(pooled, itself, neighbours, 7),
         patches=patch_logits(
             views.patch_models,
             features,
@@ -48,12 +47,12 @@ def look(
         ),
         text=None,
     )
-    return views, rows, context
+    return views, context
 
 
 def test_every_view_but_the_prior_finds_hidden_positives() -> None:
     labels = COLLECTION.positives_only()
-    views, _, context = look(labels)
+    views, context = look(labels)
     values = views.values(context)
     unknown = labels == 0
     for view in ("vote", "linear", "patches"):
@@ -73,14 +72,14 @@ def test_an_images_own_label_changes_nothing_for_that_entry_but_the_prior(view: 
     place = NAMES.index(view)
     seen, unseen = (
         views.values(context)[place][row, column]
-        for views, _, context in (look(y, config) for y in (labels, without))
+        for views, context in (look(y, config) for y in (labels, without))
     )
     if view == "together":  # its counts know; cross-fitting takes them out
         folds = np.zeros(labels.shape, np.int8)
         folds[row, column] = 1
         seen, unseen = (
-            cross_fitted(views, context, y, rows, folds)[place][row, column]
-            for y, (views, rows, context) in ((y, look(y, config)) for y in (labels, without))
+            cross_fitted(views, context, y, folds)[place][row, column]
+            for y, (views, context) in ((y, look(y, config)) for y in (labels, without))
         )
     assert seen == pytest.approx(unseen, abs=1e-4)
 
@@ -88,26 +87,39 @@ def test_an_images_own_label_changes_nothing_for_that_entry_but_the_prior(view: 
 def test_cross_fitting_depends_on_no_label_of_the_fold() -> None:
     labels = COLLECTION.positives_only()
     folds = np.random.default_rng(0).integers(0, 3, labels.shape).astype(np.int8)
-    views, rows, context = look(labels)
-    before = cross_fitted(views, context, labels, rows, folds)
+    views, context = look(labels)
+    before = cross_fitted(views, context, labels, folds)
     changed = np.where(folds == 1, -labels, labels)
-    after = cross_fitted(views, context, changed, rows, folds)
+    after = cross_fitted(views, context, changed, folds)
     np.testing.assert_array_equal(before[:, folds == 1], after[:, folds == 1])
     assert not np.array_equal(before[:, folds == 0], after[:, folds == 0])
 
 
-def test_an_image_is_never_its_own_neighbour() -> None:
+def test_only_labelled_images_vote_and_none_for_itself() -> None:
     labels = COLLECTION.mixed(0.9)
-    _, rows, context = look(labels)
+    labels[::3] = 0
+    _, context = look(labels)
     weights = context.neighbours.toarray()
-    assert (weights[rows, np.arange(len(rows))] == 0).all()
+    assert (np.diag(weights) == 0).all()
+    assert not weights[:, ::3].any()
     assert ((weights > 0).sum(1) >= SMALL.views.neighbours).all()
     assert weights.max() == pytest.approx(1.0)
 
 
+def test_images_alike_are_the_nearest_labelled_or_not() -> None:
+    some, every = COLLECTION.mixed(0.9), COLLECTION.truth
+    some[::3] = 0
+    found = [look(labels)[1].alike.toarray() for labels in (some, every)]
+    np.testing.assert_array_equal(found[0] > 0, found[1] > 0)  # the second from the vote's own
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-4)
+    assert (np.diag(found[0]) == 0).all()
+    assert found[0][:, ::3].any()
+    assert ((found[0] > 0).sum(1) == 7).all()
+
+
 def test_the_vote_is_the_weighted_share_of_the_neighbours() -> None:
     labels = COLLECTION.mixed(0.5)
-    views, _, context = look(labels)
+    views, context = look(labels)
     strength, prior = SMALL.views.vote_prior, views.prior
     weights = context.neighbours.toarray()
     positive = weights @ (views.memory_labels > 0)
@@ -124,7 +136,7 @@ def test_labels_that_go_together_vouch_for_each_other() -> None:
     features = COLLECTION.features
     labels = np.concatenate([labels, np.zeros((80, 3), np.int8)])
     digests = digests_of(features.pooled())
-    views, _ = fit_views(
+    views = fit_views(
         features, digests, labels, SMALL.views, unknown_weight=1.0, seed=0, device="cpu"
     )
     assert views.together[0, 1] > 0.3
