@@ -35,11 +35,23 @@ from clsl_core.structure import Structure, structure_loss
 from clsl_core.train_config import TrainConfig
 from clsl_core.views import Floats, Ids, Labels
 
-__all__ = ["Learner", "Learning", "Lesson", "one_cycle", "resume", "save_epoch", "start_learning"]
+__all__ = [
+    "Learner",
+    "Learning",
+    "Lesson",
+    "Ticker",
+    "one_cycle",
+    "resume",
+    "save_epoch",
+    "start_learning",
+]
 
 
 class Ticker(Protocol):
     """Passes progress on; raises to stop the work."""
+
+    def __call__(self) -> None:
+        """Say that the work goes on."""
 
     def at(self, done: int, total: int, what: str) -> None:
         """Say how far the work is."""

@@ -1,7 +1,8 @@
 """Training: from partly known labels to a Recovery.
 
     1. The regime is read off the labels; a slice of the known ones is held out.
-    2. The static views are fitted to the rest, and blended (cross-fitted, so honestly).
+    2. The static views are fitted to the rest and blended (cross-fitted, so honestly), and teach
+       their students (``static_blend``).
     3. The head learns from the rest and from labels recovered by the blend, in which the head's
        own EMA teacher is one more view. The held-out slice picks the epoch, weighs the head in
        the blend and calibrates.
@@ -16,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import time
 from copy import deepcopy
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,8 @@ from clsl_core.errors import InputError, TrainingError
 from clsl_core.features import FeatureView
 from clsl_core.graph import build_graph
 from clsl_core.held_out import log_loss, pooled_ap, rank_quality
-from clsl_core.image_identity import digests_of, pair_draws, recognise
-from clsl_core.label_context import LabelContext, fit_label_context, no_label_context
+from clsl_core.image_identity import digests_of, pair_draws
+from clsl_core.label_context import no_label_context
 from clsl_core.learner import (
     Learner,
     Learning,
@@ -43,47 +43,26 @@ from clsl_core.learner import (
 )
 from clsl_core.linear import PooledLogistic
 from clsl_core.model import CLSLHead
-from clsl_core.predict import Recovery, head_logits, join, read_context
+from clsl_core.predict import Recovery, head_logits
 from clsl_core.recovery import (
     Entries,
     Regime,
     class_priors,
     detect_regime,
-    entry_folds,
-    fit_blend,
     fit_stack,
-    known_share,
     pick_entries,
-    present,
     recovered_targets,
     split_labels,
     unknown_as_negative,
 )
-from clsl_core.students import Students, fit_students
+from clsl_core.static_blend import Evidence, StaticBlend, StaticFitter
 from clsl_core.threads import half_the_threads
 from clsl_core.train_config import TrainConfig
 from clsl_core.types import Origin, Progress
-from clsl_core.views import (
-    Context,
-    Floats,
-    Labels,
-    StaticViews,
-    cross_fitted,
-    fit_views,
-)
+from clsl_core.views import Floats, Labels
 from clsl_core.warm_start import inherit
 
 __all__ = ["TrainConfig", "fit"]
-
-# Where the blend starts, so that a handful of labels does not mean "no view is worth anything".
-_START = {
-    "prior": 0.0,
-    "vote": 1 / 3,
-    "linear": 1 / 3,
-    "patches": 1 / 3,
-    "together": 0.1,
-    "text": 0.5,
-}
 
 
 def fit(  # noqa: PLR0913 - one call is the whole interface of training
@@ -159,28 +138,6 @@ class _Ticker:
         self()
 
 
-@dataclass(frozen=True)
-class _Evidence:
-    """The static views fitted to some labels, and what they say about all N images."""
-
-    labels: Labels
-    unknown_weight: float
-    views: StaticViews
-    context: Context
-    values: Floats  # (V, N, C)
-
-
-@dataclass(frozen=True)
-class _StaticBlend:
-    """The static views blended, with what learned from them; and the logits (N, C) of it all."""
-
-    weights: PooledLogistic
-    students: Students | None
-    label_context: LabelContext
-    logits: Floats
-    share: float  # of the positives that are known, estimated
-
-
 class _Training:
     """One training: the inputs, and the steps of ``fit`` in order."""
 
@@ -206,6 +163,9 @@ class _Training:
         self.rows = np.arange(len(features))
         self.rng = np.random.default_rng(config.seed)
         self.learner = Learner(features, config, device, self.tick)
+        self.fitter = StaticFitter(
+            features, vectors, config, device, self.rng, self._make_head, self.tick
+        )
 
     def run(self) -> Recovery:
         """Fit, judge, fit again with everything known."""
@@ -217,16 +177,16 @@ class _Training:
         split = split_labels(self.labels, draws, settings)
         unknown_weight = unknown_as_negative(self.labels, settings)
         entries = pick_entries(self.labels, split.held_out, unknown_weight, settings, self.rng)
-        evidence = self._gather(split.train)
-        static = self._blend(evidence)
+        evidence = self.fitter.gather(split.train)
+        static = self.fitter.blend(evidence)
         head, curves = self._train(evidence, static, entries)
         z = head_logits(head, self.features, self.rows, self.tick)
         pair = fit_stack(static.logits, z, entries, settings)
         logits = pair.apply(np.stack([static.logits, z]))
         calibration = self._calibrate(logits, entries)
         start = {name: value.clone() for name, value in head.state_dict().items()}
-        final = self._gather(self.labels)
-        static = self._blend(final)
+        final = self.fitter.gather(self.labels)
+        static = self.fitter.blend(final)
         self._refit(head, final, static, pair, len(curves))
         return Recovery(
             config=self.config,
@@ -254,7 +214,7 @@ class _Training:
         """No label is known: the blend is the text prior, as it is."""
         count = self.labels.shape[1]
         head = self._make_head(np.full(count, 0.5, np.float32), self.labels, 1.0)
-        evidence = self._gather(self.labels)
+        evidence = self.fitter.gather(self.labels)
         views, names = evidence.views, evidence.views.names(text=True)
         weights = np.zeros(len(names) + 1, np.float32)
         weights[names.index("text")] = 1.0
@@ -274,89 +234,6 @@ class _Training:
             start={},
             unseen=evidence.context.text,
         )
-
-    def _gather(self, labels: Labels) -> _Evidence:
-        """Fit the static views to ``labels`` and let them look at all images."""
-        unknown_weight = unknown_as_negative(labels, self.config.recovery)
-        self.tick.at(0, 1, "comparing images")
-        views = fit_views(
-            self.features,
-            self.digests,
-            labels,
-            self.config.views,
-            unknown_weight=unknown_weight,
-            seed=self.config.seed,
-            device=self.device,
-            tick=self.tick,
-        )
-        itself = recognise(self.digests, views.memory_digests)
-        head = self._make_head(views.prior, labels, unknown_weight)
-        context = read_context(
-            head,
-            views,
-            self.features,
-            self.pooled,
-            itself,
-            self.rows,
-            self.config.students.alike,
-            self.tick,
-        )
-        return _Evidence(labels, unknown_weight, views, context, views.values(context))
-
-    def _blend(self, evidence: _Evidence) -> _StaticBlend:
-        """Weigh the static views on known labels that they have not seen."""
-        settings, labels = self.config.recovery, evidence.labels
-        folds = entry_folds(labels.shape, settings.entry_folds, self.rng)
-        honest = cross_fitted(evidence.views, evidence.context, labels, folds, self.tick)
-        entries = pick_entries(labels, labels != 0, evidence.unknown_weight, settings, self.rng)
-        names = evidence.views.names(evidence.context.text is not None)
-        start = np.array([_START[name] for name in names] + [0.0], np.float32)
-        weights = fit_blend(honest, entries, settings, start)
-        share = known_share(_sigmoid(weights.apply(honest)), labels, evidence.unknown_weight)
-        first = weights.apply(evidence.values)
-        students, taught = self._teach(evidence, present(first, share))
-        joined = join(first, taught, self.config.students.share_of(self.text))
-        context = self._label_context(evidence, joined)
-        logits = context.apply(joined, labels)
-        return _StaticBlend(weights, students, context, logits, share)
-
-    def _label_context(self, evidence: _Evidence, logits: Floats) -> LabelContext:
-        return fit_label_context(
-            logits, evidence.labels, self.vectors, evidence.views.together, self.config.context
-        )
-
-    def _believed(self, evidence: _Evidence, logits: Floats) -> Floats:
-        """Probabilities (N, C) of these logits, once other categories have been heard."""
-        context = self._label_context(evidence, logits)
-        return _sigmoid(context.apply(logits, evidence.labels))
-
-    def _teach(self, evidence: _Evidence, first: Floats) -> tuple[Students | None, Floats | None]:
-        """Fit the students to what the views believe; the students and their logits (N, C).
-
-        Args:
-            evidence: With the views.
-            first: (N, C) their logits of presence.
-        """
-        config, views = self.config.students, evidence.views
-        if not config.share:
-            return None, None
-        students = fit_students(
-            views,
-            self.features,
-            self.pooled,
-            evidence.labels,
-            self._believed(evidence, first),
-            config,
-            seed=self.config.seed,
-            device=self.device,
-            tick=self.tick,
-        )
-        both = students.logits(
-            views, self.features, self.rows, evidence.context, config, self.device, self.tick
-        )
-        believed = self._believed(evidence, np.float32(0.5) * (first + both))
-        students = students.after(evidence.context, evidence.labels, believed, config, self.tick)
-        return students, students.join(both, evidence.context, config)
 
     def _make_head(self, priors: Floats, labels: Labels, unknown_weight: float) -> CLSLHead:
         graph = None
@@ -380,7 +257,7 @@ class _Training:
         return head.to(self.device)
 
     def _train(
-        self, evidence: _Evidence, static: _StaticBlend, entries: Entries
+        self, evidence: Evidence, static: StaticBlend, entries: Entries
     ) -> tuple[CLSLHead, list[dict[str, float]]]:
         """Train the head; the EMA weights of the best epoch and the curves."""
         priors = class_priors(evidence.labels, evidence.unknown_weight, static.share)
@@ -403,8 +280,8 @@ class _Training:
     def _epoch(
         self,
         state: Learning,
-        evidence: _Evidence,
-        static: _StaticBlend,
+        evidence: Evidence,
+        static: StaticBlend,
         entries: Entries,
         epochs: int,
     ) -> None:
@@ -443,7 +320,7 @@ class _Training:
             state.best = {n: v.clone() for n, v in state.teacher.state_dict().items()}
 
     def _judge(
-        self, state: Learning, static: _StaticBlend, entries: Entries
+        self, state: Learning, static: StaticBlend, entries: Entries
     ) -> tuple[Floats, Floats]:
         """Logits (N, C) of the teacher alone and of the blend it is part of."""
         if state.z is None:
@@ -452,7 +329,7 @@ class _Training:
         return state.z, pair.apply(np.stack([static.logits, state.z]))
 
     def _lesson(
-        self, logits: Floats, evidence: _Evidence, share: float, *, strength: float, reject: float
+        self, logits: Floats, evidence: Evidence, share: float, *, strength: float, reject: float
     ) -> Lesson:
         """What the blended logits (N, C) have to teach."""
         targets = recovered_targets(
@@ -474,8 +351,8 @@ class _Training:
     def _refit(
         self,
         head: CLSLHead,
-        evidence: _Evidence,
-        static: _StaticBlend,
+        evidence: Evidence,
+        static: StaticBlend,
         pair: PooledLogistic,
         epochs: int,
     ) -> None:
@@ -520,7 +397,7 @@ class _Training:
         )
 
     def _measure(
-        self, evidence: _Evidence, head: Floats, blended: Floats, entries: Entries
+        self, evidence: Evidence, head: Floats, blended: Floats, entries: Entries
     ) -> dict[str, Any]:
         """Facts for the model run's page, as JSON values."""
         names = evidence.views.names(evidence.context.text is not None)
@@ -533,7 +410,7 @@ class _Training:
             "held_out_ap": {name: pooled_ap(z, entries) for name, z in views.items()},
         }
 
-    def _fingerprint(self, evidence: _Evidence, head: CLSLHead) -> str:
+    def _fingerprint(self, evidence: Evidence, head: CLSLHead) -> str:
         """Of everything the head's training depends on."""
         found = hashlib.sha256(self.config.to_json().encode())
         found.update(evidence.labels.tobytes())
@@ -566,7 +443,3 @@ def _check(features: FeatureView, labels: Labels, vectors: Floats | None, text: 
         raise InputError(
             f"a text prior needs category vectors of the tokens' width {features.dim}, got {width}."
         )
-
-
-def _sigmoid(logits: Floats) -> Floats:
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -30, 30))), np.float32)

@@ -116,6 +116,12 @@ def test_no_label_but_text_scores_like_the_text() -> None:
     assert recovered(recovery, labels) > 0.9
 
 
+def test_a_few_positives_add_to_what_the_words_know() -> None:
+    none, few = np.zeros((120, 4), np.int8), COLLECTION.positives_only(0.05)
+    assert 3 < (few > 0).sum() < 9
+    assert recovered(train(few, text=True), few) > recovered(train(none, text=True), few)
+
+
 def test_a_category_without_labels_gets_proposals_from_its_name() -> None:
     labels = COLLECTION.positives_only()
     labels[:, 2] = 0
