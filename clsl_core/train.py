@@ -158,8 +158,7 @@ class _Training:
         self.origins: npt.NDArray[np.int8] | None = None
         self.resume_dir: Path | None = None
         self.warm_start: Recovery | None = None
-        self.pooled = features.pooled()
-        self.digests = digests_of(self.pooled)
+        self.digests = digests_of(features.pooled())
         self.rows = np.arange(len(features))
         self.rng = np.random.default_rng(config.seed)
         self.learner = Learner(features, config, device, self.tick)
