@@ -27,8 +27,8 @@ from clsl_core.linear import PooledLogistic
 from clsl_core.model import CLSLHead, ModelConfig, patch_text_logits
 from clsl_core.patch_linear import PatchConfig, patch_logits
 from clsl_core.pieces import Pieces
-from clsl_core.recovery import Regime
-from clsl_core.students import Students
+from clsl_core.recovery import Regime, present
+from clsl_core.students import Students, plain_joint
 from clsl_core.threads import half_the_threads
 from clsl_core.train_config import TrainConfig
 from clsl_core.types import Progress, no_progress
@@ -45,7 +45,6 @@ __all__ = [
     "Recovery",
     "Scores",
     "head_logits",
-    "join",
     "read_context",
     "text_logits",
 ]
@@ -92,14 +91,18 @@ class Scores:
 class Recovery:
     """A fitted model: views, students, label context, head, and calibration where there is one.
 
-        views --blend--> first --with students, in label context--> static --stack, head--> logits
+        views --blend--> presence --joint, students, in label context--> static
+        static --stack, head--> logits
 
     Attributes:
         config: What it was trained with.
         head: The CLSL head.
         views: The static views.
         blend: Weights of the static views.
+        known_share: Share of the positives that are known, estimated; what the blend says of
+            known positives becomes presence by it.
         students: Models that learned from recovered labels, or None.
+        joint: Weights of the blend and the students.
         label_context: What other categories' scores say.
         stack: Weights of the static blend and the head.
         calibration: Map from blended logits to probabilities, or None.
@@ -118,7 +121,9 @@ class Recovery:
     head: CLSLHead
     views: StaticViews
     blend: PooledLogistic
+    known_share: float
     students: Students | None
+    joint: PooledLogistic
     label_context: LabelContext
     stack: PooledLogistic
     calibration: PooledLogistic | None
@@ -166,14 +171,13 @@ class Recovery:
                 self.config.students.alike,
                 tick,
             )
-            first = self.blend.apply(self.views.values(context))
-            taught = None
+            static = present(self.blend.apply(self.views.values(context)), self.known_share)
             if self.students is not None:
                 settings, device = self.config.students, str(self.head.b.device)
                 taught = self.students.logits(
                     self.views, features, rows, context, settings, device, tick
                 )
-            static = join(first, taught, self.config.students.share_of(self.head.text))
+                static = self.joint.apply(np.stack([static, taught]))
             static = self.label_context.apply(static, context.known)
             z = head_logits(self.head, features, rows, tick)
             logits[rows] = self.stack.apply(np.stack([static, z]))
@@ -204,6 +208,7 @@ class Recovery:
                 "config": asdict(self.views.config),
                 "unknown_weight": self.views.unknown_weight,
             },
+            "known_share": self.known_share,
             "metrics": self.metrics,
             "curves": self.curves,
         }
@@ -236,6 +241,12 @@ class Recovery:
                     Students(**_arrays("students", tensors))
                     if "students.linear" in tensors
                     else None
+                ),
+                known_share=float(record.get("known_share", 1.0)),
+                joint=(
+                    _load_logistic("joint", tensors)
+                    if "joint.pooled" in tensors
+                    else plain_joint(config.students.share, tensors["labels.prior"].numel())
                 ),
                 label_context=LabelContext(
                     **_arrays("labels", tensors), guess=config.context.guess
@@ -275,17 +286,17 @@ class Recovery:
                 value = getattr(holder, part.name)
                 if isinstance(value, np.ndarray):
                     tensors[f"{name}.{part.name}"] = torch.from_numpy(np.array(value))
-        maps = {"blend": self.blend, "stack": self.stack, "calibration": self.calibration}
+        maps = {
+            "blend": self.blend,
+            "joint": self.joint,
+            "stack": self.stack,
+            "calibration": self.calibration,
+        }
         for name, map_ in maps.items():
             if map_ is not None:
                 tensors[f"{name}.pooled"] = torch.from_numpy(map_.pooled)
                 tensors[f"{name}.deviations"] = torch.from_numpy(map_.deviations)
         return tensors
-
-
-def join(first: Floats, taught: Floats | None, share: float) -> Floats:
-    """Logits (N, C) of the views and, by their share, of the students together."""
-    return first if taught is None else (1 - share) * first + share * taught
 
 
 def read_context(

@@ -19,7 +19,7 @@ from clsl_core.label_context import LabelContext, fit_label_context
 from clsl_core.learner import Ticker
 from clsl_core.linear import PooledLogistic
 from clsl_core.model import CLSLHead
-from clsl_core.predict import join, read_context
+from clsl_core.predict import read_context
 from clsl_core.recovery import (
     entry_folds,
     fit_blend,
@@ -28,7 +28,7 @@ from clsl_core.recovery import (
     present,
     unknown_as_negative,
 )
-from clsl_core.students import Students, fit_students
+from clsl_core.students import Students, fit_joint, fit_students, plain_joint
 from clsl_core.train_config import TrainConfig
 from clsl_core.views import Context, Floats, Labels, StaticViews, cross_fitted, fit_views
 
@@ -70,17 +70,19 @@ class StaticBlend:
 
     Attributes:
         weights: Of the views.
+        share: Of the positives that are known, estimated.
         students: Or None.
+        joint: Weights of the views and the students.
         label_context: What other categories say.
         logits: (N, C) of it all.
-        share: Of the positives that are known, estimated.
     """
 
     weights: PooledLogistic
+    share: float
     students: Students | None
+    joint: PooledLogistic
     label_context: LabelContext
     logits: Floats
-    share: float
 
 
 class StaticFitter:
@@ -152,14 +154,18 @@ class StaticFitter:
         start = np.array([_START[name] for name in names] + [0.0], np.float32)
         weights = fit_blend(honest, entries, settings, start)
         share = known_share(_sigmoid(weights.apply(honest)), labels, evidence.unknown_weight)
-        first = weights.apply(evidence.values)
-        students, taught = self._teach(evidence, present(first, share))
-        joined = join(
-            first, taught, self.config.students.share_of(evidence.context.text is not None)
-        )
+        first = present(weights.apply(evidence.values), share)
+        believed = self._believed(evidence, first)
+        students, taught = self._teach(evidence, first, believed)
+        joint, joined = plain_joint(0.0, labels.shape[1]), first
+        if taught is not None:
+            joint = fit_joint(
+                first, taught, labels, believed, evidence.unknown_weight, self.config.students
+            )
+            joined = joint.apply(np.stack([first, taught]))
         context = self._label_context(evidence, joined)
         logits = context.apply(joined, labels)
-        return StaticBlend(weights, students, context, logits, share)
+        return StaticBlend(weights, share, students, joint, context, logits)
 
     def _label_context(self, evidence: Evidence, logits: Floats) -> LabelContext:
         return fit_label_context(
@@ -171,12 +177,15 @@ class StaticFitter:
         context = self._label_context(evidence, logits)
         return _sigmoid(context.apply(logits, evidence.labels))
 
-    def _teach(self, evidence: Evidence, first: Floats) -> tuple[Students | None, Floats | None]:
+    def _teach(
+        self, evidence: Evidence, first: Floats, believed: Floats
+    ) -> tuple[Students | None, Floats | None]:
         """Fit the students to what the views believe; the students and their logits (N, C).
 
         Args:
             evidence: With the views.
             first: (N, C) their logits of presence.
+            believed: (N, C) probabilities, once other categories have been heard.
         """
         config, views = self.config.students, evidence.views
         if not config.share:
@@ -186,7 +195,7 @@ class StaticFitter:
             self.features,
             self.pooled,
             evidence.labels,
-            self._believed(evidence, first),
+            believed,
             config,
             seed=self.config.seed,
             device=self.device,

@@ -26,16 +26,18 @@ import torch
 from scipy.sparse import csr_array
 
 from clsl_core.features import FeatureView
-from clsl_core.linear import fit_linear
+from clsl_core.linear import PooledLogistic, fit_linear
 from clsl_core.neighbours import best, similarity_graph, spread
 from clsl_core.patch_linear import PatchModels, fit_patches, patch_logits
 from clsl_core.views import Context, StaticViews, logit
 
-__all__ = ["StudentConfig", "Students", "fit_students"]
+__all__ = ["StudentConfig", "Students", "fit_joint", "fit_students", "plain_joint"]
 
 Floats = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int8]
 Ids = npt.NDArray[np.int64]
+
+_NEWTON_STEPS = 40
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,11 @@ class StudentConfig:
     """What the students learn, and how much they count.
 
     Attributes:
-        share: Of the students in the blend; the views have the rest. 0 fits none.
-        share_beside_text: The same where there is a text prior: the view that reads it knows what
-            students hear of only.
+        share: Of the students in the order within a category; the views have the rest. 0 fits
+            none.
+        share_unsure: The same where unknown entries stand for negatives: students learn from
+            those, too, and from more of them. In between in proportion.
+        level: The same for how likely a whole category is, and how far its images spread.
         believed: Weight of a believed label beside a known one, for the two that are fitted.
         l2: Penalty of the linear student, in images.
         voters: Similar images that vote; 0 leaves the vote out.
@@ -57,7 +61,8 @@ class StudentConfig:
     """
 
     share: float = 1.0
-    share_beside_text: float = 0.75
+    share_unsure: float = 0.75
+    level: float = 0.5
     believed: float = 0.25
     l2: float = 1.0
     voters: int = 50
@@ -66,10 +71,6 @@ class StudentConfig:
     steps_to: int = 10
     believed_sent: float = 0.1
     spread_prior: float = 0.3
-
-    def share_of(self, text: bool) -> float:
-        """Their share with or without a text prior beside them."""
-        return min(self.share, self.share_beside_text) if text else self.share
 
     @property
     def alike(self) -> int:
@@ -229,3 +230,68 @@ def fit_students(  # noqa: PLR0913 - arrays that belong together
         tick=tick,
     )
     return Students(linear.cpu().numpy(), patches.weights, patches.bias)
+
+
+def plain_joint(share: float, count: int) -> PooledLogistic:
+    """Weights of [views, students, 1] that take ``share`` from the students in all categories."""
+    weights = np.array([1 - share, share, 0.0], np.float32)
+    return PooledLogistic(weights, np.zeros((count, 3), np.float32))
+
+
+def fit_joint(
+    first: Floats,
+    taught: Floats,
+    labels: Labels,
+    believed: Floats,
+    unknown_weight: float,
+    config: StudentConfig,
+) -> PooledLogistic:
+    """Weights of [views, students, 1] for each category: students order, both set the level.
+
+    Students order the images of a category better than the views do, but between categories they
+    are not comparable: the fewer positives are known of one, the more believed labels, which count
+    for less, stand against them. So their mean probability is first brought to the believed one.
+    Then views and students are mixed by ``share``, and mean and spread of that are brought to
+    those of a mix by ``level``. All of it on the unknown entries, as nothing else is proposed.
+
+    Args:
+        first: (N, C) logits of the views.
+        taught: (N, C) of the students.
+        labels: (N, C) in {-1, 0, +1}.
+        believed: (N, C) probabilities.
+        unknown_weight: How far unknown entries stand for negatives.
+        config: The shares.
+    """
+    unknown = labels == 0
+    order = config.share + unknown_weight * (min(config.share_unsure, config.share) - config.share)
+    moved = _to_mean(taught, believed, unknown)
+    mixed, model = (
+        (1 - share) * first + share * (taught + moved) for share in (order, config.level)
+    )
+    scale = _spread(model, unknown) / np.maximum(_spread(mixed, unknown), 1e-6)
+    scale = np.where(unknown.sum(0) > 1, np.clip(scale, 0.5, 2.0), 1.0)
+    shift = _mean(model, unknown) - scale * _mean(mixed, unknown) + scale * order * moved
+    weights = np.stack([scale * (1 - order), scale * order, shift], 1)
+    pooled = weights.mean(0)
+    return PooledLogistic(pooled.astype(np.float32), (weights - pooled).astype(np.float32))
+
+
+def _to_mean(logits: Floats, believed: Floats, judged: npt.NDArray[np.bool_]) -> Floats:
+    """What to add to a category's logits (C,), so that the judged have the mean believed."""
+    wanted, moved = _mean(believed, judged), np.zeros(logits.shape[1], np.float32)
+    for _ in range(_NEWTON_STEPS):
+        p = np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits + moved, -30, 30))), np.float32)
+        slope = np.maximum(_mean(p * (1 - p), judged), 1e-6)
+        moved += np.clip((wanted - _mean(p, judged)) / slope, -1.0, 1.0)
+    return np.where(judged.any(0), moved, np.float32(0))
+
+
+def _mean(values: Floats, judged: npt.NDArray[np.bool_]) -> Floats:
+    """(C,) mean of the judged entries, 0 where there is none."""
+    return np.asarray((values * judged).sum(0) / np.maximum(judged.sum(0), 1), np.float32)
+
+
+def _spread(values: Floats, judged: npt.NDArray[np.bool_]) -> Floats:
+    """(C,) standard deviation of the judged entries."""
+    away = values - _mean(values, judged)
+    return np.asarray(np.sqrt(_mean(away * away, judged)), np.float32)

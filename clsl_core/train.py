@@ -56,6 +56,7 @@ from clsl_core.recovery import (
     unknown_as_negative,
 )
 from clsl_core.static_blend import Evidence, StaticBlend, StaticFitter
+from clsl_core.students import plain_joint
 from clsl_core.threads import half_the_threads
 from clsl_core.train_config import TrainConfig
 from clsl_core.types import Origin, Progress
@@ -192,7 +193,9 @@ class _Training:
             head=head.eval(),
             views=final.views,
             blend=static.weights,
+            known_share=static.share,
             students=static.students,
+            joint=static.joint,
             label_context=static.label_context,
             stack=pair,
             calibration=calibration,
@@ -222,7 +225,9 @@ class _Training:
             head=head.eval(),
             views=views,
             blend=PooledLogistic(weights, np.zeros((count, len(weights)), np.float32)),
+            known_share=1.0,
             students=None,
+            joint=plain_joint(0.0, count),
             label_context=no_label_context(count),
             stack=PooledLogistic(np.array([1, 0, 0], np.float32), np.zeros((count, 3), np.float32)),
             calibration=None,

@@ -3,14 +3,21 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from clsl_core.features import FeatureView
 from clsl_core.image_identity import digests_of, recognise
 from clsl_core.metrics import mean_average_precision
 from clsl_core.model import CLSLHead
 from clsl_core.neighbours import similarity_graph, spread
-from clsl_core.predict import join, read_context
-from clsl_core.students import StudentConfig, Students, fit_students
+from clsl_core.predict import read_context
+from clsl_core.students import (
+    StudentConfig,
+    Students,
+    fit_joint,
+    fit_students,
+    plain_joint,
+)
 from clsl_core.views import Context, StaticViews, fit_views
 from tests.core.synthetic import SMALL, make_collection
 
@@ -141,11 +148,58 @@ def test_known_labels_alone_spread_where_beliefs_count_for_nothing() -> None:
     np.testing.assert_allclose(one.arrived, other.arrived, atol=1e-3)
 
 
-def test_their_share() -> None:
-    first, second = np.zeros((2, 3), np.float32), np.ones((2, 3), np.float32)
-    np.testing.assert_allclose(join(first, second, 0.25), 0.25)
-    assert join(first, None, 1.0) is first
-    assert StudentConfig().share_of(text=True) < StudentConfig().share_of(text=False) == 1
-    assert StudentConfig(share=0.0).share_of(text=True) == 0
+def test_how_many_similar_images_are_asked_for() -> None:
     assert StudentConfig(share=0.0).alike == 0
     assert StudentConfig(voters=0).alike == StudentConfig().steps_to
+    assert ALONE.alike == 0
+
+
+def test_students_order_and_both_set_the_level() -> None:
+    rng = np.random.default_rng(3)
+    first = rng.normal(-2, 1, (200, 3)).astype(np.float32)
+    taught = (3 * rng.normal(size=first.shape) + [4, 0, -4]).astype(np.float32)
+    labels = rng.choice(np.array([-1, 0, 1], np.int8), first.shape)
+    unknown, believed = labels == 0, 1 / (1 + np.exp(-first))
+    config = StudentConfig(share=1.0, level=0.0)
+    joined = fit_joint(first, taught, labels, believed, 0.0, config).apply(
+        np.stack([first, taught])
+    )
+    np.testing.assert_array_equal(joined.argsort(0), taught.argsort(0))
+    for c in range(3):
+        one, other = joined[unknown[:, c], c], first[unknown[:, c], c]
+        assert one.mean() == pytest.approx(other.mean(), abs=0.01)
+        assert one.std() == pytest.approx(max(other.std(), 0.5 * taught[:, c].std()), rel=0.1)
+
+
+def test_students_alone_are_brought_to_the_believed_mean() -> None:
+    rng = np.random.default_rng(4)
+    first, taught = (rng.normal(size=(300, 2)).astype(np.float32) for _ in range(2))
+    labels = np.zeros(first.shape, np.int8)
+    believed = np.broadcast_to(np.array([0.05, 0.4], np.float32), first.shape)
+    config = StudentConfig(share=1.0, level=1.0)
+    joined = fit_joint(first, taught, labels, believed, 0.0, config).apply(
+        np.stack([first, taught])
+    )
+    np.testing.assert_allclose((1 / (1 + np.exp(-joined))).mean(0), [0.05, 0.4], atol=1e-3)
+    np.testing.assert_allclose(joined.std(0), taught.std(0), rtol=1e-3)
+
+
+def test_views_have_a_say_in_the_order_where_unknown_entries_stand_for_negatives() -> None:
+    rng = np.random.default_rng(5)
+    first, taught = (rng.normal(size=(300, 2)).astype(np.float32) for _ in range(2))
+    labels, believed = np.zeros(first.shape, np.int8), 1 / (1 + np.exp(-first))
+
+    def agreement(unknown_weight: float) -> float:
+        joint = fit_joint(first, taught, labels, believed, unknown_weight, StudentConfig())
+        joined = joint.apply(np.stack([first, taught]))
+        return float(np.corrcoef(joined[:, 0], first[:, 0])[0, 1])
+
+    assert agreement(0.0) < 0.1 < agreement(0.5) < agreement(1.0) < 0.5
+
+
+def test_where_everything_is_known_nothing_moves() -> None:
+    first, taught = np.zeros((4, 2), np.float32), np.ones((4, 2), np.float32)
+    labels = np.ones((4, 2), np.int8)
+    joint = fit_joint(first, taught, labels, first, 1.0, StudentConfig(share=0.25))
+    assert np.isfinite(joint.weights).all()
+    np.testing.assert_allclose(plain_joint(0.25, 2).apply(np.stack([first, taught])), 0.25)
