@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clsl_core.graph import similar_categories
+from clsl_core.views import sigmoid
 
 __all__ = ["ContextConfig", "LabelContext", "fit_label_context", "no_label_context"]
 
@@ -155,8 +156,7 @@ def fit_label_context(
 
 def _fill(logits: Floats, known: Labels) -> Floats:
     """(N, C) probabilities: 1 and 0 where known, guessed elsewhere."""
-    guessed = 1.0 / (1.0 + np.exp(-np.clip(logits, -30, 30)))
-    return np.asarray(np.where(known == 0, guessed, known > 0), np.float32)
+    return np.asarray(np.where(known == 0, sigmoid(logits), known > 0), np.float32)
 
 
 def _evidence(logits: Floats, known: Labels, context: LabelContext) -> Floats:

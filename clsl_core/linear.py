@@ -93,6 +93,12 @@ class PooledLogistic:
     pooled: npt.NDArray[np.float32]
     deviations: npt.NDArray[np.float32]
 
+    @classmethod
+    def of(cls, weights: npt.NDArray[np.float32]) -> PooledLogistic:
+        """The map with these weights (C, V + 1); what is pooled is their mean."""
+        pooled = weights.mean(0)
+        return cls(pooled.astype(np.float32), (weights - pooled).astype(np.float32))
+
     @property
     def weights(self) -> npt.NDArray[np.float32]:
         """(C, V + 1) weights of each category."""

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clsl_core.linear import PooledLogistic, fit_pooled
-from clsl_core.views import Floats, Labels
+from clsl_core.views import Floats, Labels, sigmoid
 
 __all__ = [
     "Entries",
@@ -255,9 +255,9 @@ def fit_stack(
     fitted = fit_blend(np.stack([static_logits, scale * head + shift]), entries, config, start)
     weights = fitted.weights
     share = np.maximum(weights[:, 1], 0.0)
-    weights = np.stack([weights[:, 0], share * scale, weights[:, 2] + share * shift], 1)
-    pooled = weights.mean(0)
-    return PooledLogistic(pooled.astype(np.float32), (weights - pooled).astype(np.float32))
+    return PooledLogistic.of(
+        np.stack([weights[:, 0], share * scale, weights[:, 2] + share * shift], 1)
+    )
 
 
 def sharpen(logits: Floats) -> Floats:
@@ -270,7 +270,7 @@ def sharpen(logits: Floats) -> Floats:
         logits: (N, C).
     """
     factor = np.maximum(1.0, logits.max(1, keepdims=True))
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits * factor, -30, 30))), np.float32)
+    return sigmoid(logits * factor)
 
 
 def thresholds(
@@ -347,7 +347,7 @@ def present(logits: Floats, share: float) -> Floats:
     """
     if share == 1.0:
         return logits
-    p = np.clip(1.0 / (1.0 + np.exp(-np.clip(logits, -30, 30))) / share, 1e-9, 0.999)
+    p = np.clip(sigmoid(logits) / share, 1e-9, 0.999)
     return np.asarray(np.log(p) - np.log1p(-p), np.float32)
 
 

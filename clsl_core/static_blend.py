@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clsl_core.features import FeatureView
-from clsl_core.image_identity import digests_of, recognise
+from clsl_core.image_identity import digests_of
 from clsl_core.label_context import LabelContext, fit_label_context
 from clsl_core.learner import Ticker
 from clsl_core.linear import PooledLogistic
@@ -30,7 +30,7 @@ from clsl_core.recovery import (
 )
 from clsl_core.students import Students, fit_joint, fit_students, plain_joint
 from clsl_core.train_config import TrainConfig
-from clsl_core.views import Context, Floats, Labels, StaticViews, cross_fitted, fit_views
+from clsl_core.views import Context, Floats, Labels, StaticViews, cross_fitted, fit_views, sigmoid
 
 __all__ = ["Evidence", "StaticBlend", "StaticFitter"]
 
@@ -130,14 +130,13 @@ class StaticFitter:
             device=self.device,
             tick=self.tick,
         )
-        itself = recognise(self.digests, views.memory_digests)
         head = self._make_head(views.prior, labels, unknown_weight)
         context = read_context(
             head,
             views,
             self.features,
             self.pooled,
-            itself,
+            self.rows,  # all images are remembered, in their order
             self.rows,
             self.config.students.alike,
             self.tick,
@@ -153,7 +152,7 @@ class StaticFitter:
         names = evidence.views.names(evidence.context.text is not None)
         start = np.array([_START[name] for name in names] + [0.0], np.float32)
         weights = fit_blend(honest, entries, settings, start)
-        share = known_share(_sigmoid(weights.apply(honest)), labels, evidence.unknown_weight)
+        share = known_share(sigmoid(weights.apply(honest)), labels, evidence.unknown_weight)
         first = present(weights.apply(evidence.values), share)
         believed = self._believed(evidence, first)
         students, taught = self._teach(evidence, first, believed)
@@ -175,7 +174,7 @@ class StaticFitter:
     def _believed(self, evidence: Evidence, logits: Floats) -> Floats:
         """Probabilities (N, C) of these logits, once other categories have been heard."""
         context = self._label_context(evidence, logits)
-        return _sigmoid(context.apply(logits, evidence.labels))
+        return sigmoid(context.apply(logits, evidence.labels))
 
     def _teach(
         self, evidence: Evidence, first: Floats, believed: Floats
@@ -207,7 +206,3 @@ class StaticFitter:
         believed = self._believed(evidence, np.float32(0.5) * (first + both))
         students = students.after(evidence.context, evidence.labels, believed, config, self.tick)
         return students, students.join(both, evidence.context, config)
-
-
-def _sigmoid(logits: Floats) -> Floats:
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -30, 30))), np.float32)

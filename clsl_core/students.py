@@ -29,7 +29,7 @@ from clsl_core.features import FeatureView
 from clsl_core.linear import PooledLogistic, fit_linear
 from clsl_core.neighbours import best, similarity_graph, spread
 from clsl_core.patch_linear import PatchModels, fit_patches, patch_logits
-from clsl_core.views import Context, StaticViews, logit
+from clsl_core.views import Context, StaticViews, logit, sigmoid
 
 __all__ = ["StudentConfig", "Students", "fit_joint", "fit_students", "plain_joint"]
 
@@ -178,10 +178,13 @@ def _vote(alike: csr_array, heard: Floats, config: StudentConfig) -> Floats:
 
 def _arrived(context: Context, alike: csr_array, arrived: Floats, config: StudentConfig) -> Floats:
     """Logits (n, C) of what spread to each image; to a stranger, as to the images most like it."""
-    sources = best(alike, config.steps_to)
-    weight = np.maximum(np.asarray(sources.sum(1)).reshape(-1, 1), 1e-9)
-    own = context.itself[:, None] >= 0
-    return logit(np.where(own, arrived[context.itself], (sources @ arrived) / weight))
+    shares = arrived[context.itself]
+    strangers = np.flatnonzero(context.itself < 0)
+    if len(strangers):
+        sources = best(alike, config.steps_to)[strangers]
+        weight = np.maximum(np.asarray(sources.sum(1)).reshape(-1, 1), 1e-9)
+        shares[strangers] = (sources @ arrived) / weight
+    return logit(shares)
 
 
 def fit_students(  # noqa: PLR0913 - arrays that belong together
@@ -271,16 +274,14 @@ def fit_joint(
     scale = _spread(model, unknown) / np.maximum(_spread(mixed, unknown), 1e-6)
     scale = np.where(unknown.sum(0) > 1, np.clip(scale, 0.5, 2.0), 1.0)
     shift = _mean(model, unknown) - scale * _mean(mixed, unknown) + scale * order * moved
-    weights = np.stack([scale * (1 - order), scale * order, shift], 1)
-    pooled = weights.mean(0)
-    return PooledLogistic(pooled.astype(np.float32), (weights - pooled).astype(np.float32))
+    return PooledLogistic.of(np.stack([scale * (1 - order), scale * order, shift], 1))
 
 
 def _to_mean(logits: Floats, believed: Floats, judged: npt.NDArray[np.bool_]) -> Floats:
     """What to add to a category's logits (C,), so that the judged have the mean believed."""
     wanted, moved = _mean(believed, judged), np.zeros(logits.shape[1], np.float32)
     for _ in range(_NEWTON_STEPS):
-        p = np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits + moved, -30, 30))), np.float32)
+        p = sigmoid(logits + moved)
         slope = np.maximum(_mean(p * (1 - p), judged), 1e-6)
         moved += np.clip((wanted - _mean(p, judged)) / slope, -1.0, 1.0)
     return np.where(judged.any(0), moved, np.float32(0))

@@ -30,7 +30,7 @@ from clsl_core.errors import InputError, TrainingError
 from clsl_core.features import FeatureView
 from clsl_core.graph import build_graph
 from clsl_core.held_out import log_loss, pooled_ap, rank_quality
-from clsl_core.image_identity import digests_of, pair_draws
+from clsl_core.image_identity import pair_draws
 from clsl_core.label_context import no_label_context
 from clsl_core.learner import (
     Learner,
@@ -159,13 +159,12 @@ class _Training:
         self.origins: npt.NDArray[np.int8] | None = None
         self.resume_dir: Path | None = None
         self.warm_start: Recovery | None = None
-        self.digests = digests_of(features.pooled())
-        self.rows = np.arange(len(features))
         self.rng = np.random.default_rng(config.seed)
         self.learner = Learner(features, config, device, self.tick)
         self.fitter = StaticFitter(
             features, vectors, config, device, self.rng, self._make_head, self.tick
         )
+        self.digests, self.rows = self.fitter.digests, self.fitter.rows
 
     def run(self) -> Recovery:
         """Fit, judge, fit again with everything known."""

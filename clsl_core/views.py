@@ -44,6 +44,7 @@ __all__ = [
     "cross_fitted",
     "fit_views",
     "logit",
+    "sigmoid",
 ]
 
 Floats = npt.NDArray[np.float32]
@@ -166,7 +167,7 @@ class StaticViews:
                 is its own neighbour.
             tick: Called often.
         """
-        labelled = np.flatnonzero((self.memory_labels != 0).any(1))
+        labelled = self._labelled
         return self._nearest(pooled, itself, labelled, self._voters(labelled), tick)
 
     def alike(
@@ -186,8 +187,8 @@ class StaticViews:
             count: How many.
             tick: Called often.
         """
-        labelled = (self.memory_labels != 0).any(1)
-        if labelled.all() and self._voters(np.flatnonzero(labelled)) >= count:
+        labelled = self._labelled
+        if len(labelled) == len(self.memory) and self._voters(labelled) >= count:
             return best(neighbours, count)
         return self._nearest(pooled, itself, np.arange(len(self.memory)), count, tick)
 
@@ -196,6 +197,11 @@ class StaticViews:
     ) -> csr_array:
         queries, temperature = _unit(self.standardise(pooled)), self.config.vote_temperature
         return nearest(queries, self.memory, among, itself, count, temperature, tick)
+
+    @property
+    def _labelled(self) -> Ids:
+        """Remembered images of which a label is known."""
+        return np.flatnonzero((self.memory_labels != 0).any(1))
 
     def _voters(self, labelled: Ids) -> int:
         """How many neighbours vote: more of them where each knows less."""
@@ -333,6 +339,11 @@ def cross_fitted(
         out[:, here] = part[:, here]
     assert out is not None
     return out
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """1 / (1 + exp(-z)), with z kept within [-30, 30]."""
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -30, 30))), np.float32)
 
 
 def logit(p: npt.NDArray[np.floating[Any]]) -> Floats:

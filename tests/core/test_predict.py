@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clsl_core.checkpoint import load_checkpoint, save_checkpoint
 from clsl_core.errors import ClslError, InputError, JobCancelled
 from clsl_core.features import FeatureView
 from clsl_core.metrics import mean_average_precision
@@ -44,6 +45,23 @@ def test_a_loaded_recovery_says_exactly_the_same(recovery: Recovery, tmp_path: P
     assert loaded.regime is recovery.regime
     assert not list(tmp_path.glob("*.pkl"))
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
+
+
+def test_a_model_from_before_students_ordered_still_mixes_by_its_share(
+    recovery: Recovery, tmp_path: Path
+) -> None:
+    recovery.save(tmp_path)
+    tensors, record = load_checkpoint(tmp_path, "recovery")
+    newer = ("joint.", "students.heard", "students.arrived")
+    tensors = {name: value for name, value in tensors.items() if not name.startswith(newer)}
+    del record["known_share"]
+    record["config"]["students"] = {"share": 0.25, "believed": 0.5, "l2": 1.0, "voters": 0}
+    save_checkpoint(tmp_path, "recovery", tensors, record)
+    loaded = Recovery.load(tmp_path)
+    np.testing.assert_allclose(loaded.joint.weights, [[0.75, 0.25, 0.0]] * 4)
+    assert loaded.known_share == 1.0
+    scores = loaded.predict(COLLECTION.features).values
+    assert mean_average_precision(COLLECTION.truth, scores) > 0.8
 
 
 def test_scores_have_shape_type_and_range(recovery: Recovery) -> None:
