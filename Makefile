@@ -39,7 +39,7 @@ audit: $(VENV)/.ready-dev
 	.ci/audit $(BIN)/pip-audit
 
 docs: $(VENV)/.ready-dev
-	$(BIN)/python -m typer app/cli.py utils docs --name clsl --output docs/reference/cli.md
+	$(BIN)/python -m typer app/cli/main.py utils docs --name clsl --output docs/reference/cli.md
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ": run make PYTHON=python3.12 (or another)") if sys.version_info < (3, 11) else None'

@@ -14,11 +14,14 @@ from starlette.applications import Starlette
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from app import sign_in
-from app.services import logs, people, views, who
-from app.services.settings import Settings
-from app.services.views import DatasetView
-from app.services.who import Actor
-from app.services.worker import WorkerKeeper
+from app.services.access import rights as who
+from app.services.access.rights import Actor
+from app.services.datasets import overview as views
+from app.services.datasets.overview import DatasetView
+from app.services.jobs.keeper import WorkerKeeper
+from app.services.people import people
+from app.services.runtime import logs
+from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from clsl_core.errors import ClslError, FormatError
 from clsl_core.types import ValidationReport

@@ -6,7 +6,7 @@ from app import sign_in
 from app.components.door import closed_door, who_is_here
 from app.components.notices import notice_lines
 from app.context import ANNOTATOR_KEY, error_boundary, open_workspace
-from app.services.who import Actor
+from app.services.access.rights import Actor
 from clsl_core.errors import ClslError
 
 st.set_page_config(page_title="CLSL annotation completion", page_icon="🏷️", layout="wide")

@@ -13,10 +13,10 @@ from pathlib import Path
 import streamlit as st
 from streamlit.errors import StreamlitSecretNotFoundError
 
-from app.services import identities
-from app.services.identities import Claims, SignInRefused
-from app.services.providers import SECRETS, Provider, SetupError, providers
-from app.services.who import Actor
+from app.services.access.rights import Actor
+from app.services.people import identities
+from app.services.people.identities import Claims, SignInRefused
+from app.services.people.providers import SECRETS, Provider, SetupError, providers
 from app.services.workspace import Workspace
 
 

@@ -39,9 +39,9 @@ import numpy as np
 from PIL import Image as Pillow
 from sqlalchemy import func, select
 
-from app.services.access import Grant
-from app.services.annotators import enter
-from app.services.settings import Settings
+from app.services.access.grants import Grant
+from app.services.people.annotators import enter
+from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from benchmarks.review_latency import REPOSITORY, make_collection, program, spread
 from clsl_core.errors import ConflictError
@@ -285,7 +285,7 @@ def background(workspace: Workspace, folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "app.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "app.cli.main", *map(str, arguments)]
 
 
 def _environment(workspace: Workspace) -> dict[str, str]:

@@ -19,10 +19,10 @@ from pathlib import Path
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from app.services import category_changes as changes
-from app.services.category_changes import Policy
-from app.services.queue import SilentQueue
-from app.services.settings import Settings
+from app.services.categories import changes
+from app.services.categories.changes import Policy
+from app.services.jobs.bell import SilentQueue
+from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from benchmarks import postgres_server
 from clsl_core.types import LabelSource, LabelState

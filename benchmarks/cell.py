@@ -23,7 +23,7 @@ from benchmarks.evaluation import Judged, judge, ranks
 from benchmarks.problem import Fold, Inputs, Problem
 from benchmarks.regimes import Regime
 from benchmarks.runs import answer_parent, peak_memory
-from clsl_core.atomic import atomic_file
+from clsl_core.files import atomic_file
 
 __all__ = ["Cell", "run"]
 

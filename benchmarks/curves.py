@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as Svg
 
-from clsl_core.atomic import atomic_file
+from clsl_core.files import atomic_file
 
 __all__ = ["Curve", "Panel", "draw"]
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from clsl_core.metrics import (
+from clsl_core.statistics.metrics import (
     average_precision,
     category_f1,
     interpolated_average_precision,

@@ -23,13 +23,13 @@ import numpy.typing as npt
 
 from benchmarks.regimes import hide
 from benchmarks.tokens import load
-from clsl_core.backbone import choose_backbone
+from clsl_core.backbones.choice import choose_backbone
 from clsl_core.errors import ImageError
 from clsl_core.features import FeatureView
 from clsl_core.formats import get_format
-from clsl_core.images import LocalImages
-from clsl_core.propose import ProposeConfig, propose
-from clsl_core.train import TrainConfig, fit
+from clsl_core.pictures.loading import LocalImages
+from clsl_core.recovery.ranking import ProposeConfig, propose
+from clsl_core.recovery.train import TrainConfig, fit
 from clsl_core.types import AnnotationSet, no_progress
 
 Labels = npt.NDArray[np.int8]

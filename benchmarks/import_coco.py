@@ -25,12 +25,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.services import exchange, ingest, views
-from app.services.queue import SilentQueue
-from app.services.settings import Settings
+from app.services.datasets import overview as views
+from app.services.exporting import export as exchange
+from app.services.importing import ingest
+from app.services.jobs.bell import SilentQueue
+from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
-from clsl_core.atomic import atomic_text
 from clsl_core.errors import ClslError, InputError
+from clsl_core.files import atomic_text
 
 __all__ = ["draw", "main"]
 

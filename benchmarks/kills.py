@@ -32,11 +32,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.services import doctor
-from app.services.access import Grant
-from app.services.annotators import enter
-from app.services.jobs import JobKind
-from app.services.settings import Settings
+from app.services.access.grants import Grant
+from app.services.jobs.table import JobKind
+from app.services.operations import doctor
+from app.services.people.annotators import enter
+from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from benchmarks.annotators import TRAINED, Tally, check, make_learnable, run_command
 from benchmarks.review_latency import REPOSITORY, make_collection

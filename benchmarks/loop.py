@@ -25,18 +25,20 @@ from typing import Any
 import httpx
 import numpy as np
 
-from app.services import learning, model_runs, views
-from app.services.access import Grant
-from app.services.annotators import enter
-from app.services.settings import Settings
+from app.services.access.grants import Grant
+from app.services.datasets import overview as views
+from app.services.learning import model_runs
+from app.services.learning import triggers as learning
+from app.services.people.annotators import enter
+from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from benchmarks.annotators import run_command
 from benchmarks.curves import Curve, Panel, draw
 from benchmarks.review_latency import program
 from benchmarks.runs import say
 from benchmarks.table import print_table
-from clsl_core.atomic import atomic_file
 from clsl_core.errors import ClslError
+from clsl_core.files import atomic_file
 from clsl_core.types import JsonObject
 
 NAME = "loop"

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from clsl_core.atomic import atomic_file
 from clsl_core.errors import InputError
+from clsl_core.files import atomic_file
 
 __all__ = ["Regime", "hide", "keep", "recall"]
 

@@ -33,8 +33,8 @@ import numpy as np
 from PIL import Image as Pillow
 from sqlalchemy import func, insert, select
 
-from app.services.queue import SilentQueue
-from app.services.settings import Settings
+from app.services.jobs.bell import SilentQueue
+from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from clsl_core.types import LabelState
 from db.models import (

@@ -22,8 +22,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
-from clsl_core.atomic import atomic_text
 from clsl_core.errors import ClslError, InputError
+from clsl_core.files import atomic_text
 
 __all__ = [
     "Runner",

@@ -28,10 +28,10 @@ from zipfile import BadZipFile, is_zipfile
 import numpy as np
 import numpy.typing as npt
 
-from clsl_core.atomic import sha256_of
-from clsl_core.backbone import BackboneSpec, normalised
+from clsl_core.backbones.choice import BackboneSpec, normalised
 from clsl_core.errors import InputError
 from clsl_core.features import FeatureStore, FeatureView
+from clsl_core.files import sha256_of
 
 __all__ = ["Categories", "Collection", "load", "split", "subset"]
 

@@ -38,8 +38,8 @@ from benchmarks.runs import (
 )
 from benchmarks.table import print_table
 from clsl_core.errors import ClslError, InputError
-from clsl_core.losses import LossConfig, asymmetric_loss
-from clsl_core.model import CLSLHead, ModelConfig
+from clsl_core.recovery.head.clsl import CLSLHead, ModelConfig
+from clsl_core.recovery.head.losses import LossConfig, asymmetric_loss
 
 __all__ = ["HEADS", "add_options", "main", "measure", "run"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.runs import answer_parent, peak_memory
 from benchmarks.training_speed import drawn
-from clsl_core.train import TrainConfig, fit
+from clsl_core.recovery.train import TrainConfig, fit
 from clsl_core.types import no_progress
 
 __all__ = ["run"]

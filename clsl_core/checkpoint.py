@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from clsl_core.atomic import atomic_file, atomic_text, sha256_of
 from clsl_core.errors import InputError
+from clsl_core.files import atomic_file, atomic_text, sha256_of
 
 __all__ = ["load_checkpoint", "save_checkpoint", "select"]
 

@@ -25,11 +25,11 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from clsl_core.atomic import PARTIAL, atomic_file, sha256_of
 from clsl_core.errors import FeatureStoreError
+from clsl_core.files import PARTIAL, atomic_file, sha256_of
 
 if TYPE_CHECKING:
-    from clsl_core.backbone import BackboneSpec, ImageFeatures
+    from clsl_core.backbones.choice import BackboneSpec, ImageFeatures
 
 __all__ = ["FeatureStore", "FeatureView"]
 

@@ -882,7 +882,7 @@ class Snapshot(Base):
     """The labels of a dataset as they were, never changed.
 
     Attributes:
-        states: Packed; see ``app.services.snapshots``.
+        states: Packed; see ``app.services.datasets.snapshots``.
         checksum: SHA-256 of ``states``.
         last_decision_id: The last decision that they follow from; 0 for none.
     """

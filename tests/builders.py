@@ -9,10 +9,10 @@ from PIL import Image as Pillow
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from app.services.access import Grant
-from app.services.ingest import ImportRequest, ImportResult, import_file
-from app.services.queue import SilentQueue
-from app.services.settings import Settings
+from app.services.access.grants import Grant
+from app.services.importing.ingest import ImportRequest, ImportResult, import_file
+from app.services.jobs.bell import SilentQueue
+from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from clsl_core.types import LabelState
 from db.models import Annotator, Category, EmbeddingRun, Image, ModelRun, Proposal, RunStatus

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import migrations
-from app.services import logs
+from app.services.runtime import logs
 from app.services.workspace import Workspace
 from db.session import Database
 from tests.builders import make_workspace

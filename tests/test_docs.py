@@ -20,7 +20,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_the_command_line_reference_is_current(tmp_path: Path) -> None:
     output = tmp_path / "cli.md"
-    command = ["-m", "typer", "app/cli.py", "utils", "docs", "--name", "clsl", "--output"]
+    command = ["-m", "typer", "app/cli/main.py", "utils", "docs", "--name", "clsl", "--output"]
     subprocess.run([sys.executable, *command, output], cwd=ROOT, check=True, capture_output=True)
     current = (ROOT / "docs/reference/cli.md").read_text()
     assert output.read_text() == current, "run `make docs`"
@@ -33,7 +33,7 @@ def test_the_readme_begins_with_the_two_commands() -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    from app.services.settings import Settings
+    from app.services.runtime.settings import Settings
 
     text = (ROOT / "docs/reference/settings.md").read_text()
     for name in Settings.model_fields:

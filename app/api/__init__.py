@@ -14,7 +14,7 @@ from starlette.routing import Route
 from app.api import annotator, operations, pictures, verdicts
 from app.api.guard import Guard
 from app.api.openapi import openapi
-from app.services import identities
+from app.services.people import identities
 from app.services.workspace import Workspace
 
 

@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api import reading
-from app.services import flags
-from app.services import preferences as service
-from app.services.access import Grant
+from app.services.access.grants import Grant
+from app.services.people import preferences as service
+from app.services.reviewing import flags
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 

@@ -21,9 +21,11 @@ from starlette.responses import JSONResponse, Response
 from app.api import operations
 from app.api.limits import RateLimit
 from app.api.reading import TooLarge
-from app.services import identities, logs, people, tokens, who
-from app.services.access import AccessDenied, Grant
-from app.services.who import Actor, Forbidden
+from app.services.access import rights as who
+from app.services.access.grants import AccessDenied, Grant
+from app.services.access.rights import Actor, Forbidden
+from app.services.people import identities, people, tokens
+from app.services.runtime import logs
 from app.services.workspace import Workspace
 from clsl_core.errors import ClslError, DatabaseError, ImageError, InputError, NotFoundError
 

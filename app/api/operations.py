@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.services import health as service
+from app.services.operations import health as service
 from app.services.workspace import Workspace
 from clsl_core.errors import ClslError
 

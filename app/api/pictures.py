@@ -9,9 +9,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api import reading
-from app.services import picture_facts, pictures
-from app.services.access import Grant
-from app.services.pictures import Picture
+from app.services.access.grants import Grant
+from app.services.pictures import boxes as picture_facts
+from app.services.pictures import rendering as pictures
+from app.services.pictures.rendering import Picture
 from app.services.workspace import Workspace
 
 

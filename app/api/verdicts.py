@@ -11,11 +11,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from app.api import operations, reading
-from app.services import review, review_queue
-from app.services.access import Grant
-from app.services.history import history as read_history
-from app.services.review import Answer, Receipt
-from app.services.review_queue import QueueQuery
+from app.services.access.grants import Grant
+from app.services.reviewing import queue as review_queue
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.history import history as read_history
+from app.services.reviewing.queue import QueueQuery
+from app.services.reviewing.verdicts import Answer, Receipt
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app.services.agreement import FEW, AgreementReport
+from app.services.quality.agreement import FEW, AgreementReport
 
 PERCENT = st.column_config.NumberColumn(format="percent")
 TWO = st.column_config.NumberColumn(format="%.2f")

@@ -6,11 +6,12 @@ import streamlit as st
 
 from app.components.judge import judge
 from app.context import annotator, error_boundary, plain, workspace
-from app.services import stratified_audit, views
-from app.services.access import Grant
-from app.services.annotators import enter
-from app.services.completeness import ALL
-from app.services.views import DatasetView
+from app.services.access.grants import Grant
+from app.services.datasets import overview as views
+from app.services.datasets.overview import DatasetView
+from app.services.people.annotators import enter
+from app.services.quality import sample_audit as stratified_audit
+from app.services.quality.completeness import ALL
 
 HOW = (
     "A sample of its own, with more pairs where the model is in doubt: it needs fewer verdicts "

@@ -8,7 +8,7 @@ import streamlit as st
 
 from app.components.quality_charts import PERCENT, WHOLE, safe_csv, show_chart, table_of
 from app.context import plain
-from app.services.completeness import CategoryCompleteness, Completeness
+from app.services.quality.completeness import CategoryCompleteness, Completeness
 
 HELP = (
     "People look mostly where the model points. The random control arm is a uniform sample of "

@@ -6,8 +6,8 @@ import streamlit as st
 
 from app import sign_in
 from app.context import open_workspace, plain, show_error
-from app.services.providers import DEFAULT, SetupError, check_reachable
-from app.services.who import Actor
+from app.services.access.rights import Actor
+from app.services.people.providers import DEFAULT, SetupError, check_reachable
 from clsl_core.errors import ClslError
 
 

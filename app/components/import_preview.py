@@ -10,9 +10,9 @@ import streamlit as st
 
 from app.components.quality_charts import show_chart
 from app.context import plain
-from app.services.import_plan import ImportPlan
-from app.services.import_preview import ImportPreview, ProblemGroup, Sample
-from app.services.import_report import report_csv, report_json
+from app.services.importing.plan import ImportPlan
+from app.services.importing.preview import ImportPreview, ProblemGroup, Sample
+from app.services.importing.report import report_csv, report_json
 from clsl_core.types import Severity
 
 IN_CHART = 40

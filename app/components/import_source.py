@@ -11,9 +11,9 @@ from typing import BinaryIO
 import streamlit as st
 
 from app.context import plain, workspace
-from app.services import file_kinds, uploads
-from app.services.legible import legible
-from app.services.uploads import Found, Upload
+from app.services.importing import file_kinds, uploads
+from app.services.importing.uploads import Found, Upload
+from app.services.runtime.legible import legible
 from clsl_core.errors import InputError
 
 UPLOAD = "import-uploaded"

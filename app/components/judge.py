@@ -7,10 +7,11 @@ import uuid
 import streamlit as st
 
 from app.context import error_boundary, plain, workspace
-from app.services import pictures, review
-from app.services.access import Grant
-from app.services.checks import Check
-from app.services.review import Answer
+from app.services.access.grants import Grant
+from app.services.pictures import rendering as pictures
+from app.services.quality.checks import Check
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.verdicts import Answer
 from clsl_core.errors import ClslError
 
 COLUMNS = 4

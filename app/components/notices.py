@@ -9,8 +9,8 @@ from __future__ import annotations
 import streamlit as st
 
 from app.context import annotator, plain, still_here, workspace
-from app.services import notices
-from app.services.notices import NoticeView
+from app.services.learning import notices
+from app.services.learning.notices import NoticeView
 
 SHOWN_KEY = "notices-shown"
 EVERY_SECONDS = 20.0

@@ -11,11 +11,12 @@ from dataclasses import replace
 import streamlit as st
 
 from app.context import plain, workspace
-from app.services import pictures, review
-from app.services.access import Grant
-from app.services.cards import IMAGE_SIZE, Card
-from app.services.review import Answer
-from app.services.review_queue import QueueQuery, next_cards
+from app.services.access.grants import Grant
+from app.services.pictures import rendering as pictures
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.cards import IMAGE_SIZE, Card
+from app.services.reviewing.queue import QueueQuery, next_cards
+from app.services.reviewing.verdicts import Answer
 
 UNDO_KEY = "plain-undo"
 

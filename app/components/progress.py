@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app.context import plain, still_here, workspace
-from app.services.jobs import JobKind, JobStatus, JobView
+from app.services.jobs.table import JobKind, JobStatus, JobView
 
 WORDS = {
     JobKind.IMPORT: "Importing",

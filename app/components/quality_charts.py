@@ -10,9 +10,9 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from app.services.legible import legible
-from app.services.quality import QualityReport
-from clsl_core.formats.table_source import safe_cell
+from app.services.quality.report import QualityReport
+from app.services.runtime.legible import legible
+from clsl_core.formats.text.table_source import safe_cell
 
 PERCENT = alt.Axis(format="%")
 WHOLE = alt.Scale(domain=[0, 1])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from app.context import workspace
-from app.services import model_runs
-from app.services.model_runs import ModelRunView
+from app.services.learning import model_runs
+from app.services.learning.model_runs import ModelRunView
 
 
 def run_actions(dataset_id: int, run: ModelRunView, pinned: bool, busy: bool) -> None:

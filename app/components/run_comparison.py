@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from app.context import plain
-from app.services.model_runs import Comparison, Difference, ModelRunView
+from app.services.learning.model_runs import Comparison, Difference, ModelRunView
 
 CURVES = {
     "loss": "Loss in training",

@@ -6,12 +6,12 @@ import streamlit as st
 
 from app.components.judge import judge
 from app.context import annotator, current_dataset, error_boundary, plain, workspace
-from app.services import bulk_acceptance as service
-from app.services.access import Grant
-from app.services.annotators import enter
-from app.services.bulk_acceptance import Offer
-from app.services.views import DatasetView
-from clsl_core.audit import AuditConfig
+from app.services.access.grants import Grant
+from app.services.datasets.overview import DatasetView
+from app.services.people.annotators import enter
+from app.services.quality import bulk_acceptance as service
+from app.services.quality.bulk_acceptance import Offer
+from clsl_core.statistics.bulk_audit import AuditConfig
 
 TARGETS = [0.9, 0.95, 0.98, 0.99]
 HOW = (

@@ -5,12 +5,13 @@ import json
 import streamlit as st
 
 from app.context import current_dataset, error_boundary, plain, workspace
-from app.services import category_changes as service
-from app.services import category_map, who
-from app.services.category_changes import CategoryRow, ChangeView, MergePreview, Policy, Rule
-from app.services.legible import legible
-from app.services.views import DatasetView
-from app.services.who import Right
+from app.services.access import rights as who
+from app.services.access.rights import Right
+from app.services.categories import changes as service
+from app.services.categories import mapping as category_map
+from app.services.categories.changes import CategoryRow, ChangeView, MergePreview, Policy, Rule
+from app.services.datasets.overview import DatasetView
+from app.services.runtime.legible import legible
 
 POLICIES = {
     Policy.SAME: "the same thing under several names",

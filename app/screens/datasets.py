@@ -10,8 +10,10 @@ from app.context import (
     switch_to,
     workspace,
 )
-from app.services import demo, learning, views
-from app.services.views import DatasetView
+from app.services import demo
+from app.services.datasets import overview as views
+from app.services.datasets.overview import DatasetView
+from app.services.learning import triggers as learning
 
 
 def welcome() -> None:

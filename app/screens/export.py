@@ -6,12 +6,14 @@ import streamlit as st
 
 from app.components.progress import live_jobs
 from app.context import current_dataset, error_boundary, plain, workspace
-from app.services import exchange, snapshots, views
-from app.services.export_choice import GIVEN_HERE, ExportChoice
-from app.services.export_part import ExportPart, Only
-from app.services.jobs import JobKind, JobStatus
-from app.services.legible import legible
-from app.services.views import DatasetView
+from app.services.datasets import overview as views
+from app.services.datasets import snapshots
+from app.services.datasets.overview import DatasetView
+from app.services.exporting import export as exchange
+from app.services.exporting.export_choice import GIVEN_HERE, ExportChoice
+from app.services.exporting.part import ExportPart, Only
+from app.services.jobs.table import JobKind, JobStatus
+from app.services.runtime.legible import legible
 from clsl_core.formats import FORMATS
 from clsl_core.types import JsonObject, LabelSource
 

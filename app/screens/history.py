@@ -5,12 +5,12 @@ import uuid
 import streamlit as st
 
 from app.context import annotator, current_dataset, error_boundary, plain, workspace
-from app.services import history as service
-from app.services import review
-from app.services.access import Grant
-from app.services.annotators import enter
-from app.services.history import Entry
-from app.services.views import DatasetView
+from app.services.access.grants import Grant
+from app.services.datasets.overview import DatasetView
+from app.services.people.annotators import enter
+from app.services.reviewing import history as service
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.history import Entry
 
 PAGE = 25
 PLACES_KEY = "history-places"

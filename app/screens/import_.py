@@ -8,13 +8,15 @@ from app.components.import_preview import draw_preview
 from app.components.import_source import Source, choose_source, keep_upload, moving_bar
 from app.components.progress import live_jobs
 from app.context import DATASET_KEY, error_boundary, plain, switch_to, workspace
-from app.services import import_preview, ingest, views
-from app.services.import_preview import ImportPreview
-from app.services.jobs import JobKind
+from app.services.datasets import overview as views
+from app.services.importing import ingest
+from app.services.importing import preview as import_preview
+from app.services.importing.preview import ImportPreview
+from app.services.jobs.table import JobKind
 from clsl_core.formats import FORMATS
-from clsl_core.formats.cell_states import Zero
 from clsl_core.formats.read_options import DIFFICULT_FORMATS, ZERO_FORMATS, ReadOptions
-from clsl_core.formats.voc import Difficult
+from clsl_core.formats.tables.cell_states import Zero
+from clsl_core.formats.voc.voc import Difficult
 
 SHOWN = "import-shown"
 DIFFICULT: list[Difficult] = ["ignore", "present", "absent"]

@@ -4,11 +4,11 @@ import streamlit as st
 
 from app.components.progress import live_jobs
 from app.context import error_boundary, workspace
-from app.services import worker
+from app.services.jobs import keeper
 
 with error_boundary():
     st.title("Jobs")
-    if not worker.is_running(workspace().settings):
+    if not keeper.is_running(workspace().settings):
         st.warning(
             "No worker is running: jobs wait. The app starts one by itself within a few seconds; "
             "by hand it is `clsl worker`."

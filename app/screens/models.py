@@ -6,9 +6,11 @@ from app.components.progress import live_jobs
 from app.components.run_actions import run_actions
 from app.components.run_comparison import draw_comparison, draw_curves, draw_facts
 from app.context import current_dataset, error_boundary, plain, workspace
-from app.services import learning, model_runs, schedule, views
-from app.services.model_runs import ModelRunView
-from app.services.views import DatasetView
+from app.services.datasets import overview as views
+from app.services.datasets.overview import DatasetView
+from app.services.learning import model_runs, schedule
+from app.services.learning import triggers as learning
+from app.services.learning.model_runs import ModelRunView
 from clsl_core.errors import InputError
 
 

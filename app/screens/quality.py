@@ -6,10 +6,10 @@ from app.components import quality_charts as charts
 from app.components.completeness_audit import draw_audit
 from app.components.completeness_table import draw_completeness
 from app.context import current_dataset, error_boundary, plain, workspace
-from app.services import quality
-from app.services.completeness import completeness_of
-from app.services.quality import QualityReport
-from app.services.views import DatasetView
+from app.services.datasets.overview import DatasetView
+from app.services.quality import report as quality
+from app.services.quality.completeness import completeness_of
+from app.services.quality.report import QualityReport
 
 EFFORT = (
     "The random control arm is a uniform sample of the unknown pairs. Those of its pairs that "

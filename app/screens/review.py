@@ -6,11 +6,13 @@ from app.components.plain_card import plain_card
 from app.components.progress import live_jobs
 from app.components.review import Filters, Mode, ReviewData, Strategy, review
 from app.context import ANNOTATOR_KEY, annotator, current_dataset, error_boundary, plain, workspace
-from app.services import picture_facts, preferences, views
-from app.services.access import Grant
-from app.services.annotators import enter
-from app.services.review_queue import QueueQuery
-from app.services.views import DatasetView
+from app.services.access.grants import Grant
+from app.services.datasets import overview as views
+from app.services.datasets.overview import DatasetView
+from app.services.people import preferences
+from app.services.people.annotators import enter
+from app.services.pictures import boxes as picture_facts
+from app.services.reviewing.queue import QueueQuery
 
 NAME_FIELD = "review-name"
 

@@ -6,9 +6,9 @@ import io
 import streamlit as st
 
 from app.context import current_dataset, error_boundary, plain, workspace
-from app.services import snapshots as service
-from app.services.snapshots import Diff, SnapshotView
-from app.services.views import DatasetView
+from app.services.datasets import snapshots as service
+from app.services.datasets.overview import DatasetView
+from app.services.datasets.snapshots import Diff, SnapshotView
 
 SHOWN = 1_000
 NOW = "now"

@@ -3,11 +3,12 @@
 import streamlit as st
 
 from app.context import current_dataset, error_boundary, plain, workspace
-from app.services import splitting, who
-from app.services.legible import legible
-from app.services.splitting import SplitPlan
-from app.services.views import DatasetView
-from app.services.who import Right
+from app.services.access import rights as who
+from app.services.access.rights import Right
+from app.services.datasets import splits as splitting
+from app.services.datasets.overview import DatasetView
+from app.services.datasets.splits import SplitPlan
+from app.services.runtime.legible import legible
 
 USUAL = "train=80, val=10, test=10"
 

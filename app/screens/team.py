@@ -6,11 +6,15 @@ import streamlit as st
 
 from app.components.agreement_tables import draw_agreement, draw_gold
 from app.context import annotator, current_dataset, error_boundary, plain, workspace
-from app.services import agreement, assignments, gold, pictures, sharing, who
-from app.services.annotators import enter
-from app.services.sharing import Conflict
-from app.services.views import DatasetView
-from app.services.who import Right
+from app.services.access import rights as who
+from app.services.access.rights import Right
+from app.services.datasets.overview import DatasetView
+from app.services.people.annotators import enter
+from app.services.pictures import rendering as pictures
+from app.services.quality import agreement
+from app.services.reviewing import assignments, gold
+from app.services.reviewing import panels as sharing
+from app.services.reviewing.panels import Conflict
 from clsl_core.errors import ClslError
 
 PICTURE = 480

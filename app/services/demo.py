@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from app.services import ingest
-from app.services.jobs import JobContext, JobView
+from app.services.importing import ingest
+from app.services.jobs.table import JobContext, JobView
 from app.services.workspace import Workspace
-from clsl_core.demo import draw_demo
+from clsl_core.demo.collection import draw_demo
 from clsl_core.errors import ConflictError
 from clsl_core.types import JsonObject, Progress, no_progress
 from db.models import Dataset, JobKind

@@ -12,14 +12,14 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 import migrations
-from app.services.access import Access, read_secret
-from app.services.file_cache import FileCache
-from app.services.group_commit import GroupCommit
-from app.services.instant import InstantUpdates
-from app.services.jobs import Jobs
-from app.services.queue import HueyQueue, JobQueue, connect_queue
-from app.services.safekeeping import keep_before_migration
-from app.services.settings import Settings
+from app.services.access.grants import Access, read_secret
+from app.services.backup.archive import keep_before_migration
+from app.services.instant.updates import InstantUpdates
+from app.services.jobs.bell import HueyQueue, JobQueue, connect_queue
+from app.services.jobs.table import Jobs
+from app.services.runtime.file_cache import FileCache
+from app.services.runtime.group_commit import GroupCommit
+from app.services.runtime.settings import Settings
 from clsl_core.errors import DatabaseError, NotFoundError
 from db.models import Dataset
 from db.queries import datasets as dataset_queries

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.baselines.method import Labels, Predicted, Question
-from clsl_core.instant import with_verdicts
-from clsl_core.predict import Recovery
-from clsl_core.train import TrainConfig, fit
+from clsl_core.recovery.base_models import logit
+from clsl_core.recovery.model import Recovery
+from clsl_core.recovery.online_update import with_verdicts
+from clsl_core.recovery.train import TrainConfig, fit
 from clsl_core.types import no_progress
-from clsl_core.views import logit
 
 __all__ = ["ABLATIONS", "Ours", "shorter"]
 

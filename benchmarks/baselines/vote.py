@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from benchmarks.baselines.frequency import class_shares
 from benchmarks.baselines.method import Floats, Labels, Predicted, Question, weak_negatives
-from clsl_core.backbone import normalised
-from clsl_core.index import NeighbourIndex
-from clsl_core.metrics import average_precision
+from clsl_core.backbones.choice import normalised
+from clsl_core.recovery.index import NeighbourIndex
+from clsl_core.statistics.metrics import average_precision
 
 __all__ = ["NeighbourVote"]
 

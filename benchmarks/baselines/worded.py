@@ -47,9 +47,9 @@ def _prompted(question: Question) -> Floats:
     """Category vectors (C, d) after learned words, or the usual ones where these are better."""
     import torch
 
-    from clsl_core.backbone import BUILTIN
-    from clsl_core.backbone_open_clip import OpenClipBackbone
-    from clsl_core.prompts import PromptConfig, PromptReader, learn_context
+    from clsl_core.adaptation.prompts import PromptConfig, PromptReader, learn_context
+    from clsl_core.backbones.choice import BUILTIN
+    from clsl_core.backbones.open_clip import OpenClipBackbone
     from clsl_core.types import no_progress
 
     spec, categories = question.train.spec, question.categories

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from benchmarks.baselines.descent import in_batches
 from benchmarks.baselines.method import Floats, NotApplicable, Predicted, Question
-from clsl_core.backbone import normalised
+from clsl_core.backbones.choice import normalised
 from clsl_core.features import FeatureView
-from clsl_core.model import ModelConfig, patch_text_logits
+from clsl_core.recovery.head.clsl import ModelConfig, patch_text_logits
 
 __all__ = ["ZeroShot"]
 

@@ -12,12 +12,12 @@ from PIL import Image
 
 from benchmarks.literature.original import Part
 from benchmarks.tokens import FEATURES, RECORD
-from clsl_core.atomic import atomic_file
-from clsl_core.backbone import Backbone
-from clsl_core.descriptions import Descriptions, blend_descriptions
+from clsl_core.backbones.choice import Backbone
+from clsl_core.backbones.descriptions import Descriptions, blend_descriptions
 from clsl_core.errors import ImageError, InputError
 from clsl_core.features import FeatureStore
-from clsl_core.images import LocalImages
+from clsl_core.files import atomic_file
+from clsl_core.pictures.loading import LocalImages
 from clsl_core.types import Progress
 
 __all__ = ["embed"]

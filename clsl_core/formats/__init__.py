@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from clsl_core.formats import (
-    coco,
-    csv_long,
-    csv_wide,
-    datumaro,
-    fiftyone,
-    imagefolder,
-    label_studio,
-    lvis,
-    nus_wide,
-    nus_wide_csv,
-    open_images,
-    voc,
-)
+from clsl_core.formats.coco import coco, lvis
+from clsl_core.formats.nus_wide import csv as nus_wide_csv
+from clsl_core.formats.nus_wide import nus_wide
 from clsl_core.formats.registry import Absent, Format, Reader, Validator, Writer, find
+from clsl_core.formats.tables import csv_long, csv_wide, imagefolder, open_images
+from clsl_core.formats.tools import datumaro, fiftyone, label_studio
+from clsl_core.formats.voc import voc
 from clsl_core.types import (
     AnnotationSet,
     JsonObject,

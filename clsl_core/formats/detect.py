@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clsl_core.errors import FormatError
-from clsl_core.formats import FORMATS, csv_long
-from clsl_core.formats.cell_states import state_of_cell
-from clsl_core.formats.csv_wide import RESERVED
-from clsl_core.formats.table_source import guess_delimiter
+from clsl_core.formats import FORMATS
+from clsl_core.formats.tables import csv_long
+from clsl_core.formats.tables.cell_states import state_of_cell
+from clsl_core.formats.tables.csv_wide import RESERVED
+from clsl_core.formats.text.table_source import guess_delimiter
 from clsl_core.types import LabelState
 
 __all__ = ["Detected", "detect"]

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import overload
 
 from clsl_core.errors import InputError
-from clsl_core.formats import csv_long, csv_wide, get_format, voc
-from clsl_core.formats.cell_states import Zero
+from clsl_core.formats import get_format
 from clsl_core.formats.exhaustive import ExhaustiveLabels
 from clsl_core.formats.findings import report_of
 from clsl_core.formats.registry import Absent
-from clsl_core.formats.voc import Difficult
+from clsl_core.formats.tables import csv_long, csv_wide
+from clsl_core.formats.tables.cell_states import Zero
+from clsl_core.formats.voc import voc
+from clsl_core.formats.voc.voc import Difficult
 from clsl_core.types import (
     AnnotationSet,
     LabelRecord,

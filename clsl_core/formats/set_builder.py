@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from clsl_core.formats import sidecar
-from clsl_core.formats.coco_records import UNSTORABLE, is_id, leaves_root
+from clsl_core.formats.coco.records import UNSTORABLE, is_id, leaves_root
 from clsl_core.formats.conversion import Pair
 from clsl_core.formats.exhaustive import ExhaustiveLabels
 from clsl_core.formats.findings import Findings

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from clsl_core.atomic import atomic_text
 from clsl_core.errors import InputError
+from clsl_core.files import atomic_text
 from clsl_core.formats.findings import Findings
-from clsl_core.formats.folder_source import is_file
-from clsl_core.formats.table_source import read_table, table_line
+from clsl_core.formats.text.folder_source import is_file
+from clsl_core.formats.text.table_source import read_table, table_line
 from clsl_core.types import AnnotationSet, JsonObject, LabelRecord, LabelState, SourceId
 
 __all__ = [

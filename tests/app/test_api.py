@@ -18,10 +18,12 @@ from starlette.testclient import TestClient
 from app import api
 from app.api import verdicts
 from app.api.openapi import description
-from app.services import identities, people, review, review_queue, tokens
-from app.services.access import Access, Grant, read_secret
-from app.services.review import Answer
-from app.services.who import Role
+from app.services.access.grants import Access, Grant, read_secret
+from app.services.access.rights import Role
+from app.services.people import identities, people, tokens
+from app.services.reviewing import queue as review_queue
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from db.models import Decision, Flag, Image, Label, Lease, Proposal
 from tests.builders import make_dataset, make_grant, make_proposals

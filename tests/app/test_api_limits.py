@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from app import api
 from app.api.limits import RateLimit
-from app.services import logs
+from app.services.runtime import logs
 from app.services.workspace import Workspace
 from clsl_core.errors import DatabaseError
 from tests.builders import make_dataset, make_grant, make_proposals, make_workspace
@@ -174,7 +174,7 @@ def test_an_answer_carries_the_id_that_the_log_has(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.handler.setFormatter(logs.JsonLines())
-    monkeypatch.setattr("app.services.review_queue.next_cards", lambda *_: 1 / 0)
+    monkeypatch.setattr("app.services.reviewing.queue.next_cards", lambda *_: 1 / 0)
     with caplog.at_level(logging.DEBUG, "app"):
         response = client.get("/api/queue", headers={"X-Request-ID": "from-the-proxy-1"})
         assert client.get("/api/history", headers={"X-Request-ID": "<b>"}).status_code == 200

@@ -10,9 +10,9 @@ from sqlalchemy import func, select
 from streamlit.testing.v1 import AppTest
 
 from app import context
-from app.services import bulk_acceptance
+from app.services.quality import bulk_acceptance
 from app.services.workspace import Workspace
-from clsl_core.audit import AuditConfig, Qualification, qualify
+from clsl_core.statistics.bulk_audit import AuditConfig, Qualification, qualify
 from clsl_core.types import LabelSource
 from db.models import Label
 from tests.builders import coco_document, make_dataset, make_proposals

@@ -9,7 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import context
-from app.services import category_changes, people
+from app.services.categories import changes as category_changes
+from app.services.people import people
 from app.services.workspace import Workspace
 from tests.builders import coco_document, make_dataset
 

@@ -10,9 +10,10 @@ from sqlalchemy import select
 from streamlit.testing.v1 import AppTest
 
 from app import context
-from app.services import review, snapshots
-from app.services.jobs import JobKind
-from app.services.review import Answer
+from app.services.datasets import snapshots
+from app.services.jobs.table import JobKind
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from db.models import Category, Image
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals

@@ -10,9 +10,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import context
-from app.services import views
-from app.services.import_preview import ImportPreview
-from app.services.jobs import JobKind
+from app.services.datasets import overview as views
+from app.services.importing.preview import ImportPreview
+from app.services.jobs.table import JobKind
 from app.services.workspace import Workspace
 from tests.builders import coco_document, make_collection, make_dataset
 from tests.security.archives import collection, packed

@@ -6,11 +6,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import context
-from app.services import model_runs, notices
-from app.services.jobs import JobKind, JobStatus
+from app.services.jobs.table import JobKind, JobStatus
+from app.services.learning import model_runs, notices
 from app.services.workspace import Workspace
 from clsl_core.errors import TrainingError
-from clsl_core.gate import GateDecision
+from clsl_core.statistics.run_gate import GateDecision
 from db.models import Job, ModelRun, Notice
 from tests.app.test_pages import draw, texts
 from tests.builders import make_dataset, make_grant, make_proposals, make_run

@@ -10,11 +10,13 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import context
-from app.services import annotators, review, views
-from app.services.history import history
-from app.services.jobs import JobKind
-from app.services.review import Answer
-from app.services.review_queue import QueueQuery, next_cards
+from app.services.datasets import overview as views
+from app.services.jobs.table import JobKind
+from app.services.people import annotators
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.history import history
+from app.services.reviewing.queue import QueueQuery, next_cards
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from tests.builders import coco_document, make_dataset, make_proposals
 

@@ -9,9 +9,9 @@ from sqlalchemy import select
 from streamlit.testing.v1 import AppTest
 
 from app import context
-from app.services import review
-from app.services.instant_table import InstantTable
-from app.services.review import Answer
+from app.services.instant.tables import InstantTable
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from db.models import Category, Image, ModelRun, Proposal
 from tests.builders import make_dataset, make_grant, make_proposals

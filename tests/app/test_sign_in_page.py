@@ -13,9 +13,10 @@ from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from app import context
-from app.services import identities, people, who
-from app.services.identities import read_claims
-from app.services.who import Role
+from app.services.access import rights as who
+from app.services.access.rights import Role
+from app.services.people import identities, people
+from app.services.people.identities import read_claims
 from app.services.workspace import Workspace
 from db.types import now
 from tests.app.test_pages import PAGES, texts
@@ -175,7 +176,7 @@ def test_switched_off_with_the_next_step(workspace: Workspace) -> None:
 def _calls_back() -> None:
     import streamlit as st
 
-    from app.services import who
+    from app.services.access import rights as who
 
     def note() -> None:
         st.session_state["acted"] = (who.current().name, str(who.current().role))

@@ -8,10 +8,13 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import context
-from app.services import gold, people, review, sharing
-from app.services.access import Grant
-from app.services.review import Answer
-from app.services.review_queue import QueueQuery, next_cards, release_leases
+from app.services.access.grants import Grant
+from app.services.people import people
+from app.services.reviewing import gold
+from app.services.reviewing import panels as sharing
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.queue import QueueQuery, next_cards, release_leases
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from db.models import Label
 from tests.builders import make_dataset, make_grant, make_proposals

@@ -7,9 +7,9 @@ from collections import Counter
 
 from sqlalchemy import delete
 
-from app.services import review
-from app.services.review import Answer
-from app.services.review_queue import QueueQuery, next_cards
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.queue import QueueQuery, next_cards
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from benchmarks.annotators import Tally, check, held
 from benchmarks.kills import _lives, children

@@ -15,7 +15,7 @@ from benchmarks.evaluation import judge
 from benchmarks.regimes import Regime
 from benchmarks.tokens import Categories, subset
 from clsl_core.errors import NotFoundError
-from clsl_core.train import TrainConfig
+from clsl_core.recovery.train import TrainConfig
 from tests.benchmarks.drawn import NAMES, make_question
 from tests.core.synthetic import tiny_config
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import import_coco
-from clsl_core.formats import coco
+from clsl_core.formats.coco import coco
 
 
 def test_a_drawn_file_is_coco(tmp_path: Path) -> None:

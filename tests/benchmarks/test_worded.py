@@ -10,9 +10,9 @@ from benchmarks.baselines import METHODS, NotApplicable, make_method
 from benchmarks.literature.embedding import embed
 from benchmarks.literature.original import Part
 from benchmarks.tokens import load
-from clsl_core.backbone_open_clip import OpenClipBackbone
+from clsl_core.adaptation.prompts import LearnedContext
+from clsl_core.backbones.open_clip import OpenClipBackbone
 from clsl_core.errors import InputError
-from clsl_core.prompts import LearnedContext
 from clsl_core.types import no_progress
 from tests.benchmarks.drawn import make_question, write_tokens
 from tests.core.test_finetune import VIT, Squares, checkpoints, one_thread  # noqa: F401 - fixtures
@@ -89,7 +89,7 @@ def test_a_prompted_method_learns_from_the_known_labels(
         context = np.random.default_rng(0).normal(size=reader.start().shape)
         return LearnedContext(context.astype(np.float32), [], 0.5, 0.6 if better else 0.5)
 
-    monkeypatch.setattr("clsl_core.prompts.learn_context", learn)
+    monkeypatch.setattr("clsl_core.adaptation.prompts.learn_context", learn)
     found = make_method(f"{ZERO}:with-prompts").fit_predict(own)
     assert seen == [(True, NAMES, own.seed)]
     plain = make_method(ZERO).fit_predict(own)

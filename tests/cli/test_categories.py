@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from app.cli import cli
+from app.cli.main import cli
 from app.services.workspace import Workspace
 from tests.builders import make_dataset, make_workspace
 

@@ -27,7 +27,7 @@ def clsl(tmp_path: Path):
 
     def run(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-m", "app.cli", *map(str, arguments)],
+            [sys.executable, "-m", "app.cli.main", *map(str, arguments)],
             cwd=ROOT,
             env=os.environ | {"CLSL_DATA_DIR": str(tmp_path / "data"), "COLUMNS": "200"},
             capture_output=True,

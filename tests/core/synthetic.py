@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from clsl_core.features import FeatureView
-from clsl_core.model import ModelConfig
-from clsl_core.patch_linear import PatchConfig
-from clsl_core.train import TrainConfig
-from clsl_core.views import ViewConfig
+from clsl_core.recovery.base_models import ViewConfig
+from clsl_core.recovery.head.clsl import ModelConfig
+from clsl_core.recovery.patch_linear import PatchConfig
+from clsl_core.recovery.train import TrainConfig
 
 SMALL = TrainConfig(
     model=ModelConfig(width=16, attention_width=8, hidden=16, learned_vector=8),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clsl_core.agreement import alpha, cohen, fleiss
+from clsl_core.statistics.agreement import alpha, cohen, fleiss
 
 # Fleiss 1971, as it is usually printed: 10 subjects, 14 raters, 5 categories; kappa 0.210.
 FLEISS = np.array(

@@ -6,8 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clsl_core.audit import AuditConfig, Qualification, draw_lots, plan_sets, qualify
 from clsl_core.errors import InputError
+from clsl_core.statistics.bulk_audit import (
+    AuditConfig,
+    Qualification,
+    draw_lots,
+    plan_sets,
+    qualify,
+)
 
 CONFIG = AuditConfig()
 Truth = Callable[[np.random.Generator], np.ndarray]

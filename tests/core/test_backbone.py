@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clsl_core.backbone import (
+from clsl_core.backbones.choice import (
     BackboneSpec,
     FakeBackbone,
     ImageFeatures,
@@ -33,7 +33,7 @@ def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
 
 def test_importing_the_seam_loads_nothing_heavy() -> None:
     code = (
-        "import sys, clsl_core.backbone, clsl_core.images, clsl_core.formats, clsl_core.demo;"
+        "import sys, clsl_core.backbones.choice, clsl_core.pictures.loading, clsl_core.formats, clsl_core.demo.collection;"
         "print([m for m in ('torch', 'open_clip', 'skimage', 'sklearn') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

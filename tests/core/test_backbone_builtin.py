@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
-from clsl_core.backbone_builtin import BuiltinBackbone
-from clsl_core.images import LocalImages
+from clsl_core.backbones.builtin import BuiltinBackbone
+from clsl_core.pictures.loading import LocalImages
 from tests.core.test_backbone import check_features
 
 BACKBONE = BuiltinBackbone()

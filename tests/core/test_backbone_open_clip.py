@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from clsl_core import weights
-from clsl_core.backbone import choose_backbone, load_backbone
-from clsl_core.backbone_open_clip import TEMPLATES, OpenClipBackbone, patch_and_pooled
+from clsl_core.backbones import weights
+from clsl_core.backbones.choice import choose_backbone, load_backbone
+from clsl_core.backbones.open_clip import TEMPLATES, OpenClipBackbone, patch_and_pooled
 from clsl_core.errors import BackboneError
 from tests.core.test_backbone import check_features
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from clsl_core.blending import blending_loss, draw_partners
-from clsl_core.learner import Learner
-from clsl_core.losses import LossConfig
-from clsl_core.model import CLSLHead, ModelConfig
-from clsl_core.structure import Structure, structure_loss
-from clsl_core.train import fit
+from clsl_core.recovery.head.blending import blending_loss, draw_partners
+from clsl_core.recovery.head.clsl import CLSLHead, ModelConfig
+from clsl_core.recovery.head.losses import LossConfig
+from clsl_core.recovery.head.structure import Structure, structure_loss
+from clsl_core.recovery.head.training import Learner
+from clsl_core.recovery.train import fit
 from clsl_core.types import no_progress
 from tests.core.synthetic import Collection, make_collection, tiny_config
 
@@ -121,8 +121,8 @@ def test_switched_off_they_are_never_asked(monkeypatch: pytest.MonkeyPatch) -> N
 
     collection = make_collection()
     usual = logits_of(collection)
-    monkeypatch.setattr("clsl_core.learner.blending_loss", refuse)
-    monkeypatch.setattr("clsl_core.learner.structure_loss", refuse)
+    monkeypatch.setattr("clsl_core.recovery.head.training.blending_loss", refuse)
+    monkeypatch.setattr("clsl_core.recovery.head.training.structure_loss", refuse)
     assert np.array_equal(logits_of(collection), usual)
     assert Learner(collection.features, tiny_config(), "cpu", None)._structure is None
     with pytest.raises(AssertionError, match="although it is off"):

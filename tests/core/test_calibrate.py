@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from clsl_core.calibrate import (
+from clsl_core.recovery.calibration import (
     CalibrationConfig,
     apply_calibration,
     calibrate,
     calibration_weights,
 )
-from clsl_core.reliability import expected_calibration_error
+from clsl_core.statistics.reliability import expected_calibration_error
 from clsl_core.types import Origin
 
 CONFIG = CalibrationConfig()

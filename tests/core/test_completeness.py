@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom
 
-from clsl_core.completeness import (
+from clsl_core.errors import InputError
+from clsl_core.statistics.completeness import (
     Cells,
     CompletenessConfig,
     Missing,
@@ -15,8 +16,7 @@ from clsl_core.completeness import (
     recall_curve,
     stop_advice,
 )
-from clsl_core.errors import InputError
-from clsl_core.strata import Sample, SampleConfig, draw_sample
+from clsl_core.statistics.stratified_sample import Sample, SampleConfig, draw_sample
 
 CONFIG = CompletenessConfig(draws=1000)
 

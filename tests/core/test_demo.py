@@ -11,11 +11,11 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
-from clsl_core.backbone_builtin import BuiltinBackbone
-from clsl_core.demo import HIDDEN_SHARE, DemoFiles, draw_demo
+from clsl_core.backbones.builtin import BuiltinBackbone
+from clsl_core.demo.collection import HIDDEN_SHARE, DemoFiles, draw_demo
 from clsl_core.errors import InputError, JobCancelled
-from clsl_core.formats import coco
-from clsl_core.images import LocalImages
+from clsl_core.formats.coco import coco
+from clsl_core.pictures.loading import LocalImages
 
 COUNT = 120
 

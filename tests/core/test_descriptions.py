@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clsl_core.backbone import FakeBackbone
-from clsl_core.backbone_builtin import BuiltinBackbone
-from clsl_core.descriptions import blend_descriptions, read_descriptions
+from clsl_core.backbones.builtin import BuiltinBackbone
+from clsl_core.backbones.choice import FakeBackbone
+from clsl_core.backbones.descriptions import blend_descriptions, read_descriptions
 from clsl_core.errors import BackboneError, InputError
 
 FOUND = {"cat": ["a pet, with whiskers", "has paws"], "日本": ["a country"]}

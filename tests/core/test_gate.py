@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from clsl_core.errors import InputError
-from clsl_core.gate import GateConfig, GateDecision, HeldOut, compare
-from clsl_core.metrics import average_precision
+from clsl_core.statistics.metrics import average_precision
+from clsl_core.statistics.run_gate import GateConfig, GateDecision, HeldOut, compare
 
 CONFIG = GateConfig(resamples=300)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from clsl_core.graph import GraphConfig, GraphLayer, build_graph, co_occurrence
+from clsl_core.recovery.label_graph import GraphConfig, GraphLayer, build_graph, co_occurrence
 
 
 def make_labels(seed: int = 0) -> np.ndarray:

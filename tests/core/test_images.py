@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from clsl_core.errors import ImageError, UnsafePathError
-from clsl_core.images import LocalImages, MemoryImages, thumbnail
+from clsl_core.pictures.loading import LocalImages, MemoryImages, thumbnail
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:

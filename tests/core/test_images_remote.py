@@ -12,11 +12,11 @@ import fsspec
 import pytest
 from PIL import Image
 
-from clsl_core import remote_fetch
 from clsl_core.errors import ImageError, UnsafePathError
-from clsl_core.images import MemoryImages
-from clsl_core.images_remote import FirstOf, RemoteImages, below
-from clsl_core.remote_fetch import FetchLimits, fetch, is_url
+from clsl_core.pictures import fetch as remote_fetch
+from clsl_core.pictures.fetch import FetchLimits, fetch, is_url
+from clsl_core.pictures.loading import MemoryImages
+from clsl_core.pictures.remote import FirstOf, RemoteImages, below
 
 LOCAL = FetchLimits(seconds=2.0, pause=0.0, megabytes=1, allow_private=True)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from clsl_core.instant import MOST_VERDICTS, with_verdicts
+from clsl_core.recovery.online_update import MOST_VERDICTS, with_verdicts
 
 N, D = 60, 5
 

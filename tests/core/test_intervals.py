@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from clsl_core.intervals import hypergeometric_cdf, spend, wilson
+from clsl_core.statistics.intervals import hypergeometric_cdf, spend, wilson
 
 
 @given(st.integers(0, 40), st.integers(1, 200), st.sampled_from([0.8, 0.95, 0.99]))

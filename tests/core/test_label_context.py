@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from clsl_core.graph import similar_categories
-from clsl_core.label_context import (
+from clsl_core.recovery.label_correlation import (
     ContextConfig,
     LabelContext,
     fit_label_context,
     no_label_context,
 )
+from clsl_core.recovery.label_graph import similar_categories
 
 RNG = np.random.default_rng(0)
 NOTHING = ContextConfig(borrowed=0.0, together=0.0, known_together=0.0)

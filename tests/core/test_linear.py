@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from clsl_core.linear import PooledLogistic, fit_linear, fit_pooled
+from clsl_core.recovery.linear import PooledLogistic, fit_linear, fit_pooled
 
 
 def make_problem(count: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from clsl_core.losses import (
+from clsl_core.recovery.head.losses import (
     LossConfig,
     asymmetric_loss,
     expected_positives_loss,

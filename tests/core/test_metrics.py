@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score
 
-from clsl_core.metrics import (
+from clsl_core.statistics.metrics import (
     average_precision,
     category_f1,
     interpolated_average_precision,

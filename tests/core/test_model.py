@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from clsl_core.graph import GraphConfig, build_graph
-from clsl_core.model import CLSLHead, ModelConfig, bilinear_scores, patch_text_logits
+from clsl_core.recovery.head.clsl import CLSLHead, ModelConfig, bilinear_scores, patch_text_logits
+from clsl_core.recovery.label_graph import GraphConfig, build_graph
 
 SMALL = ModelConfig(width=16, attention_width=6, hidden=12, learned_vector=10, dropout=0.0)
 

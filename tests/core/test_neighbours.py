@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clsl_core.neighbours import best, nearest, similarity_graph, spread
+from clsl_core.recovery.neighbours import best, nearest, similarity_graph, spread
 
 COUNT = 40
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from clsl_core.features import FeatureView
-from clsl_core.metrics import mean_average_precision
-from clsl_core.patch_linear import PatchConfig, PatchModels, fit_patches, patch_logits
+from clsl_core.recovery.patch_linear import PatchConfig, PatchModels, fit_patches, patch_logits
+from clsl_core.statistics.metrics import mean_average_precision
 from tests.core.synthetic import make_collection
 
 COLLECTION = make_collection()
@@ -99,7 +99,7 @@ def test_small_batches_learn_the_same_thing() -> None:
 def test_many_categories_go_through_in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     models = fit(COLLECTION.truth > 0, np.ones((120, 4)))
     expected = logits(models)
-    monkeypatch.setattr("clsl_core.patch_linear._ELEMENTS", 9 * 4 * 5)
+    monkeypatch.setattr("clsl_core.recovery.patch_linear._ELEMENTS", 9 * 4 * 5)
     np.testing.assert_allclose(logits(models), expected, atol=1e-5)
 
 

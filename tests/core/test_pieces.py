@@ -6,11 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clsl_core.compute import Pieces, explained
 from clsl_core.errors import TrainingError
 from clsl_core.features import FeatureView
-from clsl_core.pieces import Pieces, explained
-from clsl_core.propose import ProposeConfig, propose
-from clsl_core.train import TrainConfig, fit
+from clsl_core.recovery.ranking import ProposeConfig, propose
+from clsl_core.recovery.train import TrainConfig, fit
 from clsl_core.types import no_progress
 
 

@@ -9,9 +9,9 @@ import pytest
 from clsl_core.checkpoint import load_checkpoint, save_checkpoint
 from clsl_core.errors import ClslError, InputError, JobCancelled
 from clsl_core.features import FeatureView
-from clsl_core.metrics import mean_average_precision
-from clsl_core.predict import Recovery, Scores
-from clsl_core.train import fit
+from clsl_core.recovery.model import Recovery, Scores
+from clsl_core.recovery.train import fit
+from clsl_core.statistics.metrics import mean_average_precision
 from clsl_core.types import no_progress
 from tests.core.synthetic import make_collection, tiny_config
 

@@ -8,10 +8,10 @@ import open_clip
 import pytest
 import torch
 
-from clsl_core.backbone_open_clip import OpenClipBackbone
+from clsl_core.adaptation.prompts import PromptConfig, PromptReader, learn_context
+from clsl_core.backbones.open_clip import OpenClipBackbone
 from clsl_core.errors import BackboneError, JobCancelled, TrainingError
 from clsl_core.features import FeatureView
-from clsl_core.prompts import PromptConfig, PromptReader, learn_context
 from tests.core.test_finetune import VIT, checkpoints, one_thread  # noqa: F401 - fixtures
 
 NAMES = ["cat", "traffic_light", "日本", "fire hydrant"]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from clsl_core.errors import InputError
-from clsl_core.predict import Scores
-from clsl_core.propose import STRATEGIES, ProposeConfig, propose
+from clsl_core.recovery.model import Scores
+from clsl_core.recovery.ranking import STRATEGIES, ProposeConfig, propose
 
 CONFIG = ProposeConfig(present=4, absent=3, total=15, control=6)
 

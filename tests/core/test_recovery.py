@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clsl_core.recovery import (
+from clsl_core.recovery.positive_unlabelled import (
     RecoveryConfig,
     Regime,
     class_priors,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clsl_core.errors import InputError
-from clsl_core.reliability import expected_calibration_error, reliability_bins
+from clsl_core.statistics.reliability import expected_calibration_error, reliability_bins
 
 
 def make_entries(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clsl_core.errors import InputError
-from clsl_core.strata import SampleConfig, draw_sample
+from clsl_core.statistics.stratified_sample import SampleConfig, draw_sample
 
 CONFIG = SampleConfig()
 

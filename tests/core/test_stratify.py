@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clsl_core.errors import InputError
-from clsl_core.stratify import FREE, counts, deviation, random_parts, stratify
+from clsl_core.statistics.iterative_stratification import (
+    FREE,
+    counts,
+    deviation,
+    random_parts,
+    stratify,
+)
 
 SHARES = (0.8, 0.1, 0.1)
 

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 
 from clsl_core.features import FeatureView
-from clsl_core.image_identity import digests_of, recognise
-from clsl_core.metrics import mean_average_precision
-from clsl_core.model import CLSLHead
-from clsl_core.neighbours import similarity_graph, spread
-from clsl_core.predict import read_context
-from clsl_core.students import (
+from clsl_core.recovery.base_models import Context, StaticViews, fit_views
+from clsl_core.recovery.head.clsl import CLSLHead
+from clsl_core.recovery.identity import digests_of, recognise
+from clsl_core.recovery.model import read_context
+from clsl_core.recovery.neighbours import similarity_graph, spread
+from clsl_core.recovery.self_training import (
     StudentConfig,
     Students,
     fit_joint,
     fit_students,
     plain_joint,
 )
-from clsl_core.views import Context, StaticViews, fit_views
+from clsl_core.statistics.metrics import mean_average_precision
 from tests.core.synthetic import SMALL, make_collection
 
 COLLECTION = make_collection()

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-import clsl_core.train as train_module
+import clsl_core.recovery.train as train_module
 from clsl_core.errors import InputError, JobCancelled, TrainingError
 from clsl_core.features import FeatureView
-from clsl_core.learner import one_cycle
-from clsl_core.losses import LossConfig
-from clsl_core.metrics import mean_average_precision, recall_at
-from clsl_core.model import ModelConfig, patch_text_logits
-from clsl_core.predict import Recovery
-from clsl_core.propose import ProposeConfig, propose
-from clsl_core.recovery import Regime
-from clsl_core.train import TrainConfig, fit
+from clsl_core.recovery.head.clsl import ModelConfig, patch_text_logits
+from clsl_core.recovery.head.losses import LossConfig
+from clsl_core.recovery.head.training import one_cycle
+from clsl_core.recovery.model import Recovery
+from clsl_core.recovery.positive_unlabelled import Regime
+from clsl_core.recovery.ranking import ProposeConfig, propose
+from clsl_core.recovery.train import TrainConfig, fit
+from clsl_core.statistics.metrics import mean_average_precision, recall_at
 from clsl_core.types import Origin, Progress, no_progress
 from tests.core.synthetic import make_collection, tiny_config
 

@@ -5,9 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from clsl_core.image_identity import digests_of, pair_draws, recognise
-from clsl_core.patch_linear import patch_logits
-from clsl_core.views import (
+from clsl_core.recovery.base_models import (
     Context,
     StaticViews,
     ViewConfig,
@@ -15,6 +13,8 @@ from clsl_core.views import (
     fit_views,
     logit,
 )
+from clsl_core.recovery.identity import digests_of, pair_draws, recognise
+from clsl_core.recovery.patch_linear import patch_logits
 from tests.core.synthetic import SMALL, make_collection
 
 COLLECTION = make_collection()

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.services import review, views
-from app.services.access import Grant
-from app.services.review import Answer
-from app.services.review_queue import QueueQuery, next_cards
+from app.services.access.grants import Grant
+from app.services.datasets import overview as views
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.queue import QueueQuery, next_cards
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
-from clsl_core.demo import draw_demo
+from clsl_core.demo.collection import draw_demo
 from tests.builders import make_grant, make_workspace
 from tests.e2e.conftest import REPOSITORY, StartServer, StreamlitServer
 from tests.security.archives import packed

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.services import model_runs, views
-from app.services.jobs import JobKind, JobStatus
+from app.services.datasets import overview as views
+from app.services.jobs.table import JobKind, JobStatus
+from app.services.learning import model_runs
 from app.services.workspace import Workspace
 from tests.builders import make_workspace
 from tests.e2e.conftest import REPOSITORY, StartServer, StreamlitServer

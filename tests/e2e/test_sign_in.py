@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.services import audit, people, who
-from app.services.access import Grant
-from app.services.history import history
-from app.services.who import Role
+from app.services.access import audit_log as audit
+from app.services.access import rights as who
+from app.services.access.grants import Grant
+from app.services.access.rights import Role
+from app.services.people import people
+from app.services.reviewing.history import history
 from app.services.workspace import Workspace
 from tests.builders import make_dataset, make_grant, make_proposals, make_workspace
 from tests.e2e.conftest import REPOSITORY, StreamlitServer
@@ -108,7 +110,7 @@ def test_two_people_of_one_name_and_a_way_out(
     second.get_by_text("Role: viewer").wait_for()
     found = people.everybody(stored)
     assert [(one.role, one.subject) for one in found] == [("admin", "a-1"), ("viewer", "b-2")]
-    assert audit.events(stored)[0].action == "sign-in.first"
+    assert audit.events(stored.database)[0].action == "sign-in.first"
 
     # Switched off: the door closes with the next step, and a reload does not open it.
     with who.acting(who.Actor("test", Role.ADMIN)):

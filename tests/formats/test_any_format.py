@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import clsl_core.formats
 from clsl_core.errors import FormatError, NotFoundError
-from clsl_core.formats import FORMATS, csv_wide, get_format, read, write
+from clsl_core.formats import FORMATS, get_format, read, write
+from clsl_core.formats.tables import csv_wide
 from clsl_core.types import AnnotationSet, CategoryRecord, ImageRecord, LabelRecord, LabelState
 from tests.formats.test_capabilities import everything
 

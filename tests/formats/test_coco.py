@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clsl_core.errors import ClslError, FormatError, InputError, JobCancelled, NotFoundError
-from clsl_core.formats import FORMATS, coco, get_format
+from clsl_core.formats import FORMATS, get_format
+from clsl_core.formats.coco import coco
 from clsl_core.formats.findings import LIMIT_PER_CODE
-from clsl_core.formats.json_source import MAX_DEPTH
+from clsl_core.formats.text.json_source import MAX_DEPTH
 from clsl_core.types import AnnotationSet, LabelRecord, LabelState, ValidationReport
 
 GOLDEN = Path(__file__).parent / "golden"

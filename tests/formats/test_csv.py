@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clsl_core.errors import FormatError, InputError
-from clsl_core.formats import csv_long, csv_wide, get_format, sidecar
-from clsl_core.formats.table_source import plain_cell, safe_cell
+from clsl_core.formats import get_format, sidecar
+from clsl_core.formats.tables import csv_long, csv_wide
+from clsl_core.formats.text.table_source import plain_cell, safe_cell
 from clsl_core.types import (
     AnnotationSet,
     CategoryRecord,

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from clsl_core.errors import FormatError
-from clsl_core.formats import FORMATS, coco, get_format
+from clsl_core.formats import FORMATS, get_format
+from clsl_core.formats.coco import coco
 from clsl_core.formats.detect import detect
 from tests.formats.test_json_formats import CASES
 

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from clsl_core.formats import coco, datumaro, fiftyone, get_format, imagefolder, label_studio
+from clsl_core.formats import get_format
+from clsl_core.formats.coco import coco
+from clsl_core.formats.tables import imagefolder
+from clsl_core.formats.tools import datumaro, fiftyone, label_studio
 from clsl_core.types import AnnotationSet, LabelRecord, LabelState, ValidationReport
 
 PRESENT, ABSENT = LabelState.PRESENT, LabelState.ABSENT

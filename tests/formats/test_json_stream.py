@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from clsl_core.errors import FormatError
-from clsl_core.formats import coco, json_stream
-from clsl_core.formats.record_store import RecordStore
+from clsl_core.formats.coco import coco
+from clsl_core.formats.text import json_stream
+from clsl_core.formats.text.record_store import RecordStore
 from clsl_core.types import AnnotationSet, ValidationReport
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clsl_core.formats import coco, lvis
+from clsl_core.formats.coco import coco, lvis
 from clsl_core.types import AnnotationSet, LabelRecord, LabelState
 
 GOLDEN = Path(__file__).parent / "golden" / "lvis_v1.json"

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from clsl_core.formats import open_images
+from clsl_core.formats.tables import open_images
 from clsl_core.types import AnnotationSet, LabelRecord, LabelState
 
 GOLDEN = Path(__file__).parent / "golden" / "open_images.csv"

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from clsl_core.errors import InputError
-from clsl_core.formats import coco, voc
+from clsl_core.formats.coco import coco
 from clsl_core.formats.sidecar import path_for
-from clsl_core.formats.xml_source import MAX_BYTES, MAX_DEPTH, XmlError, parse_xml
+from clsl_core.formats.text.xml_source import MAX_BYTES, MAX_DEPTH, XmlError, parse_xml
+from clsl_core.formats.voc import voc
 from clsl_core.types import AnnotationSet, LabelRecord, LabelState, ValidationReport
 
 GOLDEN = Path(__file__).parent / "golden"

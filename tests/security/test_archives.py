@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from app.services import archive
-from app.services.archive import Limits, clear_abandoned, unpack
+from app.services.importing import archive
+from app.services.importing.archive import Limits, clear_abandoned, unpack
 from clsl_core.errors import InputError, JobCancelled
 from tests.security import archives
 from tests.security.archives import collection, packed, picture, renamed, special, with_flag
@@ -195,7 +195,7 @@ def test_a_cancel_takes_everything_back(tmp_path: Path) -> None:
 SLOW = """
 import sys, time, io
 from pathlib import Path
-from app.services.archive import Limits, unpack
+from app.services.importing.archive import Limits, unpack
 raw = Path(sys.argv[1]).read_bytes()
 def wait(done, total, what):
     if done > 500:

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from app.services import uploads, who
-from app.services.import_preview import ImportPreview, look
-from app.services.import_report import report_csv, report_json, report_lines
-from app.services.ingest import ImportRequest
-from app.services.who import Actor, Role
+from app.services.access import rights as who
+from app.services.access.rights import Actor, Role
+from app.services.importing import uploads
+from app.services.importing.ingest import ImportRequest
+from app.services.importing.preview import ImportPreview, look
+from app.services.importing.report import report_csv, report_json, report_lines
 from app.services.workspace import Workspace
 from clsl_core.errors import ClslError, InputError
 from tests.builders import coco_document

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from app.services.jobs import JobKind, JobStatus, JobView
-from app.services.settings import Settings
+from app.services.jobs.table import JobKind, JobStatus, JobView
+from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ class Workers:
     def start(self) -> subprocess.Popen[bytes]:
         """Start a worker."""
         folder = str(self.workspace.data_dir)
-        command = [sys.executable, "-m", "app.cli", "--data-dir", folder, "worker"]
+        command = [sys.executable, "-m", "app.cli.main", "--data-dir", folder, "worker"]
         own = self.workspace.settings
         urls = {"CLSL_DATABASE_URL": own.database_url, "CLSL_QUEUE_URL": own.queue_url}
         environment = os.environ | {name: url for name, url in urls.items() if url is not None}

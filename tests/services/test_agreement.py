@@ -5,13 +5,18 @@ import uuid
 import pytest
 from sqlalchemy import select
 
-from app.services import agreement, assignments, gold, picture_facts, review, sharing, who
-from app.services.access import Grant
-from app.services.cards import Card
-from app.services.history import history
-from app.services.review import Answer
-from app.services.review_queue import QueueQuery, next_cards, release_leases, renew_leases
-from app.services.who import Actor, Forbidden, Role
+from app.services.access import rights as who
+from app.services.access.grants import Grant
+from app.services.access.rights import Actor, Forbidden, Role
+from app.services.pictures import boxes as picture_facts
+from app.services.quality import agreement
+from app.services.reviewing import assignments, gold
+from app.services.reviewing import panels as sharing
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.cards import Card
+from app.services.reviewing.history import history
+from app.services.reviewing.queue import QueueQuery, next_cards, release_leases, renew_leases
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError, NotFoundError
 from db.models import Gold

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
-from app.services import review
-from app.services.access import Grant
-from app.services.history import history
-from app.services.review import Answer
-from app.services.review_queue import QueueQuery, next_cards
+from app.services.access.grants import Grant
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.history import history
+from app.services.reviewing.queue import QueueQuery, next_cards
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 from clsl_core.types import LabelState

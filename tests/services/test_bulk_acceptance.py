@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, func, select, update
 
-from app.services import bulk_acceptance as bulk
-from app.services import exchange, review
-from app.services.access import Grant
-from app.services.ingest import ImportRequest, import_file
-from app.services.instant_table import InstantTable
-from app.services.review import Answer
+from app.services.access.grants import Grant
+from app.services.exporting import export as exchange
+from app.services.importing.ingest import ImportRequest, import_file
+from app.services.instant.tables import InstantTable
+from app.services.quality import bulk_acceptance as bulk
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
-from clsl_core.audit import AuditConfig
 from clsl_core.errors import InputError, NotFoundError
+from clsl_core.statistics.bulk_audit import AuditConfig
 from clsl_core.types import LabelSource, LabelState
 from db.models import (
     AcceptanceAudit,

@@ -9,11 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select
 
-from app.services import category_changes as changes
-from app.services import review, who
-from app.services.category_changes import Policy, Rule
-from app.services.review import Answer
-from app.services.who import Actor, Forbidden, Role
+from app.services.access import rights as who
+from app.services.access.rights import Actor, Forbidden, Role
+from app.services.categories import changes
+from app.services.categories.changes import Policy, Rule
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, InputError, NotFoundError
 from clsl_core.types import LabelSource, LabelState

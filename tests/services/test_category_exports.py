@@ -7,12 +7,16 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from app.services import category_changes as changes
-from app.services import exchange, ingest, picture_facts, review, snapshots
-from app.services.category_changes import Policy, Rule
-from app.services.export_choice import ExportChoice
-from app.services.export_part import ExportPart
-from app.services.review import Answer
+from app.services.categories import changes
+from app.services.categories.changes import Policy, Rule
+from app.services.datasets import snapshots
+from app.services.exporting import export as exchange
+from app.services.exporting.export_choice import ExportChoice
+from app.services.exporting.part import ExportPart
+from app.services.importing import ingest
+from app.services.pictures import boxes as picture_facts
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core import formats
 from clsl_core.errors import ConflictError

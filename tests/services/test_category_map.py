@@ -2,10 +2,11 @@
 
 import pytest
 
-from app.services import category_changes as changes
-from app.services import category_map, who
-from app.services.category_changes import Policy, Rule
-from app.services.who import Actor, Forbidden, Role
+from app.services.access import rights as who
+from app.services.access.rights import Actor, Forbidden, Role
+from app.services.categories import changes
+from app.services.categories import mapping as category_map
+from app.services.categories.changes import Policy, Rule
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 from tests.builders import coco_document, make_dataset

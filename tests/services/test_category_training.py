@@ -3,10 +3,13 @@
 import pytest
 from sqlalchemy import select
 
-from app.services import category_changes as changes
-from app.services import completeness, embedding, model_runs, proposing, quality, review, training
-from app.services.category_changes import Policy
-from app.services.review import Answer
+from app.services.categories import changes
+from app.services.categories.changes import Policy
+from app.services.learning import embedding, model_runs, proposing, training
+from app.services.quality import completeness
+from app.services.quality import report as quality
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from db.models import Category, ModelRun, Proposal, ProposalStatus
 from tests.builders import coco_document, make_dataset, make_grant

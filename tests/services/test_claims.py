@@ -10,11 +10,11 @@ from itertools import pairwise
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.services import review
-from app.services.access import Grant
-from app.services.cards import Card
-from app.services.review import Answer
-from app.services.review_queue import QueueQuery, next_cards, release_leases, renew_leases
+from app.services.access.grants import Grant
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.cards import Card
+from app.services.reviewing.queue import QueueQuery, next_cards, release_leases, renew_leases
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals
 

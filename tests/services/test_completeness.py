@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, select, update
 
-from app.services import review
-from app.services.access import Grant
-from app.services.completeness import completeness_of
-from app.services.review import Answer
+from app.services.access.grants import Grant
+from app.services.quality.completeness import completeness_of
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from db.models import Decision, Label, Proposal, ProposalStatus
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, text, update
 
-from app.services import doctor, review
-from app.services import jobs as jobs_module
-from app.services.doctor import Finding
-from app.services.ingest import ImportRequest, import_file
-from app.services.jobs import JobKind, JobStatus
-from app.services.review import Answer
-from app.services.review_queue import QueueQuery, next_cards
+from app.services.importing.ingest import ImportRequest, import_file
+from app.services.jobs import table as jobs_module
+from app.services.jobs.table import JobKind, JobStatus
+from app.services.operations import doctor
+from app.services.operations.doctor import Finding
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.queue import QueueQuery, next_cards
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
-from clsl_core.atomic import sha256_of
+from clsl_core.files import sha256_of
 from db.models import Job, Label, Lease
 from db.types import now
 from tests.builders import make_collection, make_dataset, make_grant, make_proposals

@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from app.services import exchange, review, verdict_file, worker
-from app.services.export_choice import GIVEN_HERE, ExportChoice
-from app.services.jobs import JobKind
-from app.services.review import Answer
+from app import worker
+from app.services.exporting import export as exchange
+from app.services.exporting.export_choice import GIVEN_HERE, ExportChoice
+from app.services.jobs.table import JobKind
+from app.services.reviewing import verdict_file
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 from clsl_core.formats import read

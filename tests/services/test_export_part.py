@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from app.services import exchange, review, snapshots, worker
-from app.services.access import Grant
-from app.services.export_choice import ExportChoice
-from app.services.export_part import ExportPart, Only
-from app.services.ingest import ImportRequest, import_file
-from app.services.jobs import JobKind
-from app.services.review import Answer
+from app import worker
+from app.services.access.grants import Grant
+from app.services.datasets import snapshots
+from app.services.exporting import export as exchange
+from app.services.exporting.export_choice import ExportChoice
+from app.services.exporting.part import ExportPart, Only
+from app.services.importing.ingest import ImportRequest, import_file
+from app.services.jobs.table import JobKind
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError, NotFoundError
 from clsl_core.formats import FORMATS, read

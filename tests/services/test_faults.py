@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, func, select, update
 
-from app.services import jobs as jobs_module
-from app.services import review
-from app.services.jobs import JobContext, JobKind, JobStatus
-from app.services.review import Answer
-from app.services.review_queue import QueueQuery, next_cards
+from app.services.jobs import table as jobs_module
+from app.services.jobs.table import JobContext, JobKind, JobStatus
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.queue import QueueQuery, next_cards
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import DatabaseError
 from db.models import Decision, Job, Lease

@@ -7,8 +7,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.services.file_cache import SWEEP_AFTER, FileCache
-from clsl_core.atomic import PARTIAL
+from app.services.runtime.file_cache import SWEEP_AFTER, FileCache
+from clsl_core.files import PARTIAL
 
 FILE = b"x" * 100
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from app.services import embedding, finetuning, training, worker
-from app.services.finetuning import FinetuneRequest
-from app.services.jobs import JobKind, JobView
+from app import worker
+from app.services.jobs.table import JobKind, JobView
+from app.services.learning import embedding, finetuning, training
+from app.services.learning.finetuning import FinetuneRequest
 from app.services.workspace import Workspace
 from clsl_core.types import Finetune
 from db.models import Category, Dataset, EmbeddingRun, JobStatus, ModelRun

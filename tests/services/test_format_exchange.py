@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from app.services import exchange, review, views, worker
-from app.services.ingest import ImportRequest, import_file, recognise
-from app.services.jobs import JobKind
-from app.services.review import Answer
+from app import worker
+from app.services.datasets import overview as views
+from app.services.exporting import export as exchange
+from app.services.importing.ingest import ImportRequest, import_file, recognise
+from app.services.jobs.table import JobKind
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import FormatError, InputError, NotFoundError
 from clsl_core.formats import FORMATS

@@ -11,14 +11,15 @@ import torch
 from PIL.Image import Image as Pillow
 from sqlalchemy import select
 
-from app.services import embedding, model_runs, worker
-from app.services.jobs import JobKind, JobStatus, JobView
+from app import worker
+from app.services.jobs.table import JobKind, JobStatus, JobView
+from app.services.learning import embedding, model_runs
 from app.services.workspace import Workspace
-from clsl_core import backbone
-from clsl_core.atomic import PARTIAL
-from clsl_core.backbone import BackboneSpec, FakeBackbone, ImageFeatures
+from clsl_core.backbones import choice as backbone
+from clsl_core.backbones.choice import BackboneSpec, FakeBackbone, ImageFeatures
 from clsl_core.errors import TrainingError
 from clsl_core.features import FeatureStore
+from clsl_core.files import PARTIAL
 from db.models import EmbeddingRun, RunStatus
 from tests.builders import coco_document, make_dataset
 

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from app.services import embedding, gate, proposing, review, training, unseen, views
-from app.services.review import Answer
+from app.services.datasets import overview as views
+from app.services.instant import unseen
+from app.services.learning import embedding, gate, proposing, training
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.types import LabelState
 from db.models import Category, Image, Label, ModelRun

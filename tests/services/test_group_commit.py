@@ -12,11 +12,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import event, func, select
 
-from app.services import review, review_queue
-from app.services.access import Grant
-from app.services.group_commit import MOST, GroupCommit
-from app.services.review import Answer, Receipt
-from app.services.review_queue import QueueQuery, next_cards, release_leases, renew_leases
+from app.services.access.grants import Grant
+from app.services.reviewing import queue as review_queue
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.queue import QueueQuery, next_cards, release_leases, renew_leases
+from app.services.reviewing.verdicts import Answer, Receipt
+from app.services.runtime.group_commit import MOST, GroupCommit
 from app.services.workspace import Workspace
 from clsl_core.errors import DatabaseError, InputError
 from db.models import Decision

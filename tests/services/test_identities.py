@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services import annotators, audit, identities, people, tokens, who
-from app.services.identities import Claims, SignInRefused, read_claims
-from app.services.who import Actor, Forbidden, Right, Role
+from app.services.access import audit_log as audit
+from app.services.access import rights as who
+from app.services.access.rights import Actor, Forbidden, Right, Role
+from app.services.people import annotators, identities, people, tokens
+from app.services.people.identities import Claims, SignInRefused, read_claims
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError
 from db.types import now
@@ -52,7 +54,9 @@ def test_the_first_is_admin_and_the_next_a_viewer(workspace: Workspace) -> None:
     assert identities.sign_in(workspace, claims("1", "Ada")) == ada
     assert identities.known(workspace, claims("2", "Bob")) == bob
     assert identities.required(workspace)
-    noted = [(one.actor, one.action, one.details["role"]) for one in audit.events(workspace)]
+    noted = [
+        (one.actor, one.action, one.details["role"]) for one in audit.events(workspace.database)
+    ]
     assert noted == [("Bob", "sign-in.first", "viewer"), ("Ada", "sign-in.first", "admin")]
 
 
@@ -179,7 +183,7 @@ def test_a_new_name_is_taken_over_and_an_old_cookie_does_not_bring_it_back(
     after = identities.sign_in(workspace, claims("1", "Bob", ago=50))
     assert (after.name, after.person_id) == ("Bob (2)", before.person_id)
     assert identities.sign_in(workspace, claims("1", "Ada", ago=100)).name == "Bob (2)"
-    assert audit.events(workspace)[0].details == {"before": "Ada", "name": "Bob (2)"}
+    assert audit.events(workspace.database)[0].details == {"before": "Ada", "name": "Bob (2)"}
     # The role is what people here made it, not what a setting would say of a newcomer.
     people.set_role(workspace, "Bob", "admin")
     people.set_role(workspace, "Bob (2)", "viewer")

@@ -13,12 +13,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from app.services import import_preview, ingest, review, views, who
-from app.services.import_preview import look
-from app.services.import_report import report_csv, report_json, report_lines
-from app.services.ingest import ImportRequest, import_file
-from app.services.review import Answer
-from app.services.who import Actor, Role
+from app.services.access import rights as who
+from app.services.access.rights import Actor, Role
+from app.services.datasets import overview as views
+from app.services.importing import ingest
+from app.services.importing import preview as import_preview
+from app.services.importing.ingest import ImportRequest, import_file
+from app.services.importing.preview import look
+from app.services.importing.report import report_csv, report_json, report_lines
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 from clsl_core.types import LabelSource

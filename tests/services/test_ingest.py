@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from app.services import ingest, review, views
-from app.services.ingest import ImportRequest, import_file
-from app.services.review import Answer
+from app.services.datasets import overview as views
+from app.services.importing import ingest
+from app.services.importing.ingest import ImportRequest, import_file
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import FormatError, InputError, NotFoundError
 from clsl_core.types import LabelSource, LabelState

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from app.services import review
-from app.services.access import Grant
-from app.services.instant_order import FRONT
-from app.services.instant_table import InstantTable
-from app.services.review import Answer
-from app.services.review_queue import QueueQuery, next_cards
+from app.services.access.grants import Grant
+from app.services.instant.order import FRONT
+from app.services.instant.tables import InstantTable
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.queue import QueueQuery, next_cards
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.types import LabelState
 from db.models import Category, Image, ModelRun, Proposal, ProposalStatus

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.services.instant_order import FRONT, NEAR, Beliefs, reorder
+from app.services.instant.order import FRONT, NEAR, Beliefs, reorder
 from clsl_core.types import LabelState
 from db.queries.proposals import Waiting
 

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from app.services import jobs as jobs_module
-from app.services.jobs import JobContext, Jobs, new_owner
-from app.services.queue import SilentQueue
+from app.services.jobs import table as jobs_module
+from app.services.jobs.bell import SilentQueue
+from app.services.jobs.table import JobContext, Jobs, new_owner
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, InputError, NotFoundError
 from db.models import Job, JobKind, JobStatus

@@ -7,14 +7,15 @@ import time
 import pytest
 from sqlalchemy import func, select, text
 
-from app.services import embedding, learning, model_runs, proposing, training
-from app.services.ingest import ImportRequest, import_file
-from app.services.jobs import JobKind, JobStatus
+from app.services.importing.ingest import ImportRequest, import_file
+from app.services.jobs.table import JobKind, JobStatus
+from app.services.learning import embedding, model_runs, proposing, training
+from app.services.learning import triggers as learning
 from app.services.workspace import Workspace
-from clsl_core.atomic import PARTIAL
-from clsl_core.backbone import BackboneSpec
+from clsl_core.backbones.choice import BackboneSpec
 from clsl_core.features import FeatureStore
-from clsl_core.predict import Recovery
+from clsl_core.files import PARTIAL
+from clsl_core.recovery.model import Recovery
 from db.models import EmbeddingRun, ModelRun, Proposal, ProposalStatus, RunStatus
 from tests.builders import coco_document, make_collection
 from tests.services.conftest import Workers, wait_for

@@ -7,19 +7,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, text
 
-from app.services import (
-    embedding,
-    exchange,
-    learning,
-    model_runs,
-    pictures,
-    proposing,
-    review,
-    training,
-    views,
-)
-from app.services.review import Answer
-from app.services.review_queue import QueueQuery, next_cards
+from app.services.datasets import overview as views
+from app.services.exporting import export as exchange
+from app.services.learning import embedding, model_runs, proposing, training
+from app.services.learning import triggers as learning
+from app.services.pictures import rendering as pictures
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.queue import QueueQuery, next_cards
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, JobCancelled, TrainingError
 from clsl_core.types import LabelState, Origin

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from app.services import exchange, import_target
-from app.services.ingest import ImportRequest, import_file
+from app.services.exporting import export as exchange
+from app.services.importing import target as import_target
+from app.services.importing.ingest import ImportRequest, import_file
 from app.services.workspace import Workspace
 from clsl_core.errors import JobCancelled
-from clsl_core.formats import coco
-from clsl_core.formats.coco_stored import StoredAnnotations
+from clsl_core.formats.coco import coco
+from clsl_core.formats.coco.stored import StoredAnnotations
 from db.models import Annotation, Dataset, Label
 from tests.builders import coco_document, make_collection
 

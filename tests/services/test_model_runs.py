@@ -8,22 +8,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, func, select
 
-from app.services import (
-    embedding,
-    exchange,
-    learning,
-    model_runs,
-    proposing,
-    review,
-    training,
-    views,
-    worker,
-)
-from app.services.ingest import ImportRequest, import_file
-from app.services.jobs import JobKind, JobStatus
-from app.services.model_runs import ModelRunView
-from app.services.review import Answer
-from app.services.review_queue import QueueQuery, next_cards
+from app import worker
+from app.services.datasets import overview as views
+from app.services.exporting import export as exchange
+from app.services.importing.ingest import ImportRequest, import_file
+from app.services.jobs.table import JobKind, JobStatus
+from app.services.learning import embedding, model_runs, proposing, training
+from app.services.learning import triggers as learning
+from app.services.learning.model_runs import ModelRunView
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.queue import QueueQuery, next_cards
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, NotFoundError
 from db.models import Category, Decision, Label, ModelRun, Proposal

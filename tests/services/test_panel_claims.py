@@ -7,10 +7,11 @@ from collections import Counter, defaultdict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.services import review, sharing
-from app.services.access import Grant
-from app.services.review import Answer
-from app.services.review_queue import QueueQuery, next_cards, release_leases
+from app.services.access.grants import Grant
+from app.services.reviewing import panels as sharing
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.queue import QueueQuery, next_cards, release_leases
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.types import LabelState
 from db.models import Decision, Label, Panel, PanelStatus, Verdict

@@ -8,24 +8,20 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, text, update
 
-from app.services import (
-    audit,
-    exchange,
-    flags,
-    learning,
-    people,
-    review,
-    review_queue,
-    tokens,
-    verdict_file,
-    views,
-    who,
-)
-from app.services.access import AccessDenied, Grant
-from app.services.jobs import JobKind
-from app.services.review import Answer
-from app.services.review_queue import QueueQuery
-from app.services.who import Actor, Forbidden, Role
+from app.services.access import audit_log as audit
+from app.services.access import rights as who
+from app.services.access.grants import AccessDenied, Grant
+from app.services.access.rights import Actor, Forbidden, Role
+from app.services.datasets import overview as views
+from app.services.exporting import export as exchange
+from app.services.jobs.table import JobKind
+from app.services.learning import triggers as learning
+from app.services.people import people, tokens
+from app.services.reviewing import flags, verdict_file
+from app.services.reviewing import queue as review_queue
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.queue import QueueQuery
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import ClslError, ConflictError, InputError, NotFoundError
 from db.models import Annotator, ApiToken
@@ -164,7 +160,7 @@ def test_what_is_done_is_noted_with_who_did_it(workspace: Workspace, grant: Gran
         people.set_role(workspace, "bob", "viewer")
     with who.acting(Actor("bob", Role.VIEWER)), pytest.raises(Forbidden):
         workspace.jobs.cancel(job.id)
-    found = audit.events(workspace)
+    found = audit.events(workspace.database)
     assert [(one.actor, one.action) for one in found[:4]] == [
         ("ada", "role"),
         ("ada", "setting"),
@@ -173,15 +169,15 @@ def test_what_is_done_is_noted_with_who_did_it(workspace: Workspace, grant: Gran
     ]
     assert found[1].details == {"retrain_after": 7}
     assert [one.actor for one in found[4:]] == ["the program"] * len(found[4:])
-    assert audit.events(workspace, limit=1, before=found[0].id) == [found[1]]
+    assert audit.events(workspace.database, limit=1, before=found[0].id) == [found[1]]
 
 
 def test_what_is_refused_leaves_no_trace(workspace: Workspace, grant: Grant) -> None:
-    before = audit.events(workspace)
+    before = audit.events(workspace.database)
     with pytest.raises(NotFoundError):
         workspace.jobs.cancel(99)
     with pytest.raises(NotFoundError):
         tokens.revoke(workspace, 99)
-    assert audit.events(workspace) == before
+    assert audit.events(workspace.database) == before
     with workspace.database.read() as session:
         assert session.scalars(select(Annotator.role)).all() == [Role.ADMIN]

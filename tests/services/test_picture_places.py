@@ -7,8 +7,11 @@ import fsspec
 import pytest
 from sqlalchemy import select
 
-from app.services import embedding, ingest, picture_places, pictures
-from app.services.ingest import ImportRequest
+from app.services.importing import ingest
+from app.services.importing.ingest import ImportRequest
+from app.services.learning import embedding
+from app.services.pictures import places as picture_places
+from app.services.pictures import rendering as pictures
 from app.services.workspace import Workspace
 from clsl_core.errors import ImageError, InputError, NotFoundError
 from db.models import Dataset, Image, ImageStatus

@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.services.access import Grant
-from app.services.preferences import CARD_KEYS, GRID_KEYS, KEYS, keys_of, set_keys
+from app.services.access.grants import Grant
+from app.services.people.preferences import CARD_KEYS, GRID_KEYS, KEYS, keys_of, set_keys
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 from tests.builders import make_dataset, make_grant

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.services.providers import Provider, SetupError, check_reachable, providers
+from app.services.people.providers import Provider, SetupError, check_reachable, providers
 from tests import oidc_provider
 
 URL = "https://issuer.example/.well-known/openid-configuration"

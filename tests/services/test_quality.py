@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event, select
 
-from app.services import quality, review
-from app.services.access import Grant
-from app.services.review import Answer
+from app.services.access.grants import Grant
+from app.services.quality import report as quality
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.types import LabelState
 from db.models import ModelRun, Proposal

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from app.services.queue import HueyQueue, connect_queue
-from app.services.settings import Settings
+from app.services.jobs.bell import HueyQueue, connect_queue
+from app.services.runtime.settings import Settings
 from clsl_core.errors import DatabaseError, InputError
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from app.services.jobs import JobKind, JobStatus
-from app.services.queue import HueyQueue, connect_queue
-from app.services.settings import Settings
+from app.services.jobs.bell import HueyQueue, connect_queue
+from app.services.jobs.table import JobKind, JobStatus
+from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from clsl_core.errors import DatabaseError
 from tests.builders import make_dataset

@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from app.services import review
-from app.services.access import Grant
-from app.services.review import Answer, Card
-from app.services.review_queue import QueueQuery, next_cards
+from app.services.access.grants import Grant
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.queue import QueueQuery, next_cards
+from app.services.reviewing.verdicts import Answer, Card
 from app.services.workspace import Workspace
 from clsl_core.types import LabelSource, LabelState
 from db.models import (

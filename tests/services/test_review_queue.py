@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from sqlalchemy import event, select, text, update
 
-from app.services import flags, neighbours, review, review_queue
-from app.services.access import Grant
-from app.services.cards import MAX_OTHERS
-from app.services.review import Answer
-from app.services.review_queue import QueueQuery, next_cards
+from app.services.access.grants import Grant
+from app.services.learning import neighbours
+from app.services.reviewing import flags
+from app.services.reviewing import queue as review_queue
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.cards import MAX_OTHERS
+from app.services.reviewing.queue import QueueQuery, next_cards
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 from clsl_core.types import LabelState

@@ -11,10 +11,11 @@ from alembic import command
 from sqlalchemy import func, select, text
 
 import migrations
-from app.services import review, safekeeping
-from app.services.review import Answer
-from app.services.review_queue import QueueQuery, next_cards
-from app.services.settings import Settings
+from app.services.backup import archive as safekeeping
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.queue import QueueQuery, next_cards
+from app.services.reviewing.verdicts import Answer
+from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from clsl_core.errors import ClslError, DatabaseError, InputError, NotFoundError
 from db.models import Annotator, Decision, Label

@@ -13,10 +13,13 @@ from alembic import command
 from sqlalchemy import MetaData, select, text
 
 import migrations
-from app.services import review, safekeeping, server_rows, snapshots
-from app.services.doctor import examine
-from app.services.review import Answer
-from app.services.settings import Settings
+from app.services.backup import archive as safekeeping
+from app.services.backup import server_rows
+from app.services.datasets import snapshots
+from app.services.operations.doctor import examine
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.verdicts import Answer
+from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from clsl_core.errors import DatabaseError, InputError
 from db.models import Annotator, Base, Dataset

@@ -6,12 +6,14 @@ from itertools import permutations
 import pytest
 from sqlalchemy import update
 
-from app.services import review, sharing, who
-from app.services.doctor import Finding, examine
-from app.services.history import history
-from app.services.review import Answer
-from app.services.review_queue import QueueQuery, next_cards, release_leases
-from app.services.who import Actor, Forbidden, Role
+from app.services.access import rights as who
+from app.services.access.rights import Actor, Forbidden, Role
+from app.services.operations.doctor import Finding, examine
+from app.services.reviewing import panels as sharing
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.history import history
+from app.services.reviewing.queue import QueueQuery, next_cards, release_leases
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, InputError
 from clsl_core.types import LabelSource, LabelState

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from app.services import ingest, review, snapshots, who
-from app.services.review import Answer
-from app.services.snapshots import Diff
+from app.services.access import rights as who
+from app.services.datasets import snapshots
+from app.services.datasets.snapshots import Diff
+from app.services.importing import ingest
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, DatabaseError, InputError, NotFoundError
 from clsl_core.types import LabelState

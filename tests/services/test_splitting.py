@@ -10,8 +10,11 @@ import pytest
 from PIL import Image as Pillow
 from sqlalchemy import select
 
-from app.services import embedding, exchange, splitting, who
-from app.services.ingest import ImportRequest, import_file
+from app.services.access import rights as who
+from app.services.datasets import splits as splitting
+from app.services.exporting import export as exchange
+from app.services.importing.ingest import ImportRequest, import_file
+from app.services.learning import embedding
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, InputError
 from clsl_core.formats import read

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from sqlalchemy import delete, select
 
-from app.services import review, stratified_audit
-from app.services.access import Grant
-from app.services.completeness import CategoryCompleteness
-from app.services.instant_table import InstantTable
-from app.services.review import Answer
+from app.services.access.grants import Grant
+from app.services.instant.tables import InstantTable
+from app.services.quality import sample_audit as stratified_audit
+from app.services.quality.completeness import CategoryCompleteness
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError, NotFoundError
 from db.models import Category, CompletenessAudit, Decision, Image, Label, ModelRun

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from app.services import logs, support
-from app.services.jobs import JobContext, JobKind
+from app.services.jobs.table import JobContext, JobKind
+from app.services.operations import support
+from app.services.runtime import logs
 from tests.builders import coco_document, make_dataset, make_grant, make_workspace
 
 

@@ -7,19 +7,13 @@ from itertools import cycle
 import pytest
 from sqlalchemy import select
 
-from app.services import (
-    embedding,
-    learning,
-    model_runs,
-    notices,
-    review,
-    schedule,
-    training,
-    views,
-)
-from app.services.jobs import JobKind, JobStatus, JobView
-from app.services.review import Answer
-from app.services.review_queue import QueueQuery, next_cards
+from app.services.datasets import overview as views
+from app.services.jobs.table import JobKind, JobStatus, JobView
+from app.services.learning import embedding, model_runs, notices, schedule, training
+from app.services.learning import triggers as learning
+from app.services.reviewing import verdicts as review
+from app.services.reviewing.queue import QueueQuery, next_cards
+from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, InputError, NotFoundError
 from db.models import Category, Dataset, Job, ModelRun

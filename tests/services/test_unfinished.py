@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from app.services import import_target, ingest, unfinished, views
-from app.services.doctor import examine
-from app.services.import_target import OutOfSight
-from app.services.ingest import ImportRequest, import_file
+from app.services.datasets import overview as views
+from app.services.importing import ingest, unfinished
+from app.services.importing import target as import_target
+from app.services.importing.ingest import ImportRequest, import_file
+from app.services.importing.target import OutOfSight
+from app.services.operations.doctor import examine
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, JobCancelled, NotFoundError
 from db.models import Annotation, Category, Dataset, Image, Job, JobKind, Label
@@ -100,8 +102,9 @@ def test_a_fault_of_the_database_is_told_and_leaves_nothing(
 
 SLOW_IMPORT = """
 import sys, time
-from app.services import import_target, ingest
-from app.services.settings import Settings
+from app.services.importing import target as import_target
+from app.services.importing import ingest
+from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 import_target.BATCH, import_target.LONGEST = 7, 0.0
 data, url, file, root = sys.argv[1:]

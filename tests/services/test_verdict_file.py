@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, update
 
-from app.services.access import Grant
-from app.services.verdict_file import decide_file
+from app.services.access.grants import Grant
+from app.services.reviewing.verdict_file import decide_file
 from app.services.workspace import Workspace
 from clsl_core.errors import FormatError, NotFoundError
 from db.models import Decision, Image

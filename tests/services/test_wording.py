@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.services import embedding, wording
+from app.services.learning import category_text as wording
+from app.services.learning import embedding
 from app.services.workspace import Workspace
+from clsl_core.adaptation.prompts import LearnedContext
 from clsl_core.errors import BackboneError, InputError
-from clsl_core.prompts import LearnedContext
 from db.models import EmbeddingRun
 from tests.builders import coco_document, make_dataset
 from tests.core.test_finetune import VIT, checkpoints, one_thread  # noqa: F401 - fixtures
@@ -63,7 +64,7 @@ def test_prompts_are_kept_where_they_do_better(
         context = reader.start().numpy() + 1.0
         return LearnedContext(context, [1.0], 0.5, 0.6 if better else 0.4)
 
-    monkeypatch.setattr("clsl_core.prompts.learn_context", learn)
+    monkeypatch.setattr("clsl_core.adaptation.prompts.learn_context", learn)
     result = embedding.embed(workspace, dataset_id, prompts="learned")
     [(images, shape, names, background)] = seen
     assert (images, shape, names) == (8, (8, 3), names_of(coco_document()))

@@ -8,11 +8,13 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, text
 
-from app.services import learning, schedule, views
-from app.services.jobs import JobKind, JobStatus
-from app.services.worker import WorkerKeeper, is_running
+from app.services.datasets import overview as views
+from app.services.jobs.keeper import WorkerKeeper, is_running
+from app.services.jobs.table import JobKind, JobStatus
+from app.services.learning import schedule
+from app.services.learning import triggers as learning
 from app.services.workspace import Workspace
-from clsl_core.backbone import BackboneSpec
+from clsl_core.backbones.choice import BackboneSpec
 from clsl_core.features import FeatureStore
 from db.models import Dataset, EmbeddingRun, ModelRun, Proposal
 from db.types import now

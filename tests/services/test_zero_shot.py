@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from app.services import embedding, proposing, training, views
+from app.services.datasets import overview as views
+from app.services.learning import embedding, proposing, training
 from app.services.workspace import Workspace
 from db.models import EmbeddingRun
 from tests.builders import coco_document, make_dataset

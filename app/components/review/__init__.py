@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import streamlit as st
 
-from app.services.preferences import KEYS
+from app.services.people.preferences import KEYS
 
 __all__ = ["Filters", "Mode", "ReviewData", "ReviewResult", "Strategy", "review"]
 
@@ -78,7 +78,7 @@ class ReviewData:
         strategy: Which queue to show.
         category_id: Show this category only; None for all. A grid needs one.
         filters: What the queue is narrowed to.
-        keys: Action to key, complete (``app.services.preferences``).
+        keys: Action to key, complete (``app.services.people.people.preferences``).
         next_steps: Sentences that the end of the queue shows.
         api_base: What stands before ``/api``: empty, or the base path of the server.
         prefetch: How many pictures after the current one are loaded and decoded ahead.

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from app.services.preferences import CARD_KEYS, KEYS
+from app.services.people.preferences import CARD_KEYS, KEYS
 
 Json = dict[str, Any]
 

@@ -4,7 +4,7 @@ import fake_routes
 import streamlit as st
 
 from app.components.review import ReviewData, review
-from app.services.preferences import KEYS
+from app.services.people.preferences import KEYS
 
 st.set_page_config(page_title="Scratch review", layout="wide")
 state = st.session_state

@@ -1,0 +1,1 @@
+"""The command line `clsl …`: one module for each group of commands. Others use `main.cli` only."""

@@ -1,0 +1,69 @@
+"""``clsl images``: where a dataset's pictures are, and looking for those that were missing."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from app.cli.console import out
+from app.services.pictures import places as picture_places
+from app.services.pictures.places import Places
+from app.services.workspace import opened
+
+UrlField = Annotated[
+    str | None,
+    typer.Option(
+        "--urls",
+        metavar="FIELD",
+        help="Fetch each picture from the URL in this field of its record, such as coco_url.",
+        show_default=False,
+    ),
+]
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command()(images)
+
+
+def images(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="The dataset's name.", show_default=False)],
+    add: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--images",
+            metavar="PLACE",
+            help="A further folder or URL that file names are relative to; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    remove: Annotated[
+        list[str] | None,
+        typer.Option("--remove", metavar="PLACE", help="Look there no more.", show_default=False),
+    ] = None,
+    urls: UrlField = None,
+) -> None:
+    """Say where pictures are, and look again for those that were missing."""
+    with opened(context.obj) as workspace:
+        now = picture_places.places(workspace, name)
+        if add or remove or urls is not None:
+            gone = {picture_places.known_place(place, now) for place in remove or ()}
+            wanted = [picture_places.check_place(place) for place in add or ()]
+            roots = [root for root in now.roots if root not in gone]
+            roots += [place for place in dict.fromkeys(wanted) if place not in roots]
+            field = now.url_field if urls is None else urls
+            now = picture_places.set_places(workspace, name, roots, field)
+        found, missing = picture_places.look_again(workspace, name)
+    for line in _lines(now):
+        out.print(line)
+    again = f"; `clsl embed {name}` reads them" if found else ""
+    out.print(f"{found} pictures may be there now that were not, {missing} are missing{again}")
+
+
+def _lines(now: Places) -> list[str]:
+    lines = [f"{number}. {root}" for number, root in enumerate(now.roots, start=1)]
+    if now.url_field:
+        lines.append(f"{len(lines) + 1}. the URL in the record's field {now.url_field!r}")
+    return lines

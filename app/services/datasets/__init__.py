@@ -1,0 +1,1 @@
+"""Datasets as a whole: overviews for the screens, splits, snapshots."""

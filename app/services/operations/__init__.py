@@ -1,0 +1,1 @@
+"""Looking after a workspace: doctor, health, upkeep, support bundles."""

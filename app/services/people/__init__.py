@@ -1,0 +1,1 @@
+"""Annotators, their roles, sign-in, tokens and preferences."""

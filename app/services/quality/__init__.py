@@ -1,0 +1,1 @@
+"""How good labels and model are: estimates, audits, bulk acceptance, agreement."""

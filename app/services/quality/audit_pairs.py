@@ -1,0 +1,69 @@
+"""What the serving run thought, when it proposed, of every pair that is still unknown.
+
+Its proposals are only the front of this; audits need all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy.orm import Session
+
+from app.services.instant.tables import InstantTable
+from app.services.workspace import Workspace
+from db.models import ModelRun
+from db.queries import acceptance
+
+Floats = npt.NDArray[np.float64]
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class UnknownPairs:
+    """The unknown pairs of one category.
+
+    Attributes:
+        image_ids: (M,) rising.
+        scores: (M,) probability of being PRESENT where the run is calibrated, in [0, 1].
+    """
+
+    category_id: int
+    image_ids: Ids
+    scores: Floats
+
+    def likely(self, without: Collection[int], most: int) -> tuple[Ids, Floats]:
+        """Those above the mean score, which is what a run proposes as present; best first.
+
+        Args:
+            without: Images to leave out.
+            most: At most so many.
+        """
+        if not len(self.scores):
+            return self.image_ids, self.scores
+        keep = (self.scores > self.scores.mean()) & ~np.isin(self.image_ids, list(without))
+        image_ids, scores = self.image_ids[keep], self.scores[keep]
+        order = np.argsort(-scores, kind="stable")[:most]
+        return image_ids[order], scores[order]
+
+
+def open_table(workspace: Workspace, run: ModelRun | None) -> InstantTable | None:
+    """The scores that a run has left; None where there are none."""
+    if run is None or run.directory is None:
+        return None
+    return InstantTable.open(workspace.data_dir / run.directory)
+
+
+def unknown_pairs(
+    session: Session, table: InstantTable, category_ids: Collection[int]
+) -> Iterator[UnknownPairs]:
+    """Category by category."""
+    known = acceptance.labelled_images(session, category_ids)
+    images = np.asarray(table.image_ids)
+    for id_ in category_ids:
+        logits, (slope, shift) = table.of(id_)
+        unknown = ~np.isin(images, known.get(id_, []))
+        scores = 1 / (1 + np.exp(-(slope * logits[unknown].astype(np.float64) + shift)))
+        yield UnknownPairs(id_, images[unknown], scores)

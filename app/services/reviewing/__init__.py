@@ -1,0 +1,1 @@
+"""The loop's human half: queues, cards, verdicts, undo, panels, flags, known answers."""

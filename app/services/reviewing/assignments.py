@@ -1,0 +1,120 @@
+"""Parts of a dataset for people: whose queue offers what, first or only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from app.services.access import audit_log as audit
+from app.services.access import rights as who
+from app.services.access.rights import Right
+from app.services.people.annotators import check_annotator
+from app.services.workspace import Workspace, find_dataset
+from clsl_core.errors import InputError, NotFoundError
+from db.models import Annotator, Assignment, Category
+from db.queries import assignments as queries
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What somebody is to judge; None leaves that side open."""
+
+    id: int
+    annotator: str
+    category: str | None
+    split: str | None
+    prefix: str | None
+    exclusive: bool
+
+
+def assign(
+    workspace: Workspace,
+    name: str,
+    annotator: str,
+    *,
+    category: str | None = None,
+    split: str | None = None,
+    prefix: str | None = None,
+    exclusive: bool = True,
+) -> list[Part]:
+    """Let somebody judge a part of a dataset: a category, a split, or files that begin alike.
+
+    Who was given several parts judges all of them; where any is exclusive, nothing else.
+
+    Returns:
+        All that they are to judge now; several categories of one name are one part each.
+
+    Raises:
+        Forbidden: Whoever acts is no administrator.
+        NotFoundError: There is no such dataset, person or category.
+        InputError: Nothing says which part.
+    """
+    who.require(Right.MANAGE)
+    if not (category or split or prefix):
+        raise InputError("say which part: a category, a split or how file names begin")
+    wanted = check_annotator(annotator)
+    with workspace.database.write() as session:
+        dataset = find_dataset(session, name)
+        person = session.scalar(select(Annotator).where(Annotator.name == wanted))
+        if person is None:
+            raise NotFoundError(f"nobody is called {wanted!r}: `clsl people role` makes them known")
+        query = select(Category.id).where(
+            Category.dataset_id == dataset.id, Category.merged_into_id.is_(None)
+        )
+        ids: list[int | None] = [None]
+        if category:
+            ids = list(session.scalars(query.where(Category.name == category)))
+            if not ids:
+                raise NotFoundError(f"{name!r} has no category called {category!r}")
+        for id_ in ids:
+            session.add(
+                Assignment(
+                    dataset_id=dataset.id,
+                    annotator_id=person.id,
+                    category_id=id_,
+                    split=split or None,
+                    prefix=prefix or None,
+                    exclusive=exclusive,
+                )
+            )
+        what = {"person": wanted, "category": category, "split": split, "prefix": prefix}
+        audit.record(session, "assign", f"dataset {dataset.id}", **what, exclusive=exclusive)
+    return [part for part in parts(workspace, name) if part.annotator == wanted]
+
+
+def unassign(workspace: Workspace, name: str, annotator: str) -> int:
+    """Let somebody judge everything again.
+
+    Returns:
+        How many parts they had.
+
+    Raises:
+        Forbidden: Whoever acts is no administrator.
+        NotFoundError: There is no such dataset or person.
+    """
+    who.require(Right.MANAGE)
+    with workspace.database.write() as session:
+        dataset = find_dataset(session, name)
+        person = session.scalar(select(Annotator).where(Annotator.name == annotator.strip()))
+        if person is None:
+            raise NotFoundError(f"nobody is called {annotator!r}")
+        found = queries.share(session, dataset.id, person.id).parts
+        for part in found:
+            session.delete(part)
+        audit.record(session, "unassign", f"dataset {dataset.id}", person=person.name)
+        return len(found)
+
+
+def parts(workspace: Workspace, name: str) -> list[Part]:
+    """Every part that was given to somebody, by name.
+
+    Raises:
+        NotFoundError: There is no such dataset.
+    """
+    with workspace.database.read() as session:
+        dataset = find_dataset(session, name)
+        return [
+            Part(one.id, person, category, one.split, one.prefix, one.exclusive)
+            for one, person, category in queries.everybodys(session, dataset.id)
+        ]

@@ -1,0 +1,538 @@
+"""Verdicts: stored once, as labels, singly or as a batch; undone and done again exactly."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Container, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.services.access import rights as who
+from app.services.access.grants import Grant
+from app.services.access.rights import Right
+from app.services.learning import triggers as learning
+from app.services.reviewing import panels as sharing
+from app.services.reviewing.cards import Card
+from app.services.reviewing.queue import card_of
+from app.services.workspace import Workspace
+from clsl_core.errors import InputError
+from db.models import Category, Decision, Image, Label, Proposal, ProposalStatus, Verdict, Voice
+from db.queries import category_changes, datasets, decisions, leases, panels, proposals, runs
+from db.queries import labels as label_queries
+
+MAX_DECISIONS = 100
+ID_LENGTH = range(8, 65)
+HIDDEN = "this category was merged into another one: what is decided now is decided about that one"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A verdict as a client sends it. The same ``client_id`` again is the same verdict."""
+
+    client_id: str
+    image_id: int
+    category_id: int
+    verdict: str
+    proposal_id: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of an answer: saved, duplicate, stale or refused.
+
+    Attributes:
+        count: Labels that changed.
+        card: After an undo of a single verdict: the question it had answered.
+    """
+
+    client_id: str
+    status: str
+    message: str | None = None
+    count: int = 0
+    card: Card | None = None
+
+
+def decide(
+    workspace: Workspace, grant: Grant, answers: Sequence[Answer], batch_id: str | None = None
+) -> list[Receipt]:
+    """Store verdicts and their labels in one transaction, each exactly once.
+
+    Args:
+        workspace: Where.
+        grant: Who, on which dataset.
+        answers: At most MAX_DECISIONS.
+        batch_id: Given when the verdicts are one action, to be undone as one.
+
+    Raises:
+        InputError: More than MAX_DECISIONS at once, or the batch's id cannot be used.
+    """
+    who.require(Right.DECIDE)
+    if len(answers) > MAX_DECISIONS:
+        raise InputError(f"{len(answers)} verdicts in one request: send at most {MAX_DECISIONS}")
+    if batch_id is not None:
+        check_id(batch_id)
+    request = _Request(grant, answers, batch_id)
+    store = partial(_decide_together, workspace, grant.dataset_id)
+    return workspace.verdicts.store(grant.dataset_id, request, store, size=len(answers))
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """Verdicts that somebody sent at once."""
+
+    grant: Grant
+    answers: Sequence[Answer]
+    batch_id: str | None
+
+
+def _decide_together(
+    workspace: Workspace, dataset_id: int, requests: Sequence[_Request]
+) -> list[list[Receipt]]:
+    """Store what several people sent, one request after the other, in one transaction."""
+    receipts = []
+    with workspace.database.write(dataset_id) as session:
+        facts = _Facts.read(session, dataset_id, requests)
+        for request in requests:
+            said = []
+            for answer in request.answers:
+                if (answer.image_id, answer.category_id) in facts.made:
+                    facts.store(session)  # the second answer finds the first one's label
+                said.append(_decide(session, request.grant, facts, answer, request.batch_id))
+            receipts.append(said)
+        facts.store(session)
+        job_id = learning.due_retraining(session, dataset_id)
+    touched = {
+        answer.category_id
+        for request, said in zip(requests, receipts, strict=True)
+        for answer, receipt in zip(request.answers, said, strict=True)
+        if receipt.status == "saved"
+    }
+    _spread(workspace, dataset_id, touched, job_id)
+    return receipts
+
+
+def _spread(
+    workspace: Workspace, dataset_id: int, category_ids: Collection[int], job_id: int | None = None
+) -> None:
+    """Tell those whom verdicts concern, once they are stored."""
+    workspace.instant.soon(dataset_id, category_ids)
+    if job_id is not None:
+        workspace.jobs.queue.ring(job_id)
+
+
+def mark_others_absent(
+    workspace: Workspace, grant: Grant, client_id: str, image_id: int, seconds: float | None = None
+) -> Receipt:
+    """Every category without a label is not in the image: one batch, named ``client_id``.
+
+    Raises:
+        InputError: The batch's id cannot be used.
+    """
+    who.require(Right.DECIDE)
+    check_id(client_id)
+    with workspace.database.write(grant.dataset_id) as session:
+        if _seen(session, client_id):
+            return Receipt(client_id, "duplicate")
+        image = session.get(Image, image_id)
+        if image is None or image.dataset_id != grant.dataset_id:
+            return Receipt(client_id, "refused", "this image is not in the dataset any more")
+        known = label_queries.categories_of(session, image_id)
+        shared = panels.sharing(session, grant.dataset_id)
+        run = runs.serving_run(session, grant.dataset_id)
+        proposed = {} if run is None else proposals.of_image(session, run.id, image_id)
+        made = []
+        for category in datasets.categories(session, grant.dataset_id):
+            if category.id not in known:
+                own_id = member_id(client_id, category.id)
+                pair = (image_id, category.id)
+                answer = Answer(own_id, *pair, "absent", proposed.get(category.id), seconds)
+                turn = sharing.Turn(Voice.SOLE)
+                if not shared.plain:
+                    verdict = Verdict.ABSENT
+                    turn = sharing.turn(session, grant, shared, pair, verdict, settled=False)
+                if turn.status is None:
+                    decision = _decision(grant, answer, client_id, proposed.values(), turn.voice)
+                    made.append((decision, None))
+        _store(session, made)
+        job_id = learning.due_retraining(session, grant.dataset_id)
+    # That something nobody thought of is not there is no news for its category.
+    _spread(workspace, grant.dataset_id, proposed, job_id)
+    return Receipt(client_id, "saved", count=len(made))
+
+
+Row = TypeVar("Row", Image, Category, Proposal)
+
+
+def _rows(session: Session, table: type[Row], ids: set[int]) -> dict[int, Row]:
+    return {row.id: row for row in session.scalars(select(table).where(table.id.in_(ids)))}
+
+
+@dataclass(slots=True)
+class _Facts:
+    """What is known of the pairs of some requests: read once for all of their answers.
+
+    Attributes:
+        standing: Verdicts by annotator and proposal.
+        made: Decisions by pair that are not stored yet.
+    """
+
+    seen: set[str]
+    images: dict[int, Image]
+    categories: dict[int, Category]
+    proposals: dict[int, Proposal]
+    labels: dict[tuple[int, int], Label]
+    standing: dict[tuple[int, int], Decision]
+    shared: panels.Sharing
+    made: dict[tuple[int, int], Decision] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, session: Session, dataset_id: int, requests: Sequence[_Request]) -> _Facts:
+        answers = [answer for request in requests for answer in request.answers]
+        annotator_ids = {request.grant.annotator_id for request in requests}
+        proposal_ids = {a.proposal_id for a in answers if a.proposal_id is not None}
+        pairs = {(answer.image_id, answer.category_id) for answer in answers}
+        return cls(
+            seen=decisions.stored_ids(session, {answer.client_id for answer in answers}),
+            images=_rows(session, Image, {pair[0] for pair in pairs}),
+            categories=_rows(session, Category, {pair[1] for pair in pairs}),
+            proposals=_rows(session, Proposal, proposal_ids),
+            labels={
+                (label.image_id, label.category_id): label
+                for label in label_queries.of_pairs(session, pairs)
+            },
+            standing=decisions.standing(session, proposal_ids, annotator_ids),
+            shared=panels.sharing(session, dataset_id),
+        )
+
+    def proposal(self, answer: Answer) -> Proposal | None:
+        """The proposal that an answer names; None when it is gone, or is not about the pair."""
+        found = self.proposals.get(answer.proposal_id or 0)
+        pair = (answer.image_id, answer.category_id)
+        return found if found and (found.image_id, found.category_id) == pair else None
+
+    def store(self, session: Session) -> None:
+        """Write what was made, all at once."""
+        made = [(decision, self.labels.get(pair)) for pair, decision in self.made.items()]
+        for pair, label in zip(self.made, _store(session, made), strict=True):
+            if label is None:
+                self.labels.pop(pair, None)
+            else:
+                self.labels[pair] = label
+        self.made.clear()
+
+
+def _decide(
+    session: Session, grant: Grant, facts: _Facts, answer: Answer, batch_id: str | None
+) -> Receipt:
+    if answer.client_id in facts.seen:
+        return Receipt(answer.client_id, "duplicate")
+    refusal = _refusal(facts, grant, answer)
+    if refusal is not None:
+        return Receipt(answer.client_id, "refused", refusal)
+    pair = (answer.image_id, answer.category_id)
+    label, proposal = facts.labels.get(pair), facts.proposal(answer)
+    turn = sharing.Turn(Voice.SOLE)
+    if not facts.shared.plain:
+        settled = label is not None and not (proposal is not None and proposal.disputes)
+        turn = sharing.turn(
+            session, grant, facts.shared, pair, Verdict(answer.verdict), settled=settled
+        )
+    if turn.status is not None:
+        return Receipt(answer.client_id, turn.status, turn.message)
+    if answer.proposal_id is not None and turn.voice is Voice.SOLE:
+        own = (grant.annotator_id, 0 if proposal is None else proposal.id)
+        earlier = facts.standing.get(own)
+        if earlier is not None and earlier.verdict is Verdict(answer.verdict):
+            return Receipt(answer.client_id, "duplicate", "you have decided this already")
+        if earlier is None and _settled(session, grant, answer, proposal, label):
+            return Receipt(answer.client_id, "stale", "this pair has been decided meanwhile")
+    known = () if proposal is None else (proposal.id,)
+    decision = _decision(grant, answer, batch_id, known, turn.voice)
+    facts.made[pair] = decision
+    facts.seen.add(answer.client_id)
+    if proposal is not None:
+        facts.standing[grant.annotator_id, proposal.id] = decision
+    return Receipt(answer.client_id, "saved", count=1)
+
+
+def _settled(
+    session: Session,
+    grant: Grant,
+    answer: Answer,
+    proposal: Proposal | None,
+    label: Label | None,
+) -> bool:
+    """Whether somebody else has answered the question meanwhile."""
+    if answer.verdict == "skip":
+        return False
+    if proposal is not None and proposal.disputes:
+        return proposal.status is ProposalStatus.DECIDED
+    if label is None:
+        return False
+    author = label.decision_id and session.get_one(Decision, label.decision_id).annotator_id
+    return author != grant.annotator_id
+
+
+def _decision(
+    grant: Grant,
+    answer: Answer,
+    batch_id: str | None,
+    known: Container[int],
+    voice: Voice = Voice.SOLE,
+) -> Decision:
+    """An answer as an event; ``known`` are the proposals that are still there to be named."""
+    if voice is Voice.GOLD:
+        known = ()  # of a known answer, the model's own is not counted as accepted or not
+    return Decision(
+        client_id=answer.client_id,
+        dataset_id=grant.dataset_id,
+        image_id=answer.image_id,
+        category_id=answer.category_id,
+        annotator_id=grant.annotator_id,
+        proposal_id=answer.proposal_id if answer.proposal_id in known else None,
+        verdict=Verdict(answer.verdict),
+        voice=voice,
+        seconds=answer.seconds,
+        batch_id=batch_id,
+    )
+
+
+def _store(
+    session: Session, made: Sequence[tuple[Decision, Label | None]]
+) -> Sequence[Label | None]:
+    """Store decisions on different pairs, each with its label as it is; the labels as they are now.
+
+    Whoever was shown the pairs has them no more.
+    """
+    if not made:
+        return []
+    held = {
+        (one.image_id, one.category_id): None if one.voice is Voice.SOLE else one.annotator_id
+        for one, _ in made
+    }
+    leases.release(session, held)
+    return decisions.apply(session, made)
+
+
+def _refusal(facts: _Facts, grant: Grant, answer: Answer) -> str | None:
+    """Why an answer can never be stored; None when it can."""
+    if answer.verdict not in ("present", "absent", "skip"):
+        return f"the verdict {answer.verdict!r} is none of present, absent, skip"
+    if len(answer.client_id) not in ID_LENGTH:
+        return "the verdict's own id must have 8 to 64 characters"
+    image = facts.images.get(answer.image_id)
+    category = facts.categories.get(answer.category_id)
+    if image is None or image.dataset_id != grant.dataset_id:
+        return "this image is not in the dataset any more"
+    if category is None or category.dataset_id != grant.dataset_id:
+        return "this category is not in the dataset any more"
+    if category.merged_into_id is not None:
+        return HIDDEN
+    return None
+
+
+def check_id(batch_id: str) -> None:
+    """See that a batch may be called so.
+
+    Raises:
+        InputError: It is too short or too long.
+    """
+    if len(batch_id) not in ID_LENGTH:
+        raise InputError("a batch's own id must have 8 to 64 characters")
+
+
+def member_id(batch_id: str, part: int) -> str:
+    """The id of one decision of a batch: the same whenever the batch is sent."""
+    return uuid.uuid5(uuid.NAMESPACE_OID, f"{batch_id}:{part}").hex
+
+
+def _seen(session: Session, client_id: str) -> bool:
+    if decisions.by_client_id(session, client_id) is not None:
+        return True
+    return bool(decisions.of_batch(session, client_id))
+
+
+def undo(workspace: Workspace, grant: Grant, client_id: str, undoes: str) -> Receipt:
+    """Take back one of the annotator's own decisions, or a batch; new events, the old ones stay.
+
+    A label becomes exactly what it was before, unless somebody decided again since: then it
+    stays, and where that leaves nothing to undo the receipt says ``stale``.
+
+    Args:
+        workspace: Where.
+        grant: Who, on which dataset.
+        client_id: Of the undo itself.
+        undoes: The decision's client id, or the batch's.
+
+    Raises:
+        InputError: The undo's own id cannot be used.
+    """
+    who.require(Right.DECIDE)
+    check_id(client_id)
+    with workspace.database.write(grant.dataset_id) as session:
+        single = decisions.by_client_id(session, undoes)
+        members = [single] if single else list(decisions.of_batch(session, undoes))
+        if _seen(session, client_id):
+            return Receipt(client_id, "duplicate", card=_card(session, single))
+        refusal = _undo_refusal(grant, members)
+        hidden = category_changes.hidden(session, grant.dataset_id)
+        members = [one for one in members if one.category_id not in hidden]
+        if refusal is None and not members:
+            refusal = HIDDEN
+        if refusal is not None:
+            return Receipt(client_id, "refused", refusal)
+        standing = [decision for decision in members if decision.undone_by_id is None]
+        if not standing:
+            return Receipt(client_id, "stale", "this was already undone")
+        pairs = [(decision.image_id, decision.category_id) for decision in standing]
+        held = label_queries.of_pairs(session, pairs)  # read at once, found in the session then
+        current = [decision for decision in standing if _is_current(session, decision)]
+        alone = single is not None
+        events = [_undo(grant, decision, client_id, single=alone) for decision in current]
+        decisions.undo(session, list(zip(events, current, strict=True)))
+        del held
+        if not current:
+            return Receipt(client_id, "stale", "it was decided again since")
+        kept = len(standing) - len(current)
+        message = f"{kept} of {len(standing)} were decided again since and stay" if kept else None
+        count = sum(decision.verdict is not Verdict.SKIP for decision in current)
+        receipt = Receipt(client_id, "saved", message, count, _card(session, single))
+        touched = {decision.category_id for decision in current}
+    _spread(workspace, grant.dataset_id, touched)
+    return receipt
+
+
+def _undo_refusal(grant: Grant, members: Sequence[Decision]) -> str | None:
+    if not members or members[0].dataset_id != grant.dataset_id:
+        return "there is no such decision in this dataset"
+    if members[0].annotator_id != grant.annotator_id:
+        return "only the annotator who made a decision can undo it"
+    if members[0].verdict is Verdict.UNDO:
+        return "an undo cannot be undone: redo the decision instead"
+    return None
+
+
+def _is_current(session: Session, decision: Decision) -> bool:
+    """Whether the pair's label still rests on a decision; a skip has none to rest on."""
+    if decision.verdict is Verdict.SKIP or decision.voice is Voice.GOLD:
+        return True
+    if decision.voice is Voice.PANEL:
+        return sharing.may_take_back(session, decision)
+    label = session.get(Label, (decision.image_id, decision.category_id))
+    return label is not None and label.decision_id == decision.id
+
+
+def _undo(grant: Grant, decision: Decision, client_id: str, *, single: bool) -> Decision:
+    """The event that takes a decision back."""
+    return Decision(
+        client_id=client_id if single else member_id(client_id, decision.id),
+        dataset_id=decision.dataset_id,
+        image_id=decision.image_id,
+        category_id=decision.category_id,
+        annotator_id=grant.annotator_id,
+        proposal_id=decision.proposal_id,
+        verdict=Verdict.UNDO,
+        voice=decision.voice,
+        undoes_id=decision.id,
+        batch_id=None if single else client_id,
+    )
+
+
+def _card(session: Session, decision: Decision | None) -> Card | None:
+    if decision is None or decision.proposal_id is None:
+        return None
+    return card_of(session, decision.proposal_id)
+
+
+def redo(workspace: Workspace, grant: Grant, client_id: str, redoes: str) -> Receipt:
+    """Decide again what was undone: new decisions with the same verdicts.
+
+    A single one gets the id ``client_id``; the members of a batch form a new batch of that id.
+
+    Args:
+        workspace: Where.
+        grant: Who, on which dataset.
+        client_id: Of what is made.
+        redoes: Client id of the undone decision, or of the batch.
+
+    Raises:
+        InputError: The id cannot be used.
+    """
+    who.require(Right.DECIDE)
+    check_id(client_id)
+    with workspace.database.write(grant.dataset_id) as session:
+        if _seen(session, client_id):
+            return Receipt(client_id, "duplicate")
+        single = decisions.by_client_id(session, redoes)
+        members = [single] if single else list(decisions.of_batch(session, redoes))
+        refusal = _undo_refusal(grant, members)
+        hidden = category_changes.hidden(session, grant.dataset_id)
+        members = [one for one in members if one.category_id not in hidden]
+        if refusal is None and not members:
+            refusal = HIDDEN
+        if refusal is not None:
+            return Receipt(client_id, "refused", refusal)
+        undone = [decision for decision in members if decision.undone_by_id is not None]
+        shared = panels.sharing(session, grant.dataset_id)
+        turns = [(decision, _turn_again(session, grant, shared, decision)) for decision in undone]
+        again = [decision for decision, turn in turns if turn.status is None]
+        made = []
+        for decision, turn in turns:
+            if turn.status is not None:
+                continue
+            own_id = client_id if single else member_id(client_id, decision.id)
+            batch_id = None if single else client_id
+            label = session.get(Label, (decision.image_id, decision.category_id))
+            known = [decision.proposal_id] if decision.proposal_id else []
+            new = _decision(grant, _answer(decision, own_id), batch_id, known, turn.voice)
+            new.source = decision.source
+            made.append((new, label))
+        _store(session, made)
+        job_id = learning.due_retraining(session, grant.dataset_id)
+        touched = {decision.category_id for decision in again}
+    _spread(workspace, grant.dataset_id, touched, job_id)
+    if not again:
+        return Receipt(client_id, "stale", "it was decided again since, or never undone")
+    lost = len(undone) - len(again)
+    message = f"{lost} of {len(undone)} were decided by somebody else meanwhile" if lost else None
+    return Receipt(client_id, "saved", message, len(again))
+
+
+def _turn_again(
+    session: Session, grant: Grant, shared: panels.Sharing, decision: Decision
+) -> sharing.Turn:
+    """Whether an undone decision can be made again, and as what."""
+    if not shared.plain:
+        pair = (decision.image_id, decision.category_id)
+        settled = decision.previous_source is None and session.get(Label, pair) is not None
+        turn = sharing.turn(session, grant, shared, pair, decision.verdict, settled=settled)
+        if turn.voice is not Voice.SOLE or turn.status is not None:
+            return turn
+    found = decision.voice is Voice.SOLE and _is_as_found(session, decision)
+    return sharing.Turn(Voice.SOLE, None if found else "stale")
+
+
+def _is_as_found(session: Session, decision: Decision) -> bool:
+    """Whether a pair's label is what it was when the decision was made."""
+    label = session.get(Label, (decision.image_id, decision.category_id))
+    if label is None:
+        return decision.previous_source is None
+    found = (decision.previous_state, decision.previous_decision_id)
+    return decision.previous_source is not None and (label.state, label.decision_id) == found
+
+
+def _answer(decision: Decision, client_id: str) -> Answer:
+    """The answer that a decision was."""
+    return Answer(
+        client_id=client_id,
+        image_id=decision.image_id,
+        category_id=decision.category_id,
+        verdict=decision.verdict.value,
+        proposal_id=decision.proposal_id,
+        seconds=decision.seconds,
+    )

@@ -1,0 +1,1 @@
+"""The drawn demo collection with its labels. Others use `collection`."""

@@ -1,0 +1,1 @@
+"""COCO instances JSON and LVIS, whole or streamed."""

@@ -1,0 +1,1 @@
+"""NUS-WIDE as lists in folders and as CSV."""

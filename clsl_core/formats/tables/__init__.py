@@ -1,0 +1,1 @@
+"""Tables: CSV wide and long, Open Images, Hugging Face imagefolder."""

@@ -1,0 +1,1 @@
+"""Reading and writing JSON, XML, CSV and folders safely; formats stand on it."""

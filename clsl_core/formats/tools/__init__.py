@@ -1,0 +1,1 @@
+"""Files of other tools: FiftyOne, Label Studio, Datumaro."""

@@ -1,0 +1,1 @@
+"""Decoding pictures safely, from disk or from the network."""

@@ -1,0 +1,102 @@
+"""Everything that decides a training, in one frozen dataclass saved beside the model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, get_type_hints
+
+from clsl_core.errors import InputError
+from clsl_core.recovery.base_models import ViewConfig
+from clsl_core.recovery.calibration import CalibrationConfig
+from clsl_core.recovery.head.clsl import ModelConfig
+from clsl_core.recovery.head.losses import LossConfig
+from clsl_core.recovery.label_correlation import ContextConfig
+from clsl_core.recovery.label_graph import GraphConfig
+from clsl_core.recovery.positive_unlabelled import RecoveryConfig
+from clsl_core.recovery.self_training import StudentConfig
+
+__all__ = ["TrainConfig"]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a training; saved beside the model.
+
+    Attributes:
+        model, graph, loss, views, students, context, recovery, calibration: The parts'
+            configurations.
+        seed: Of everything random.
+        use_head: Train the head; without it the static views alone are blended.
+        epochs: Of the head, at most ...
+        max_steps: ... and about this many steps, but min_epochs in any case.
+        min_epochs: See above.
+        batch_size: Images in a step; grows to 8 times that on large collections.
+        learning_rate: Peak of the one-cycle schedule.
+        weight_decay: Of matrices only.
+        ema: Decay of the teacher's weights.
+        ramp: Share of the training after which λ(t) has its full strength.
+        token_dropout: Share of the patches left out of each step.
+        mixup: Share of the steps that mix images pairwise; mixup_alpha shapes the mixture.
+        mixup_alpha: See above.
+        refit: Length of the final pass over all known labels, as a share of the chosen epoch.
+        warm_epochs: Share of the epochs a warm start takes.
+    """
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    graph: GraphConfig = field(default_factory=GraphConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    views: ViewConfig = field(default_factory=ViewConfig)
+    students: StudentConfig = field(default_factory=StudentConfig)
+    context: ContextConfig = field(default_factory=ContextConfig)
+    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
+    seed: int = 0
+    use_head: bool = True
+    epochs: int = 20
+    max_steps: int = 600
+    min_epochs: int = 3
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    ema: float = 0.98
+    ramp: float = 0.3
+    token_dropout: float = 0.2
+    mixup: float = 0.5
+    mixup_alpha: float = 0.4
+    refit: float = 0.25
+    warm_epochs: float = 0.15
+
+    def to_json(self) -> str:
+        """The configuration as JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainConfig:
+        """Read what ``to_json`` wrote; parts left out keep their defaults.
+
+        Raises:
+            InputError: Not JSON, or a name that no part has.
+        """
+        try:
+            config = _from_record(cls, json.loads(text))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"this is not a training configuration: {error}.") from error
+        assert isinstance(config, cls)
+        return config
+
+
+def _from_record(kind: type[Any], record: dict[str, Any]) -> Any:
+    """A dataclass from its asdict, nested ones and tuples included."""
+    hints = get_type_hints(kind)
+    names = {part.name for part in fields(kind)}
+    if not set(record) <= names:
+        raise ValueError(f"{kind.__name__} has the fields {sorted(names)}, got {record!r}")
+    values = {}
+    for name, value in record.items():
+        part = hints[name]
+        if isinstance(part, type) and is_dataclass(part):
+            values[name] = _from_record(part, value)
+        else:
+            values[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**values)

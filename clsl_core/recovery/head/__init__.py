@@ -1,0 +1,1 @@
+"""The CLSL head: architecture, losses and gradient training."""

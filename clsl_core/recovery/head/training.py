@@ -1,0 +1,325 @@
+"""Gradient training of the head: steps, the EMA teacher, the schedule, epoch checkpoints.
+
+What to learn in an epoch is a ``Lesson``; choosing lessons and judging the result is the
+business of ``train``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clsl_core.checkpoint import load_checkpoint, save_checkpoint, select
+from clsl_core.compute import Pieces
+from clsl_core.errors import InputError, TrainingError
+from clsl_core.features import FeatureView
+from clsl_core.recovery.base_models import Floats, Ids, Labels
+from clsl_core.recovery.config import TrainConfig
+from clsl_core.recovery.head.blending import blending_loss
+from clsl_core.recovery.head.clsl import CLSLHead
+from clsl_core.recovery.head.losses import (
+    expected_positives_loss,
+    ranking_loss,
+    recovery_loss,
+    reject_large_losses,
+)
+from clsl_core.recovery.head.structure import Structure, structure_loss
+from clsl_core.recovery.positive_unlabelled import Targets
+
+__all__ = [
+    "Learner",
+    "Learning",
+    "Lesson",
+    "Ticker",
+    "one_cycle",
+    "resume",
+    "save_epoch",
+    "start_learning",
+]
+
+
+class Ticker(Protocol):
+    """Passes progress on; raises to stop the work."""
+
+    def __call__(self) -> None:
+        """Say that the work goes on."""
+
+    def at(self, done: int, total: int, what: str) -> None:
+        """Say how far the work is."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one pass over the images teaches.
+
+    Attributes:
+        labels: (N, C) in {-1, 0, +1}.
+        targets: ỹ and w of the unknown entries.
+        priors: (C,) estimated share of positives.
+        unknown_weight: How far unknown entries stand for negatives, in [0, 1].
+        strength: λ(t).
+        reject: Share of the weak negatives with the largest loss to reject.
+    """
+
+    labels: Labels
+    targets: Targets
+    priors: Floats
+    unknown_weight: float
+    strength: float
+    reject: float
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One set of labels for a batch: (B, C) each; a mixed batch has two."""
+
+    share: float
+    labels: Tensor
+    values: Tensor
+    weights: Tensor
+
+
+@dataclass
+class Learning:
+    """The state of a training after some epochs."""
+
+    head: CLSLHead
+    teacher: CLSLHead
+    optimiser: torch.optim.Optimizer
+    best: dict[str, Tensor]
+    curves: list[dict[str, float]]
+    epoch: int = 0
+    best_quality: float = -1.0
+    best_epoch: int = 0
+    z: Floats | None = None  # (N, C) of the teacher as it is
+
+
+class Learner:
+    """Takes gradient steps.
+
+    Args:
+        features: Of N images.
+        config: Rates, sizes, augmentation.
+        device: Of torch.
+        tick: Called at every step.
+    """
+
+    def __init__(
+        self, features: FeatureView, config: TrainConfig, device: str, tick: Ticker
+    ) -> None:
+        self.features, self.config, self.device, self.tick = features, config, device, tick
+        count = len(features)
+        self.batch = int(np.clip(count // 64, config.batch_size, 8 * config.batch_size))
+        self.steps = math.ceil(count / self.batch)
+        self._structure: Structure | None = None
+        self.pieces = Pieces(self.batch, "training")
+
+    def epochs(self, warm: bool) -> int:
+        """How many epochs this collection gets."""
+        config = self.config
+        cold = int(np.clip(config.max_steps // self.steps, config.min_epochs, config.epochs))
+        return max(1, math.ceil(cold * config.warm_epochs)) if warm else cold
+
+    def learn(
+        self,
+        state: Learning,
+        lesson: Lesson,
+        rate: Callable[[float], float],
+        title: str,
+        epochs: int,
+    ) -> float:
+        """One pass over all images.
+
+        Args:
+            state: Changed in place; the teacher follows the head.
+            lesson: What to learn.
+            rate: Learning rate over its peak, from the share of the pass that is done.
+            title: For the screen.
+            epochs: For the screen: how many there will be.
+
+        Returns:
+            The mean loss.
+
+        Raises:
+            TrainingError: The loss is not finite.
+        """
+        seed = self.config.seed * 100_003 + state.epoch
+        draw = torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed)
+        order = torch.randperm(len(self.features), generator=draw).numpy()
+        losses = []
+        state.head.train()
+        if self.config.loss.structure and self._structure is None and bool(state.head.given):
+            vectors = state.head.vectors.cpu().numpy()
+            self._structure = Structure.of(vectors, self.device)
+        for step, rows in enumerate(np.array_split(order, self.steps)):
+            self.tick.at(state.epoch * self.steps + step, epochs * self.steps, title)
+            for group in state.optimiser.param_groups:
+                group["lr"] = self.config.learning_rate * rate(step / self.steps)
+            losses.append(self._gradients(state, rows, lesson, draw))
+            torch.nn.utils.clip_grad_norm_(state.head.parameters(), 1.0)
+            state.optimiser.step()
+            _follow(state.teacher, state.head, self.config.ema, state.epoch * self.steps + step)
+        state.epoch, state.z = state.epoch + 1, None
+        return float(np.mean(losses))
+
+    def _gradients(
+        self, state: Learning, rows: Ids, lesson: Lesson, draw: torch.Generator
+    ) -> float:
+        """Gradients of one batch, added up over parts of it once memory ran out.
+
+        Returns:
+            The loss.
+        """
+        losses: list[float] = []
+
+        def descend(parts: list[Ids]) -> None:
+            losses.clear()
+            state.optimiser.zero_grad(set_to_none=True)
+            for part in parts:
+                loss = self._loss(state.head, part, lesson, draw) * (len(part) / len(rows))
+                losses.append(float(loss.detach()))
+                if not math.isfinite(losses[-1]):
+                    raise TrainingError(
+                        f"the loss stopped being a number in epoch {state.epoch + 1}; lower "
+                        f"learning_rate (now {self.config.learning_rate}) and train again."
+                    )
+                loss.backward()  # type: ignore[no-untyped-call]
+
+        while True:
+            count = math.ceil(len(rows) / self.pieces.size)
+            parts = np.array_split(rows, count)
+            if self.pieces.fits(partial(descend, parts), len(parts[0])):
+                return sum(losses)
+
+    def _loss(self, head: CLSLHead, rows: Ids, lesson: Lesson, draw: torch.Generator) -> Tensor:
+        """Loss of one batch, with token dropout and mix-up of images."""
+        tokens = torch.from_numpy(self.features.tokens(rows)).to(self.device).float()
+        P = tokens.shape[1]
+        kept = max(1, round(P * (1 - self.config.token_dropout)))
+        patches = torch.randperm(P, generator=draw)[:kept].sort().values.to(self.device)
+        tokens = tokens[:, patches]  # (B, kept, d)
+        arrays = lesson.labels[rows], lesson.targets.values[rows], lesson.targets.weights[rows]
+        labels, values, weights = (torch.from_numpy(a).to(self.device) for a in arrays)
+        share = self._mixture(draw) if len(rows) > 1 else 1.0
+        sides = [_Side(share, labels, values, weights)]
+        if share < 1.0:
+            # Every loss is a mean over labels, so the loss of a mixture is the mixed loss.
+            tokens = share * tokens + (1 - share) * tokens.flip(0)
+            sides.append(_Side(1 - share, labels.flip(0), values.flip(0), weights.flip(0)))
+        with torch.autocast("cuda", torch.bfloat16, enabled=tokens.is_cuda):
+            out = head(tokens, patches)
+        parts = [side.share * self._side(out.z1, out.z0, side, lesson, draw) for side in sides]
+        return torch.stack(parts).sum()
+
+    def _mixture(self, draw: torch.Generator) -> float:
+        """Share of the first image in a mixed batch, 1 where images are not mixed."""
+        if float(torch.rand((), generator=draw)) >= self.config.mixup:
+            return 1.0
+        seed = int(torch.randint(2**31, (), generator=draw))
+        alpha = self.config.mixup_alpha
+        return float(np.random.default_rng(seed).beta(alpha, alpha))
+
+    def _side(
+        self, z1: Tensor, z0: Tensor, side: _Side, lesson: Lesson, draw: torch.Generator
+    ) -> Tensor:
+        """The loss of both heads against one set of labels."""
+        config, labels = self.config.loss, side.labels
+        values, weights = reject_large_losses(
+            torch.sigmoid(z1), labels, side.values, side.weights, lesson.reject, config.flip_above
+        )
+        loss = recovery_loss(z1, labels, values, weights, lesson.strength, config)
+        auxiliary = recovery_loss(z0, labels, values, weights, lesson.strength, config)
+        loss = loss + config.auxiliary * auxiliary
+        if config.blending and side.share == 1.0:  # pictures that are mixed already are left alone
+            blended = blending_loss(z1, labels, values, lesson.strength * weights, config, draw)
+            loss = loss + config.blending * blended
+        if self._structure is not None:
+            agreed = structure_loss(z1, labels, self._structure, config.structure_strength)
+            loss = loss + config.structure * agreed
+        if lesson.unknown_weight:
+            priors = torch.from_numpy(lesson.priors).to(z1.device)
+            count = expected_positives_loss(z1, labels, priors)
+            order = ranking_loss(z1, labels, values, config.rivals, draw)
+            extra = config.expected_positives * count + config.ranking * order
+            loss = loss + lesson.unknown_weight * extra
+        return loss
+
+
+def start_learning(head: CLSLHead, config: TrainConfig) -> Learning:
+    """A training that has not begun."""
+    matrices = [p for p in head.parameters() if p.ndim > 1]
+    others = [p for p in head.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate)
+    best = {name: value.clone() for name, value in head.state_dict().items()}
+    return Learning(head, deepcopy(head), optimiser, best, [])
+
+
+def one_cycle(share: float, warm: float = 0.25) -> float:
+    """Learning rate over its peak after this share of the training (Smith 2018)."""
+    if share < warm:
+        return 0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * share / warm))
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (share - warm) / (1 - warm))))
+
+
+def save_epoch(directory: Path, state: Learning, fingerprint: str) -> None:
+    """Write a checkpoint from which ``resume`` goes on exactly."""
+    parts = {
+        "head": state.head.state_dict(),
+        "teacher": state.teacher.state_dict(),
+        "best": state.best,
+    }
+    tensors = {f"{p}.{n}": v.clone() for p, part in parts.items() for n, v in part.items()}
+    for index, moments in state.optimiser.state_dict()["state"].items():
+        for name, value in moments.items():
+            tensors[f"optimiser.{index}.{name}"] = value
+    record = {
+        "fingerprint": fingerprint,
+        "epoch": state.epoch,
+        "best_quality": state.best_quality,
+        "best_epoch": state.best_epoch,
+        "curves": state.curves,
+    }
+    save_checkpoint(directory, "epoch", tensors, record)
+
+
+def resume(directory: Path, state: Learning, fingerprint: str, device: str) -> None:
+    """Take up the checkpoint in ``directory`` where there is a whole one with this fingerprint."""
+    try:
+        tensors, record = load_checkpoint(directory, "epoch", device)
+    except InputError:
+        return  # none yet, or cut short by the kill: start from the beginning
+    if record["fingerprint"] != fingerprint:
+        return
+    state.head.load_state_dict(select(tensors, "head."))
+    state.teacher.load_state_dict(select(tensors, "teacher."))
+    state.best = select(tensors, "best.")
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in select(tensors, "optimiser.").items():
+        index, key = name.split(".")
+        moments.setdefault(int(index), {})[key] = value
+    groups = state.optimiser.state_dict()["param_groups"]
+    state.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+    state.epoch, state.curves = int(record["epoch"]), list(record["curves"])
+    state.best_quality, state.best_epoch = float(record["best_quality"]), int(record["best_epoch"])
+
+
+@torch.no_grad()
+def _follow(teacher: CLSLHead, head: CLSLHead, decay: float, step: int) -> None:
+    """Move the teacher's weights towards the head's; faster in the first steps."""
+    share = 1 - min(decay, (1 + step) / (10 + step))
+    for own, other in zip(teacher.parameters(), head.parameters(), strict=True):
+        own.lerp_(other, share)

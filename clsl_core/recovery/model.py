@@ -1,0 +1,450 @@
+"""What training makes and what it says: a Recovery, and the Scores it gives a collection.
+
+Letters: N images, C categories, P patches.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from clsl_core.checkpoint import load_checkpoint, save_checkpoint, select
+from clsl_core.compute import Pieces
+from clsl_core.errors import InputError
+from clsl_core.features import FeatureView
+from clsl_core.recovery.base_models import (
+    Context,
+    Floats,
+    Ids,
+    StaticViews,
+    ViewConfig,
+)
+from clsl_core.recovery.calibration import apply_calibration
+from clsl_core.recovery.config import TrainConfig
+from clsl_core.recovery.head.clsl import CLSLHead, ModelConfig, patch_text_logits
+from clsl_core.recovery.identity import digests_of, recognise
+from clsl_core.recovery.label_correlation import LabelContext
+from clsl_core.recovery.label_graph import LabelGraph
+from clsl_core.recovery.linear import PooledLogistic
+from clsl_core.recovery.patch_linear import PatchConfig, patch_logits
+from clsl_core.recovery.positive_unlabelled import Regime, present
+from clsl_core.recovery.self_training import Students, plain_joint
+from clsl_core.threads import half_the_threads
+from clsl_core.types import Progress, no_progress
+
+__all__ = [
+    "HeatmapSource",
+    "Recovery",
+    "Scores",
+    "head_logits",
+    "read_context",
+    "text_logits",
+]
+
+HeatmapSource = Callable[[Ids, Ids], npt.NDArray[np.uint8]]
+Tick = Callable[[], None]
+
+_BATCH = 64  # images whose tokens are scored at once
+_ROWS = 8192  # images whose views are held at once
+_VERSION = 2
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a Recovery says about N images and C categories.
+
+    Attributes:
+        values: (N, C) float32 in (0, 1), comparable between categories: higher is more likely
+            present. Not a probability.
+        probability: (N, C) float32 calibrated probability of presence, or None while too few
+            negatives are known to calibrate.
+        heat: Where heat maps come from; None gives none.
+    """
+
+    values: Floats
+    probability: Floats | None = None
+    heat: HeatmapSource | None = field(default=None, repr=False)
+
+    def heatmap(self, row: int, columns: Sequence[int] | Ids) -> npt.NDArray[np.uint8]:
+        """Heat maps uint8 (len(columns), P) of one image, row by row of the patch grid."""
+        wanted = np.asarray(columns, np.int64)
+        return self.heatmaps(np.full(len(wanted), row, np.int64), wanted)
+
+    def heatmaps(
+        self, rows: Sequence[int] | Ids, columns: Sequence[int] | Ids
+    ) -> npt.NDArray[np.uint8]:
+        """Heat maps uint8 (K, P) of the pairs (rows[i], columns[i]); 255 is the best patch."""
+        if self.heat is None:
+            return np.zeros((len(rows), 0), np.uint8)
+        return self.heat(np.asarray(rows, np.int64), np.asarray(columns, np.int64))
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """A fitted model: views, students, label context, head, and calibration where there is one.
+
+        views --blend--> presence --joint, students, in label context--> static
+        static --stack, head--> logits
+
+    Attributes:
+        config: What it was trained with.
+        head: The CLSL head.
+        views: The static views.
+        blend: Weights of the static views.
+        known_share: Share of the positives that are known, estimated; what the blend says of
+            known positives becomes presence by it.
+        students: Models that learned from recovered labels, or None.
+        joint: Weights of the blend and the students.
+        label_context: What other categories' scores say.
+        stack: Weights of the static blend and the head.
+        calibration: Map from blended logits to probabilities, or None.
+        grid: Rows and columns of the patch grid.
+        regime: What kind of knowledge there was.
+        metrics: Held-out measures and facts of the training, JSON values.
+        curves: One record for each epoch.
+        start: The head's weights before it learned from the held-out labels: what a later
+            training may start from and still judge itself on labels it has not seen.
+        unseen: (N, C) float32 logits of the model before it learned from the held-out labels, nan
+            at the labels it had learned from: what two runs are compared by. Not saved with the
+            model; None after loading.
+    """
+
+    config: TrainConfig
+    head: CLSLHead
+    views: StaticViews
+    blend: PooledLogistic
+    known_share: float
+    students: Students | None
+    joint: PooledLogistic
+    label_context: LabelContext
+    stack: PooledLogistic
+    calibration: PooledLogistic | None
+    grid: tuple[int, int]
+    regime: Regime
+    metrics: dict[str, Any]
+    curves: list[dict[str, float]]
+    start: dict[str, Tensor]
+    unseen: Floats | None = None
+
+    @property
+    def category_count(self) -> int:
+        """C."""
+        return len(self.blend.deviations)
+
+    @half_the_threads()
+    def predict(self, features: FeatureView, progress: Progress = no_progress) -> Scores:
+        """Score every image for every category.
+
+        ``progress`` is called here and while heat maps are drawn.
+
+        Images are recognised by their features: those that were trained on are scored by views
+        that leave them out, with their known labels as context.
+
+        Raises:
+            InputError: The features come from another backbone.
+        """
+        self._check(features)
+        pooled = features.pooled()
+        itself = recognise(digests_of(pooled), self.views.memory_digests)
+        logits = np.empty((len(features), self.category_count), np.float32)
+        for start in range(0, len(features), _ROWS):
+            rows = np.arange(start, min(start + _ROWS, len(features)))
+
+            def tick(start: int = start) -> None:
+                progress(start, len(features), "scoring images")
+
+            context = read_context(
+                self.head,
+                self.views,
+                features,
+                pooled,
+                itself,
+                rows,
+                self.config.students.alike,
+                tick,
+            )
+            static = present(self.blend.apply(self.views.values(context)), self.known_share)
+            if self.students is not None:
+                settings, device = self.config.students, str(self.head.b.device)
+                taught = self.students.logits(
+                    self.views, features, rows, context, settings, device, tick
+                )
+                static = self.joint.apply(np.stack([static, taught]))
+            static = self.label_context.apply(static, context.known)
+            z = head_logits(self.head, features, rows, tick)
+            logits[rows] = self.stack.apply(np.stack([static, z]))
+        progress(len(features), len(features), "scoring images")
+        return Scores(
+            values=_sigmoid(logits),
+            probability=(
+                None if self.calibration is None else apply_calibration(self.calibration, logits)
+            ),
+            heat=lambda rows, columns: _heatmaps(
+                self.head,
+                features,
+                rows,
+                columns,
+                lambda: progress(len(features), len(features), "drawing heat maps"),
+            ),
+        )
+
+    def save(self, directory: Path) -> None:
+        """Write recovery.json and one safetensors file into ``directory``."""
+        record = {
+            "version": _VERSION,
+            "config": json.loads(self.config.to_json()),
+            "grid": list(self.grid),
+            "text": self.head.text,
+            "regime": self.regime.value,
+            "views": {
+                "config": asdict(self.views.config),
+                "unknown_weight": self.views.unknown_weight,
+            },
+            "known_share": self.known_share,
+            "metrics": self.metrics,
+            "curves": self.curves,
+        }
+        save_checkpoint(directory, "recovery", self._tensors(), record)
+
+    @classmethod
+    def load(cls, directory: Path, device: str | None = None) -> Recovery:
+        """Read what ``save`` wrote.
+
+        Raises:
+            InputError: A file is missing or damaged, or another version of the program wrote it.
+        """
+        tensors, record = load_checkpoint(directory, "recovery")
+        if record.get("version") != _VERSION:
+            raise InputError(
+                f"{directory} holds a model of version {record.get('version')}, expected "
+                f"{_VERSION}; train again."
+            )
+        try:
+            config = TrainConfig.from_json(json.dumps(record["config"]))
+            grid = (int(record["grid"][0]), int(record["grid"][1]))
+            return cls(
+                config=config,
+                head=_load_head(config.model, grid, bool(record["text"]), tensors).to(
+                    device or "cpu"
+                ),
+                views=_load_views(record["views"], tensors),
+                blend=_load_logistic("blend", tensors),
+                students=(
+                    Students(**_arrays("students", tensors))
+                    if "students.linear" in tensors
+                    else None
+                ),
+                known_share=float(record.get("known_share", 1.0)),
+                joint=(
+                    _load_logistic("joint", tensors)
+                    if "joint.pooled" in tensors
+                    else plain_joint(config.students.share, tensors["labels.prior"].numel())
+                ),
+                label_context=LabelContext(
+                    **_arrays("labels", tensors), guess=config.context.guess
+                ),
+                stack=_load_logistic("stack", tensors),
+                calibration=(
+                    _load_logistic("calibration", tensors)
+                    if "calibration.pooled" in tensors
+                    else None
+                ),
+                grid=grid,
+                regime=Regime(record["regime"]),
+                metrics=record["metrics"],
+                curves=record["curves"],
+                start=select(tensors, "start."),
+            )
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{directory}/recovery.json does not describe a model ({error!r}); train again."
+            ) from error
+
+    def _check(self, features: FeatureView) -> None:
+        width = len(self.head.token_mean)
+        if features.grid != self.grid or features.dim != width:
+            raise InputError(
+                f"the features have a grid of {features.grid} and {features.dim} numbers a patch; "
+                f"this model was trained on {self.grid} and {width}. Embed with the backbone the "
+                "model was trained with, or train again."
+            )
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"head.{name}": value for name, value in self.head.state_dict().items()}
+        tensors.update({f"start.{name}": value for name, value in self.start.items()})
+        arrays = {"views": self.views, "students": self.students, "labels": self.label_context}
+        for name, holder in arrays.items():
+            for part in fields(holder) if holder is not None else ():
+                value = getattr(holder, part.name)
+                if isinstance(value, np.ndarray):
+                    tensors[f"{name}.{part.name}"] = torch.from_numpy(np.array(value))
+        maps = {
+            "blend": self.blend,
+            "joint": self.joint,
+            "stack": self.stack,
+            "calibration": self.calibration,
+        }
+        for name, map_ in maps.items():
+            if map_ is not None:
+                tensors[f"{name}.pooled"] = torch.from_numpy(map_.pooled)
+                tensors[f"{name}.deviations"] = torch.from_numpy(map_.deviations)
+        return tensors
+
+
+def read_context(
+    head: CLSLHead,
+    views: StaticViews,
+    features: FeatureView,
+    pooled: Floats,
+    itself: Ids,
+    rows: Ids,
+    alike: int,
+    tick: Tick,
+) -> Context:
+    """What the static views and the students need to know about the images ``rows``.
+
+    Args:
+        head: For its text vectors, where it has them.
+        views: The static views.
+        features: Of all N images.
+        pooled: (N, d).
+        itself: (N,) place of each image among those remembered, -1 for strangers.
+        rows: Images wanted.
+        alike: How many similar images the students ask for; 0 for none.
+        tick: Called often.
+    """
+    own = itself[rows]
+    known = np.zeros((len(rows), views.memory_labels.shape[1]), np.int8)
+    known[own >= 0] = views.memory_labels[own[own >= 0]]
+    tick()
+    neighbours = views.neighbours(pooled[rows], own, tick)
+    return Context(
+        pooled=pooled[rows],
+        digests=digests_of(pooled[rows]),
+        itself=own,
+        known=known,
+        learned=known != 0,
+        neighbours=neighbours,
+        alike=views.alike(pooled[rows], own, neighbours, alike, tick) if alike else None,
+        patches=patch_logits(
+            views.patch_models,
+            features,
+            rows,
+            views.token_centre,
+            views.token_scale,
+            views.config.patches,
+            device=str(head.b.device),
+            tick=tick,
+        ),
+        text=text_logits(head, features, rows, tick),
+    )
+
+
+@torch.no_grad()
+def head_logits(head: CLSLHead, features: FeatureView, rows: Ids, tick: Tick) -> Floats:
+    """z1 (n, C) of the images ``rows``."""
+    head.eval()
+    out = np.empty((len(rows), len(head.b)), np.float32)
+
+    def score(part: slice) -> None:
+        tick()
+        out[part] = head(_tokens(head, features, rows[part])).z1.cpu().numpy()
+
+    Pieces(_BATCH, "scoring images").run(len(rows), score)
+    return out
+
+
+@torch.no_grad()
+def text_logits(head: CLSLHead, features: FeatureView, rows: Ids, tick: Tick) -> Floats | None:
+    """Patch-level text scores z_text (n, C), or None without a text prior."""
+    if not head.text:
+        return None
+    out = np.empty((len(rows), len(head.b)), np.float32)
+
+    def score(part: slice) -> None:
+        tick()
+        tokens = _tokens(head, features, rows[part])
+        temperature = head.config.text_temperature
+        z = patch_text_logits(tokens, head.vectors, head.background, temperature)
+        out[part] = z.cpu().numpy()
+
+    Pieces(_BATCH, "comparing images with words").run(len(rows), score)
+    return out
+
+
+@torch.no_grad()
+@half_the_threads()
+def _heatmaps(
+    head: CLSLHead, features: FeatureView, rows: Ids, columns: Ids, tick: Tick
+) -> npt.NDArray[np.uint8]:
+    """Evidence of each patch, stretched to 0 … 255 for each pair; uint8 (K, P)."""
+    head.eval()
+    patches = features.grid[0] * features.grid[1]
+    out = np.zeros((len(rows), patches), np.uint8)
+    images, place = np.unique(rows, return_inverse=True)
+    order = np.argsort(place, kind="stable")
+
+    def draw(part: slice) -> None:
+        tick()
+        first, last = np.searchsorted(place[order], [part.start, part.stop])
+        pairs = order[first:last]
+        evidence = head.evidence(_tokens(head, features, images[part]))
+        maps = evidence[place[pairs] - part.start, :, columns[pairs]].cpu().numpy()
+        low, high = maps.min(1, keepdims=True), maps.max(1, keepdims=True)
+        out[pairs] = np.rint(255 * (maps - low) / np.maximum(high - low, 1e-6)).astype(np.uint8)
+
+    Pieces(_BATCH, "drawing heat maps").run(len(images), draw)
+    return out
+
+
+def _tokens(head: CLSLHead, features: FeatureView, rows: Ids) -> Tensor:
+    return torch.from_numpy(features.tokens(rows)).to(head.b.device)
+
+
+def _sigmoid(logits: Floats) -> Floats:
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -15, 15))), np.float32)
+
+
+def _load_head(
+    config: ModelConfig, grid: tuple[int, int], text: bool, tensors: dict[str, Tensor]
+) -> CLSLHead:
+    state = select(tensors, "head.")
+    graph = None
+    if "graph.index" in state:
+        graph = LabelGraph(state["graph.index"].numpy(), state["graph.weight"].numpy())
+    learned = not bool(state["given"])
+    head = CLSLHead(
+        config,
+        grid,
+        len(state["token_mean"]),
+        np.full(len(state["b"]), 0.5, np.float32),
+        vectors=None if learned else state["vectors"].numpy(),
+        graph=graph,
+        text=text,
+        background=state["background"].numpy(),
+    )
+    head.load_state_dict(state)
+    return head
+
+
+def _load_views(record: dict[str, Any], tensors: dict[str, Tensor]) -> StaticViews:
+    found = {**record["config"], "linear_l2": tuple(record["config"]["linear_l2"])}
+    config = ViewConfig(**{**found, "patches": PatchConfig(**found["patches"])})
+    weight = float(record["unknown_weight"])
+    return StaticViews(config=config, unknown_weight=weight, **_arrays("views", tensors))
+
+
+def _arrays(name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    return {part: value.numpy() for part, value in select(tensors, f"{name}.").items()}
+
+
+def _load_logistic(name: str, tensors: dict[str, Tensor]) -> PooledLogistic:
+    return PooledLogistic(tensors[f"{name}.pooled"].numpy(), tensors[f"{name}.deviations"].numpy())

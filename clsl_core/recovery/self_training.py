@@ -1,0 +1,298 @@
+"""Students: models that learn from recovered labels as well as from known ones.
+
+What the first blend of views believes of an unknown entry is a soft label. A model fitted to all
+entries, known and believed, sees every image in every category, where the views saw the few that
+are labelled; what it makes of them is another opinion than the one it was taught. Idea of the
+collaborative loop of CLSL (arXiv 2510.10055), with the plainest learners there are:
+
+    linear    on pooled features
+    patches   on patches, the best ones deciding
+    vote      of the most similar images, on what the views and the two above believe together
+    spread    the same beliefs run from image to image over several steps, most of all known labels
+
+The first two are fitted; the other two are looked up. All that are there count alike.
+
+Letters: N images, M remembered images, C categories, d token width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.sparse import csr_array
+
+from clsl_core.features import FeatureView
+from clsl_core.recovery.base_models import Context, StaticViews, logit, sigmoid
+from clsl_core.recovery.linear import PooledLogistic, fit_linear
+from clsl_core.recovery.neighbours import best, similarity_graph, spread
+from clsl_core.recovery.patch_linear import PatchModels, fit_patches, patch_logits
+
+__all__ = ["StudentConfig", "Students", "fit_joint", "fit_students", "plain_joint"]
+
+Floats = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int8]
+Ids = npt.NDArray[np.int64]
+
+_NEWTON_STEPS = 40
+
+
+@dataclass(frozen=True)
+class StudentConfig:
+    """What the students learn, and how much they count.
+
+    Attributes:
+        share: Of the students in the order within a category; the views have the rest. 0 fits
+            none.
+        share_unsure: The same where unknown entries stand for negatives: students learn from
+            those, too, and from more of them. In between in proportion.
+        level: The same for how likely a whole category is, and how far its images spread.
+        believed: Weight of a believed label beside a known one, for the two that are fitted.
+        l2: Penalty of the linear student, in images.
+        voters: Similar images that vote; 0 leaves the vote out.
+        vote_prior: Voters' worth of belief in the category's mean.
+        reach: Of spreading: what is left after each step; 0 leaves it out.
+        steps_to: Similar images that each image passes beliefs on to.
+        believed_sent: Weight of a believed label beside a known one, for spreading.
+        spread_prior: Belief in the category's mean, in what reaches an image on average.
+    """
+
+    share: float = 1.0
+    share_unsure: float = 0.75
+    level: float = 0.5
+    believed: float = 0.25
+    l2: float = 1.0
+    voters: int = 50
+    vote_prior: float = 2.0
+    reach: float = 0.9
+    steps_to: int = 10
+    believed_sent: float = 0.1
+    spread_prior: float = 0.3
+
+    @property
+    def alike(self) -> int:
+        """How many similar images are asked for."""
+        return max(self.voters, self.steps_to if self.reach else 0) if self.share else 0
+
+
+@dataclass(frozen=True)
+class Students:
+    """The fitted students.
+
+    Attributes:
+        linear: (d + 1, C).
+        patch_weights: (1, d, C) and ``patch_bias`` (1, C).
+        patch_bias: See above.
+        heard: (M, C) float16, what the remembered images vote for; None: no vote.
+        arrived: (M, C) float16, what spread to each; None: nothing was spread.
+    """
+
+    linear: Floats
+    patch_weights: Floats
+    patch_bias: Floats
+    heard: npt.NDArray[np.float16] | None = None
+    arrived: npt.NDArray[np.float16] | None = None
+
+    def logits(
+        self,
+        views: StaticViews,
+        features: FeatureView,
+        rows: Ids,
+        context: Context,
+        config: StudentConfig,
+        device: str,
+        tick: Callable[[], None] = lambda: None,
+    ) -> Floats:
+        """Mean logit (n, C) of all of them, for the images ``rows``.
+
+        Args:
+            views: Those the students were fitted beside: they know how features spread.
+            features: Of N images.
+            rows: (n,) images wanted.
+            context: Of these n images.
+            config: As fitted.
+            device: Of torch.
+            tick: Called often.
+        """
+        x = views.standardise(context.pooled)
+        models = PatchModels(self.patch_weights, self.patch_bias)
+        centre, scale = views.token_centre, views.token_scale
+        on_patches = patch_logits(
+            models, features, rows, centre, scale, views.config.patches, device=device, tick=tick
+        )[0]
+        both = np.asarray((x @ self.linear[:-1] + self.linear[-1] + on_patches) / 2, np.float32)
+        return self.join(both, context, config)
+
+    def join(self, both: Floats, context: Context, config: StudentConfig) -> Floats:
+        """Mean logit (n, C) of all, from that of the two fitted ones; see ``logits``."""
+        parts = [both, both]
+        if context.alike is not None and self.heard is not None:
+            parts.append(_vote(context.alike, self.heard.astype(np.float32), config))
+        if context.alike is not None and self.arrived is not None:
+            parts.append(_arrived(context, context.alike, self.arrived.astype(np.float32), config))
+        return np.asarray(sum(parts) / len(parts), np.float32)
+
+    def after(
+        self,
+        context: Context,
+        labels: Labels,
+        believed: Floats,
+        config: StudentConfig,
+        tick: Callable[[], None] = lambda: None,
+    ) -> Students:
+        """The same with vote and spread.
+
+        Args:
+            context: Of the M images that were learned from, in their order.
+            labels: (M, C) in {-1, 0, +1}.
+            believed: (M, C) probabilities; they matter where labels are unknown.
+            config: Which of the two there are, and how.
+            tick: Called often.
+        """
+        presence, alike = _presence(labels, believed), context.alike
+        heard = arrived = None
+        if alike is not None and config.voters:
+            heard = presence.astype(np.float16)
+        if alike is not None and config.reach:
+            trust = np.where(labels != 0, 1.0, config.believed_sent).astype(np.float32)
+            graph = similarity_graph(best(alike, config.steps_to))
+            reached = spread(graph, presence, trust, config.reach, config.spread_prior, tick)
+            arrived = reached.astype(np.float16)
+        return replace(self, heard=heard, arrived=arrived)
+
+
+def _presence(labels: Labels, believed: Floats) -> Floats:
+    """(M, C) 1 and 0 where known, what is believed elsewhere."""
+    return np.where(labels != 0, labels > 0, believed).astype(np.float32)
+
+
+def _vote(alike: csr_array, heard: Floats, config: StudentConfig) -> Floats:
+    """Logits (n, C) of the share of presence among the nearest ``config.voters`` images."""
+    voters = best(alike, config.voters)
+    weight = np.asarray(voters.sum(1)).reshape(-1, 1) + config.vote_prior
+    return logit((voters @ heard + config.vote_prior * heard.mean(0)) / weight)
+
+
+def _arrived(context: Context, alike: csr_array, arrived: Floats, config: StudentConfig) -> Floats:
+    """Logits (n, C) of what spread to each image; to a stranger, as to the images most like it."""
+    shares = arrived[context.itself]
+    strangers = np.flatnonzero(context.itself < 0)
+    if len(strangers):
+        sources = best(alike, config.steps_to)[strangers]
+        weight = np.maximum(np.asarray(sources.sum(1)).reshape(-1, 1), 1e-9)
+        shares[strangers] = (sources @ arrived) / weight
+    return logit(shares)
+
+
+def fit_students(  # noqa: PLR0913 - arrays that belong together
+    views: StaticViews,
+    features: FeatureView,
+    pooled: Floats,
+    labels: Labels,
+    believed: Floats,
+    config: StudentConfig,
+    *,
+    seed: int,
+    device: str,
+    tick: Callable[[], None] = lambda: None,
+) -> Students:
+    """Fit the two linear students; ``Students.after`` adds the others.
+
+    Args:
+        views: They know how features spread.
+        features: Of N images.
+        pooled: (N, d) of the same.
+        labels: (N, C) in {-1, 0, +1}.
+        believed: (N, C) probabilities; they matter where labels are unknown.
+        config: See ``StudentConfig``.
+        seed: Of the order of the images.
+        device: Of torch.
+        tick: Called often.
+    """
+    known = labels != 0
+    targets = _presence(labels, believed)
+    weights = np.where(known, 1.0, config.believed).astype(np.float32)
+    x, y, m = (
+        torch.from_numpy(part).to(device) for part in (views.standardise(pooled), targets, weights)
+    )
+    everything = torch.zeros(len(x), dtype=torch.int64, device=device)
+    linear = fit_linear(x, y, m, everything, fold_count=1, l2=config.l2, tick=tick)[0]
+    patches = fit_patches(
+        features,
+        views.token_centre,
+        views.token_scale,
+        targets,
+        weights,
+        views.config.patches,
+        folds=None,
+        seed=seed,
+        device=device,
+        tick=tick,
+    )
+    return Students(linear.cpu().numpy(), patches.weights, patches.bias)
+
+
+def plain_joint(share: float, count: int) -> PooledLogistic:
+    """Weights of [views, students, 1] that take ``share`` from the students in all categories."""
+    weights = np.array([1 - share, share, 0.0], np.float32)
+    return PooledLogistic(weights, np.zeros((count, 3), np.float32))
+
+
+def fit_joint(
+    first: Floats,
+    taught: Floats,
+    labels: Labels,
+    believed: Floats,
+    unknown_weight: float,
+    config: StudentConfig,
+) -> PooledLogistic:
+    """Weights of [views, students, 1] for each category: students order, both set the level.
+
+    Students order the images of a category better than the views do, but between categories they
+    are not comparable: the fewer positives are known of one, the more believed labels, which count
+    for less, stand against them. So their mean probability is first brought to the believed one.
+    Then views and students are mixed by ``share``, and mean and spread of that are brought to
+    those of a mix by ``level``. All of it on the unknown entries, as nothing else is proposed.
+
+    Args:
+        first: (N, C) logits of the views.
+        taught: (N, C) of the students.
+        labels: (N, C) in {-1, 0, +1}.
+        believed: (N, C) probabilities.
+        unknown_weight: How far unknown entries stand for negatives.
+        config: The shares.
+    """
+    unknown = labels == 0
+    order = config.share + unknown_weight * (min(config.share_unsure, config.share) - config.share)
+    moved = _to_mean(taught, believed, unknown)
+    mixed, model = (
+        (1 - share) * first + share * (taught + moved) for share in (order, config.level)
+    )
+    scale = _spread(model, unknown) / np.maximum(_spread(mixed, unknown), 1e-6)
+    scale = np.where(unknown.sum(0) > 1, np.clip(scale, 0.5, 2.0), 1.0)
+    shift = _mean(model, unknown) - scale * _mean(mixed, unknown) + scale * order * moved
+    return PooledLogistic.of(np.stack([scale * (1 - order), scale * order, shift], 1))
+
+
+def _to_mean(logits: Floats, believed: Floats, judged: npt.NDArray[np.bool_]) -> Floats:
+    """What to add to a category's logits (C,), so that the judged have the mean believed."""
+    wanted, moved = _mean(believed, judged), np.zeros(logits.shape[1], np.float32)
+    for _ in range(_NEWTON_STEPS):
+        p = sigmoid(logits + moved)
+        slope = np.maximum(_mean(p * (1 - p), judged), 1e-6)
+        moved += np.clip((wanted - _mean(p, judged)) / slope, -1.0, 1.0)
+    return np.where(judged.any(0), moved, np.float32(0))
+
+
+def _mean(values: Floats, judged: npt.NDArray[np.bool_]) -> Floats:
+    """(C,) mean of the judged entries, 0 where there is none."""
+    return np.asarray((values * judged).sum(0) / np.maximum(judged.sum(0), 1), np.float32)
+
+
+def _spread(values: Floats, judged: npt.NDArray[np.bool_]) -> Floats:
+    """(C,) standard deviation of the judged entries."""
+    away = values - _mean(values, judged)
+    return np.asarray(np.sqrt(_mean(away * away, judged)), np.float32)

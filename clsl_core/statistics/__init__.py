@@ -1,0 +1,1 @@
+"""Intervals, audits, agreement, splits, metrics: pure functions on arrays."""
