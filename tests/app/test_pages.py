@@ -126,7 +126,7 @@ def test_the_plain_card_decides_skips_and_undoes(workspace: Workspace) -> None:
 
 def test_the_web_process_starts_without_torch() -> None:
     code = (
-        "import sys, app.api, app.context, app.cli, app.components.progress, "
+        "import sys, app.api, app.context, app.cli.main, app.components.progress, "
         "app.components.review, app.components.plain_card\n"
         "assert not {'torch', 'faiss', 'open_clip', 'sklearn'} & set(sys.modules)"
     )

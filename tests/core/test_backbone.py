@@ -24,16 +24,17 @@ SPEC = BackboneSpec("ViT-B-16", "openai", 224, (14, 14), 512, True, "r1")
 @pytest.fixture
 def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     """No weights in the cache and no network."""
-    constants = pytest.importorskip("huggingface_hub").constants
+    constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    module = sys.modules["huggingface_hub.file_download"]
+    module = pytest.importorskip("huggingface_hub.file_download")
     monkeypatch.setattr(module.constants, "HF_HUB_CACHE", str(tmp_path))
 
 
 def test_importing_the_seam_loads_nothing_heavy() -> None:
     code = (
-        "import sys, clsl_core.backbones.choice, clsl_core.pictures.loading, clsl_core.formats, clsl_core.demo.collection;"
+        "import sys, clsl_core.backbones.choice, clsl_core.pictures.loading, clsl_core.formats, "
+        "clsl_core.demo.collection;"
         "print([m for m in ('torch', 'open_clip', 'skimage', 'sklearn') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
