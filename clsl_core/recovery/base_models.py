@@ -367,9 +367,11 @@ def _fit_linear(
     targets = torch.from_numpy((labels > 0).astype(np.float32)).to(x.device)
     weights = np.where(labels != 0, 1.0, unknown).astype(np.float32)
     weight = torch.from_numpy(weights).to(x.device)
-    best, least = None, float("inf")
-    for l2 in config.linear_l2:
-        beta = fit_linear(x, targets, weight, folds, fold_count=config.folds, l2=l2, tick=tick)
+    beta, best, least = None, None, float("inf")
+    for l2 in sorted(config.linear_l2, reverse=True):  # each starts from the last
+        beta = fit_linear(
+            x, targets, weight, folds, fold_count=config.folds, l2=l2, start=beta, tick=tick
+        )
         logits = torch.empty_like(targets)
         for k in range(config.folds):
             here = folds == k

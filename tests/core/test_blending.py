@@ -11,6 +11,7 @@ from clsl_core.recovery.head.clsl import CLSLHead, ModelConfig
 from clsl_core.recovery.head.losses import LossConfig
 from clsl_core.recovery.head.structure import Structure, structure_loss
 from clsl_core.recovery.head.training import Learner
+from clsl_core.recovery.text_prior import TextPrior
 from clsl_core.recovery.train import fit
 from clsl_core.types import no_progress
 from tests.core.synthetic import Collection, make_collection, tiny_config
@@ -97,7 +98,7 @@ def test_a_switch_changes_the_head_and_its_gradient(switch: dict[str, float]) ->
     labels = torch.from_numpy(collection.mixed(0.4))[:16]
     head = CLSLHead(
         ModelConfig(width=16, attention_width=8, hidden=16), (3, 3), 10,
-        np.full(4, 0.2, np.float32), vectors=collection.vectors, text=True,
+        np.full(4, 0.2, np.float32), vectors=collection.vectors, text=TextPrior(collection.vectors),
     )  # fmt: skip
     torch.nn.init.normal_(head.patch_out.weight, std=0.1)
     z = head(torch.from_numpy(collection.features.tokens(np.arange(16)))).z1

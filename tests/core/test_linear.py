@@ -19,9 +19,7 @@ def make_problem(count: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndarra
 def test_one_fold_agrees_with_scikit_learn() -> None:
     x, y, w = make_problem()
     folds = torch.zeros(len(x), dtype=torch.int64)
-    beta = fit_linear(
-        *(torch.from_numpy(a) for a in (x, y, w)), folds, fold_count=1, l2=2.0, steps=300
-    )
+    beta = fit_linear(*(torch.from_numpy(a) for a in (x, y, w)), folds, fold_count=1, l2=2.0)
     for c in range(2):
         model = LogisticRegression(C=0.5, tol=1e-8, max_iter=1000).fit(x, y[:, c], w[:, c])
         expected = np.append(model.coef_[0], model.intercept_)
@@ -41,17 +39,9 @@ def test_a_fold_is_fitted_without_its_images() -> None:
 def test_every_step_can_be_interrupted() -> None:
     x, y, w = (torch.from_numpy(a) for a in make_problem(20))
     calls = []
-    fit_linear(
-        x,
-        y,
-        w,
-        torch.zeros(20, dtype=torch.int64),
-        fold_count=1,
-        l2=1.0,
-        steps=9,
-        tick=lambda: calls.append(1),
-    )
-    assert len(calls) == 9
+    folds = torch.zeros(20, dtype=torch.int64)
+    fit_linear(x, y, w, folds, fold_count=1, l2=1.0, tick=lambda: calls.append(1))
+    assert len(calls) >= 3
 
 
 def fit(shrinkage: float, categories: np.ndarray, x: np.ndarray, y: np.ndarray) -> PooledLogistic:
@@ -139,15 +129,15 @@ def test_categories_are_fitted_in_parts_when_memory_runs_out(
     folds = torch.arange(60) % 2
     arguments = (x, targets, torch.ones_like(targets), folds)
     whole = fit_linear(*arguments, fold_count=2, l2=1.0)
-    solve, most = torch.cholesky_solve, []
+    softplus, most = torch.nn.functional.softplus, []
 
-    def tight(slope: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-        if slope.shape[1] > 2:
+    def tight(z: torch.Tensor) -> torch.Tensor:
+        if z.shape[1] > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        most.append(slope.shape[1])
-        return solve(slope, factor)
+        most.append(z.shape[1])
+        return softplus(z)
 
-    monkeypatch.setattr(torch, "cholesky_solve", tight)
+    monkeypatch.setattr(torch.nn.functional, "softplus", tight)
     parts = fit_linear(*arguments, fold_count=2, l2=1.0)
     assert set(most) == {1}  # 7, 3, 1
-    torch.testing.assert_close(parts, whole, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-3)

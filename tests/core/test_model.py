@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from clsl_core.recovery.head.clsl import CLSLHead, ModelConfig, bilinear_scores, patch_text_logits
+from clsl_core.recovery.head.clsl import CLSLHead, ModelConfig, bilinear_scores
 from clsl_core.recovery.label_graph import GraphConfig, build_graph
+from clsl_core.recovery.text_prior import TextPrior
 
 SMALL = ModelConfig(width=16, attention_width=6, hidden=12, learned_vector=10, dropout=0.0)
 
@@ -19,7 +20,15 @@ def make_head(config: ModelConfig = SMALL, categories: int = 5, text: bool = Fal
         np.zeros((4, categories), np.int8), vectors, GraphConfig(neighbours=2), unknown_weight=1.0
     )
     priors = np.linspace(0.05, 0.6, categories, dtype=np.float32)
-    head = CLSLHead(config, (3, 4), 8, priors, vectors=vectors, graph=graph, text=text)
+    head = CLSLHead(
+        config,
+        (3, 4),
+        8,
+        priors,
+        vectors=vectors,
+        graph=graph,
+        text=TextPrior(vectors, temperature=0.1) if text else None,
+    )
     return head.eval()
 
 
@@ -55,28 +64,11 @@ def test_an_untrained_head_scores_like_the_class_priors() -> None:
     torch.testing.assert_close(p, torch.linspace(0.05, 0.6, 5).expand(3, 5), rtol=1e-4, atol=1e-5)
 
 
-def test_an_untrained_head_with_text_scores_like_the_text() -> None:
+def test_an_untrained_head_with_text_scores_like_the_text_and_the_priors() -> None:
     head, tokens = make_head(text=True), torch.randn(3, 12, 8)
     with torch.no_grad():
-        z = patch_text_logits(tokens, head.vectors, head.background, SMALL.text_temperature)
-        torch.testing.assert_close(head(tokens).z1, z)
-
-
-def test_the_text_score_sees_the_one_patch_that_shows_the_category() -> None:
-    words = torch.eye(4, 6)
-    tokens = torch.zeros(1, 5, 6)
-    tokens[..., 5] = 1.0  # nothing named
-    tokens[0, 3] = words[2]
-    z = patch_text_logits(tokens, words, torch.zeros(0, 6), 0.01)
-    assert z[0, 2] > 5
-    assert (z[0, [0, 1, 3]] < 0).all()
-
-
-def test_a_background_word_takes_the_score_from_a_category() -> None:
-    words, tokens = torch.eye(2, 4), torch.tensor([[[0.5, 0.0, 0.9, 0.0]]])
-    without = patch_text_logits(tokens, words, torch.zeros(0, 4), 0.1)
-    with_background = patch_text_logits(tokens, words, torch.eye(4)[2:3], 0.1)
-    assert with_background[0, 0] < without[0, 0] - 1
+        assert head.text is not None
+        torch.testing.assert_close(head(tokens).z1, head.text(tokens) + head.b)
 
 
 def dense_scores(q: torch.Tensor, k: torch.Tensor, w: torch.Tensor) -> torch.Tensor:

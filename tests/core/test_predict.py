@@ -10,6 +10,7 @@ from clsl_core.checkpoint import load_checkpoint, save_checkpoint
 from clsl_core.errors import ClslError, InputError, JobCancelled
 from clsl_core.features import FeatureView
 from clsl_core.recovery.model import Recovery, Scores
+from clsl_core.recovery.model_file import load_recovery, save_recovery
 from clsl_core.recovery.train import fit
 from clsl_core.statistics.metrics import mean_average_precision
 from clsl_core.types import no_progress
@@ -31,8 +32,8 @@ def recovery() -> Recovery:
 
 
 def test_a_loaded_recovery_says_exactly_the_same(recovery: Recovery, tmp_path: Path) -> None:
-    recovery.save(tmp_path)
-    loaded = Recovery.load(tmp_path)
+    save_recovery(recovery, tmp_path)
+    loaded = load_recovery(tmp_path)
     before, after = (r.predict(COLLECTION.features) for r in (recovery, loaded))
     np.testing.assert_array_equal(before.values, after.values)
     assert before.probability is not None
@@ -50,14 +51,14 @@ def test_a_loaded_recovery_says_exactly_the_same(recovery: Recovery, tmp_path: P
 def test_a_model_from_before_students_ordered_still_mixes_by_its_share(
     recovery: Recovery, tmp_path: Path
 ) -> None:
-    recovery.save(tmp_path)
+    save_recovery(recovery, tmp_path)
     tensors, record = load_checkpoint(tmp_path, "recovery")
     newer = ("joint.", "students.heard", "students.arrived")
     tensors = {name: value for name, value in tensors.items() if not name.startswith(newer)}
     del record["known_share"]
     record["config"]["students"] = {"share": 0.25, "believed": 0.5, "l2": 1.0, "voters": 0}
     save_checkpoint(tmp_path, "recovery", tensors, record)
-    loaded = Recovery.load(tmp_path)
+    loaded = load_recovery(tmp_path)
     np.testing.assert_allclose(loaded.joint.weights, [[0.75, 0.25, 0.0]] * 4)
     assert loaded.known_share == 1.0
     scores = loaded.predict(COLLECTION.features).values
@@ -111,13 +112,13 @@ def test_scores_without_heat_maps_give_empty_ones() -> None:
 
 
 def test_a_damaged_model_is_refused(recovery: Recovery, tmp_path: Path) -> None:
-    recovery.save(tmp_path)
+    save_recovery(recovery, tmp_path)
     (path,) = tmp_path.glob("*.safetensors")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(ClslError, match="sha256"):
-        Recovery.load(tmp_path)
+        load_recovery(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -131,11 +132,11 @@ def test_a_damaged_model_is_refused(recovery: Recovery, tmp_path: Path) -> None:
 def test_a_description_that_does_not_fit_is_refused(
     recovery: Recovery, tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
-    recovery.save(tmp_path)
+    save_recovery(recovery, tmp_path)
     path = tmp_path / "recovery.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(InputError, match=message):
-        Recovery.load(tmp_path)
+        load_recovery(tmp_path)
 
 
 def test_features_of_another_backbone_are_refused(recovery: Recovery) -> None:

@@ -7,7 +7,6 @@ import pytest
 
 from clsl_core.features import FeatureView
 from clsl_core.recovery.base_models import Context, StaticViews, fit_views
-from clsl_core.recovery.head.clsl import CLSLHead
 from clsl_core.recovery.identity import digests_of, recognise
 from clsl_core.recovery.model import read_context
 from clsl_core.recovery.neighbours import similarity_graph, spread
@@ -43,10 +42,11 @@ def context_of(
     views: StaticViews, features: FeatureView, config: StudentConfig
 ) -> tuple[Context, np.ndarray]:
     pooled = features.pooled()
-    head = CLSLHead(SMALL.model, features.grid, features.dim, views.prior)
     itself = recognise(digests_of(pooled), views.memory_digests)
     rows = np.arange(len(pooled))
-    context = read_context(head, views, features, pooled, itself, rows, config.alike, lambda: None)
+    context = read_context(
+        None, views, features, pooled, itself, rows, alike=config.alike, device="cpu", tick=list
+    )
     return context, rows
 
 

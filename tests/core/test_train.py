@@ -11,12 +11,13 @@ import torch
 import clsl_core.recovery.train as train_module
 from clsl_core.errors import InputError, JobCancelled, TrainingError
 from clsl_core.features import FeatureView
-from clsl_core.recovery.head.clsl import ModelConfig, patch_text_logits
+from clsl_core.recovery.head.clsl import ModelConfig
 from clsl_core.recovery.head.losses import LossConfig
 from clsl_core.recovery.head.training import one_cycle
 from clsl_core.recovery.model import Recovery
 from clsl_core.recovery.positive_unlabelled import Regime
 from clsl_core.recovery.ranking import ProposeConfig, propose
+from clsl_core.recovery.text_prior import TextPrior
 from clsl_core.recovery.train import TrainConfig, fit
 from clsl_core.statistics.metrics import mean_average_precision, recall_at
 from clsl_core.types import Origin, Progress, no_progress
@@ -108,18 +109,35 @@ def test_no_label_but_text_scores_like_the_text() -> None:
     recovery = train(labels, text=True)
     assert recovery.regime is Regime.NONE
     tokens = torch.from_numpy(COLLECTION.features.tokens(np.arange(120)))
-    words = torch.from_numpy(COLLECTION.vectors)
-    z = patch_text_logits(tokens, words, torch.zeros(0, 10), 0.01)
+    prior = TextPrior(COLLECTION.vectors)
+    prior.standardise(tokens)
+    z = prior(tokens)
     np.testing.assert_allclose(
         recovery.predict(COLLECTION.features).values, torch.sigmoid(z).numpy(), atol=1e-5
     )
     assert recovered(recovery, labels) > 0.9
 
 
-def test_a_few_positives_add_to_what_the_words_know() -> None:
-    none, few = np.zeros((120, 4), np.int8), COLLECTION.positives_only(0.05)
-    assert 3 < (few > 0).sum() < 9
-    assert recovered(train(few, text=True), few) > recovered(train(none, text=True), few)
+def test_positives_add_to_what_poor_words_know() -> None:
+    faint = make_collection(signal=0.15)
+    noise = np.random.default_rng(1).normal(size=faint.vectors.shape).astype(np.float32)
+    words, few = faint.vectors + noise / 10**0.5, faint.positives_only(0.2)
+
+    def found(labels: np.ndarray) -> float:
+        recovery = fit(
+            faint.features,
+            labels,
+            category_vectors=words,
+            text=True,
+            config=tiny_config(),
+            progress=no_progress,
+        )
+        values = recovery.predict(faint.features).values
+        return mean_average_precision(faint.truth, values, few == 0)
+
+    alone = found(np.zeros_like(few))
+    assert 0.7 < alone < 0.9
+    assert found(few) > alone + 0.03
 
 
 def test_a_category_without_labels_gets_proposals_from_its_name() -> None:

@@ -178,5 +178,5 @@ def test_the_penalty_is_chosen_by_left_out_images() -> None:
     labels = COLLECTION.positives_only()
     bad, good = (look(labels, replace(SMALL.views, linear_l2=(l2,)))[0] for l2 in (1e4, 0.3))
     chosen = look(labels, replace(SMALL.views, linear_l2=(1e4, 0.3)))[0]
-    np.testing.assert_array_equal(chosen.linear, good.linear)
-    assert not np.allclose(chosen.linear, bad.linear)
+    np.testing.assert_allclose(chosen.linear, good.linear, atol=0.01)  # from another start
+    assert not np.allclose(chosen.linear, bad.linear, atol=0.1)

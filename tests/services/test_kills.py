@@ -15,7 +15,7 @@ from app.services.workspace import Workspace
 from clsl_core.backbones.choice import BackboneSpec
 from clsl_core.features import FeatureStore
 from clsl_core.files import PARTIAL
-from clsl_core.recovery.model import Recovery
+from clsl_core.recovery.model_file import load_recovery
 from db.models import EmbeddingRun, ModelRun, Proposal, ProposalStatus, RunStatus
 from tests.builders import coco_document, make_collection
 from tests.services.conftest import Workers, wait_for
@@ -123,7 +123,7 @@ def whole(workers: Workers, dataset_id: int) -> None:
     assert (pairs, proposed["model_run"]) == (proposed["proposals"], runs[-1].id)
     assert pairs > AFTER
     folder = workspace.data_dir / f"runs/{dataset_id}/{runs[-1].id}"
-    assert Recovery.load(folder / "model").category_count == CATEGORIES
+    assert load_recovery(folder / "model").category_count == CATEGORIES
     assert not (folder / "resume").exists()
     store = FeatureStore.open(
         workspace.data_dir / features.directory, BackboneSpec.from_json(features.spec)

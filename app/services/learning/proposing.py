@@ -185,11 +185,11 @@ class _Made:
 def _make_proposals(workspace: Workspace, task: _Task, progress: Progress) -> _Made:
     """Score every pair with the task's run and choose what to propose."""
     from clsl_core.compute import explained
-    from clsl_core.recovery.model import Recovery
+    from clsl_core.recovery.model_file import load_recovery
     from clsl_core.recovery.ranking import ProposeConfig
     from clsl_core.recovery.ranking import propose as choose
 
-    recovery = Recovery.load(task.folder / "model", workspace.settings.device)
+    recovery = load_recovery(task.folder / "model", workspace.settings.device)
     if recovery.category_count != task.own_categories:
         raise InputError(
             f"model run {task.run_id} knows {recovery.category_count} categories, expected "

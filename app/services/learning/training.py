@@ -101,6 +101,7 @@ def train(
             guessed from category names.
     """
     from clsl_core.compute import explained
+    from clsl_core.recovery.model_file import save_recovery
     from clsl_core.recovery.train import TrainConfig, fit
 
     progress(0, 1, "reading labels and features")
@@ -128,7 +129,7 @@ def train(
                 warm_start=_parent(workspace, snapshot, named=text is not None),
                 device=workspace.settings.device,
             )
-        recovery.save(folder / "model")
+        save_recovery(recovery, folder / "model")
         _keep_unseen(workspace, snapshot, folder, recovery)
     except BaseException as error:
         # A job that ends in an error is not taken up again: nothing half-made stays.
@@ -163,13 +164,13 @@ def _parent(workspace: Workspace, snapshot: _Snapshot, *, named: bool) -> Recove
     Categories that are not ``named`` by vectors are matched by place: once one is gone, the
     places mean others.
     """
-    from clsl_core.recovery.model import Recovery
+    from clsl_core.recovery.model_file import load_recovery
 
     directory = snapshot.parent_directory
     if directory is None or not (named or snapshot.same_places):
         return None
     try:
-        return Recovery.load(workspace.data_dir / directory / "model", workspace.settings.device)
+        return load_recovery(workspace.data_dir / directory / "model", workspace.settings.device)
     except InputError as error:
         log.warning("training starts cold: %s", error)
         return None

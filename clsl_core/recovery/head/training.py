@@ -12,7 +12,6 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -34,27 +33,17 @@ from clsl_core.recovery.head.losses import (
 )
 from clsl_core.recovery.head.structure import Structure, structure_loss
 from clsl_core.recovery.positive_unlabelled import Targets
+from clsl_core.recovery.ticker import Ticker
 
 __all__ = [
     "Learner",
     "Learning",
     "Lesson",
-    "Ticker",
     "one_cycle",
     "resume",
     "save_epoch",
     "start_learning",
 ]
-
-
-class Ticker(Protocol):
-    """Passes progress on; raises to stop the work."""
-
-    def __call__(self) -> None:
-        """Say that the work goes on."""
-
-    def at(self, done: int, total: int, what: str) -> None:
-        """Say how far the work is."""
 
 
 @dataclass(frozen=True)
