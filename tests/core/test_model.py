@@ -72,6 +72,16 @@ def test_the_text_score_sees_the_one_patch_that_shows_the_category() -> None:
     assert (z[0, [0, 1, 3]] < 0).all()
 
 
+def test_the_text_score_keeps_its_digits_where_all_else_is_bfloat16() -> None:
+    head, tokens = make_head(text=True), torch.randn(3, 12, 8)
+    inputs = tokens, head.vectors, head.background, SMALL.text_temperature
+    z = patch_text_logits(*inputs)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(patch_text_logits(*inputs), z)
+        with torch.no_grad():
+            torch.testing.assert_close(head(tokens).z1, z)
+
+
 def test_a_background_word_takes_the_score_from_a_category() -> None:
     words, tokens = torch.eye(2, 4), torch.tensor([[[0.5, 0.0, 0.9, 0.0]]])
     without = patch_text_logits(tokens, words, torch.zeros(0, 4), 0.1)
