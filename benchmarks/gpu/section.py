@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -52,18 +53,20 @@ class Section:
     """One part of the check.
 
     Attributes:
-        name: In the JSON.
+        name: In the JSON, and of its module in this package and the function there.
         title: Above its table.
-        rows: Measures.
         seconds: It may take on a card.
         correctness: Whether a failure means that results are wrong.
     """
 
     name: str
     title: str
-    rows: Callable[[Setup], Iterator[Row]]
     seconds: float
     correctness: bool = False
+
+    def rows(self, setup: Setup) -> Iterator[Row]:
+        """Measure; what cannot even be imported breaks this section alone."""
+        yield from getattr(import_module(f"benchmarks.gpu.{self.name}"), self.name)(setup)
 
 
 class NotRun(Exception):  # noqa: N818 - a fact about the machine, not a fault

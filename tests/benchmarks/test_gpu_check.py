@@ -4,7 +4,8 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,20 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@dataclass(frozen=True)
+class Fake(Section):
+    """A section made of given rows; an error among them is raised."""
+
+    generate: Callable[[Setup], Iterator[Row]] = field(kw_only=True)
+
+    def rows(self, setup: Setup) -> Iterator[Row]:
+        return self.generate(setup)
+
+
+def section(name: str, generate: Any, correctness: bool = False) -> Section:
+    return Fake(name, name.upper(), 9, correctness, generate=generate)
+
+
 def run(
     monkeypatch: pytest.MonkeyPatch, path: Path, *sections: Section, minutes: float = 5
 ) -> tuple[int, dict[str, Any]]:
@@ -54,7 +69,10 @@ def rows(*found: Row | BaseException) -> Any:
 def test_a_bare_machine_without_a_card_is_told_so() -> None:
     program = (
         f"import sys; sys.modules.update(dict.fromkeys({NOT_THERE}))\n"
-        "from benchmarks.gpu_check import main; sys.exit(main([]))"
+        "from importlib import import_module\n"
+        "from benchmarks.gpu_check import SECTIONS, main\n"
+        "for section in SECTIONS: import_module('benchmarks.gpu.' + section.name)\n"
+        "sys.exit(main([]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
@@ -75,7 +93,7 @@ def test_every_section_runs_on_the_processor(
     assert set(states.values()) == {"done"}, found["summary"]
     assert {cell["section"] for cell in found["cells"]} == set(states)
     judged = [cell for cell in found["cells"] if "sound" in cell]
-    assert {"agreement", "memory", "training"} <= {cell["section"] for cell in judged}
+    assert {"agreement", "memory", "trainings"} <= {cell["section"] for cell in judged}
     assert all(cell["sound"] for cell in judged)
     assert any(cell["what"] == "drawn.npz" for cell in judged)
     gpu_check.main(["--markdown", str(out)])
@@ -100,8 +118,8 @@ def test_what_breaks_is_recorded_and_the_rest_goes_on(
     correctness: bool,
     code: int,
 ) -> None:
-    broken = Section("a", "A", rows({"what": "kept"}, bad), 9, correctness)
-    sound = Section("b", "B", rows({"what": "fine", "sound": True}), 9, correctness=True)
+    broken = section("a", rows({"what": "kept"}, bad), correctness)
+    sound = section("b", rows({"what": "fine", "sound": True}), correctness=True)
     ended, found = run(monkeypatch, tmp_path / "out.json", broken, sound)
     assert ended == code
     assert [verdict["state"] for verdict in found["summary"]] == [state, "done"]
@@ -121,7 +139,7 @@ def test_what_has_no_time_is_cut_short_or_left_out(
             pytest.fail("the limit was swallowed")
         yield {"what": "too late"}
 
-    sections = (Section("a", "A", slow, 9, True), Section("b", "B", rows({"what": "b"}), 9))
+    sections = section("a", slow, correctness=True), section("b", rows({"what": "b"}))
     began = time.monotonic()
     ended, found = run(monkeypatch, tmp_path / "out.json", *sections, minutes=0.01)
     assert time.monotonic() - began < 30
@@ -131,8 +149,8 @@ def test_what_has_no_time_is_cut_short_or_left_out(
 
 
 def test_what_cannot_run_here_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    section = Section("a", "A", rows(NotRun("faiss is not installed")), 9, correctness=True)
-    ended, found = run(monkeypatch, tmp_path / "out.json", section)
+    unable = section("a", rows(NotRun("faiss is not installed")), correctness=True)
+    ended, found = run(monkeypatch, tmp_path / "out.json", unable)
     assert (ended, found["summary"][0]["state"]) == (0, "not run")
     assert found["summary"][0]["reason"] == "faiss is not installed"
 
@@ -143,6 +161,20 @@ def test_a_missing_faiss_is_no_failure(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert gpu_check.main(arguments) == 0
     found = json.loads((tmp_path / "out.json").read_text())
     assert found["summary"][0]["reason"] == "faiss is not installed"
+
+
+def test_a_section_that_cannot_be_imported_breaks_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    for name in [name for name in sys.modules if name.startswith("benchmarks.gpu.")]:
+        if name.rpartition(".")[2] in ("embedding", "towers"):
+            monkeypatch.delitem(sys.modules, name)
+    chosen = ["--only", "environment", "embedding", "search"]
+    assert gpu_check.main([*HERE, *chosen, "--json", str(tmp_path / "out.json")]) == 0
+    found = json.loads((tmp_path / "out.json").read_text())["summary"]
+    assert [verdict["state"] for verdict in found] == ["done", "not run", "failed"]
+    assert "open_clip" in found[2]["reason"]
 
 
 def test_results_that_cannot_be_read_are_told(
