@@ -1,6 +1,7 @@
 # make run    set everything up and open the tool
 # make test   set everything up and run the tests
 # make check  all that must be clean before a commit
+# make gpu-check  is everything right on this GPU, and how fast? (five minutes)
 #
 # VENV=DIR    use (or make) that virtual environment, e.g. to share one between checkouts
 
@@ -54,6 +55,11 @@ $(VENV)/.ready-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing the program and its packages into $(VENV) (about 6 GB, a few minutes) ..."
 	$(PIP) -e ".[$(FAISS),dev]"
 	@touch $@ $(VENV)/.ready-run
+
+# Only with a CUDA device; without one it says so. GPU_CHECK="--json OUT.json" keeps the results.
+.PHONY: gpu-check
+gpu-check: $(VENV)/.ready-dev
+	$(BIN)/python -m benchmarks.gpu_check $(GPU_CHECK)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -63,3 +63,12 @@ def test_other_words_are_scored_on_the_same_scale_with_a_gradient() -> None:
     prior(tokens, own).sum().backward()
     assert own.grad is not None
     assert own.grad.abs().sum() > 0
+
+
+def test_the_score_keeps_its_digits_where_all_else_is_bfloat16() -> None:
+    tokens, words = drawn(0.05)
+    prior = TextPrior(words)
+    prior.standardise(tokens)
+    z = prior(tokens)
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(prior(tokens), z)
