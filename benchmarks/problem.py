@@ -13,11 +13,11 @@ import numpy.typing as npt
 from benchmarks.baselines.method import Question
 from benchmarks.regimes import Regime, keep, recall
 from benchmarks.tokens import Collection, load, split
+from clsl_core.arrays import Ids
 from clsl_core.errors import InputError
 
 __all__ = ["Fold", "Inputs", "Problem"]
 
-Rows = npt.NDArray[np.int64]
 
 _SPLIT_SEED = 0  # every seed and method gets the same images
 
@@ -65,7 +65,7 @@ class Fold:
     train: Collection
     test: Collection
     labels: npt.NDArray[np.int8]
-    rows: Rows
+    rows: Ids
 
     def question(self, seed: int) -> Question:
         """What a method is asked."""
@@ -155,7 +155,7 @@ class Problem:
             "text": self.train.categories.text,
         }
 
-    def _divisions(self) -> list[tuple[Rows, Rows]]:
+    def _divisions(self) -> list[tuple[Ids, Ids]]:
         count = len(self.train.features)
         if self.inputs.test_share is not None:
             return [split(count, self.inputs.test_share, _SPLIT_SEED)]

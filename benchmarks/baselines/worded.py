@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from benchmarks.baselines.method import Floats, Method, NotApplicable, Predicted, Question
+from benchmarks.baselines.method import Method, NotApplicable, Predicted, Question
+from clsl_core.arrays import Floats
 
 __all__ = ["Described", "Prompted"]
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from benchmarks.baselines.descent import in_batches
-from benchmarks.baselines.method import Floats, NotApplicable, Predicted, Question
+from benchmarks.baselines.method import NotApplicable, Predicted, Question
+from clsl_core.arrays import Floats
 from clsl_core.backbones.choice import normalised
 from clsl_core.features import FeatureView
 from clsl_core.recovery.text_prior import TextPrior

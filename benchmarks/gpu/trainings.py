@@ -21,6 +21,7 @@ from benchmarks.gpu.section import Row, Setup, measured
 from benchmarks.regimes import Regime, keep
 from benchmarks.tokens import load
 from benchmarks.training_speed import drawn
+from clsl_core.arrays import Labels
 from clsl_core.features import FeatureView
 from clsl_core.recovery.config import TrainConfig
 from clsl_core.recovery.ranking import ProposeConfig, propose
@@ -29,7 +30,6 @@ from clsl_core.types import no_progress
 
 __all__ = ["trainings"]
 
-Labels = npt.NDArray[np.int8]
 
 _FIRST = 500  # proposals that are compared
 _CORRELATION = 0.02  # that may be missing to the correlation of two seeds

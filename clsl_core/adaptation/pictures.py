@@ -16,8 +16,8 @@ from torch import Tensor
 
 from clsl_core.adaptation.augmentation import Augmentation, squeezed
 from clsl_core.adaptation.config import FinetuneConfig
+from clsl_core.arrays import Ids
 from clsl_core.errors import ImageError
-from clsl_core.recovery.base_models import Ids
 
 __all__ = ["PictureReader", "Pictures"]
 

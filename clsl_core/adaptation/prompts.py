@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from clsl_core.arrays import Floats, Labels
 from clsl_core.backbones.open_clip import OpenClipBackbone
 from clsl_core.errors import BackboneError, TrainingError
 from clsl_core.features import FeatureView
-from clsl_core.recovery.base_models import Floats, Labels
 from clsl_core.recovery.head.losses import LossConfig, asymmetric_loss
 from clsl_core.recovery.head.training import one_cycle
 from clsl_core.recovery.positive_unlabelled import RecoveryConfig, unknown_as_negative

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from clsl_core.recovery.base_models import Floats
+from clsl_core.arrays import Floats
 
 __all__ = ["TowerHead"]
 

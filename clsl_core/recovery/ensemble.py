@@ -12,16 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clsl_core.arrays import Floats, Labels, sigmoid
 from clsl_core.features import FeatureView
-from clsl_core.recovery.base_models import (
-    Context,
-    Floats,
-    Labels,
-    StaticViews,
-    cross_fitted,
-    fit_views,
-    sigmoid,
-)
+from clsl_core.recovery.base_models import Context, StaticViews, cross_fitted, fit_views
 from clsl_core.recovery.config import TrainConfig
 from clsl_core.recovery.identity import digests_of
 from clsl_core.recovery.label_correlation import LabelContext, fit_label_context

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from clsl_core.arrays import Floats
 from clsl_core.recovery.positive_unlabelled import Entries
 from clsl_core.statistics.metrics import average_precision
 from clsl_core.statistics.run_gate import GateConfig, HeldOut, compare
@@ -25,7 +25,6 @@ __all__ = [
     "rank_quality",
 ]
 
-Floats = npt.NDArray[np.float32]
 
 WHOLE = "all"
 """Everything together."""

@@ -19,8 +19,9 @@ import torch
 from scipy.special import expit
 from torch import Tensor
 
+from clsl_core.arrays import Doubles
 from clsl_core.compute import Pieces
-from clsl_core.recovery.optimise import Doubles, minimise
+from clsl_core.recovery.optimise import minimise
 
 __all__ = ["PooledLogistic", "fit_linear", "fit_pooled"]
 

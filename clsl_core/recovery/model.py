@@ -14,15 +14,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from clsl_core.arrays import PROBABILITY_LIMIT, Floats, Ids, sigmoid
 from clsl_core.compute import Pieces
 from clsl_core.errors import InputError
 from clsl_core.features import FeatureView
-from clsl_core.recovery.base_models import (
-    Context,
-    Floats,
-    Ids,
-    StaticViews,
-)
+from clsl_core.recovery.base_models import Context, StaticViews
 from clsl_core.recovery.calibration import apply_calibration
 from clsl_core.recovery.config import TrainConfig
 from clsl_core.recovery.head.clsl import CLSLHead
@@ -176,7 +172,7 @@ class Recovery:
             logits[rows] = self._logits(features, rows, context, tick)
         progress(len(features), len(features), "scoring images")
         return Scores(
-            values=_sigmoid(logits),
+            values=sigmoid(logits, PROBABILITY_LIMIT),
             probability=(
                 None if self.calibration is None else apply_calibration(self.calibration, logits)
             ),
@@ -333,7 +329,3 @@ def _heatmaps(
 
 def _tokens(head: CLSLHead, features: FeatureView, rows: Ids) -> Tensor:
     return torch.from_numpy(features.tokens(rows)).to(head.b.device)
-
-
-def _sigmoid(logits: Floats) -> Floats:
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -15, 15))), np.float32)

@@ -15,13 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array, diags_array
 
+from clsl_core.arrays import Floats, Ids
 from clsl_core.recovery.index import NeighbourIndex
 from clsl_core.recovery.optimise import count_fit
 
 __all__ = ["best", "nearest", "similarity_graph", "spread"]
 
-Floats = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int64]
 
 _SEARCH = 1024  # images whose neighbours are searched between two ticks
 _ROUNDS = 200  # of spreading at most; at a reach of 0.9 it is still after about 30

@@ -16,20 +16,19 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
-from clsl_core.recovery.optimise import Doubles, minimise
+from clsl_core.arrays import Doubles, Ids, Values
+from clsl_core.recovery.optimise import minimise
 
 __all__ = ["MOST_VERDICTS", "with_verdicts"]
 
-Floats = npt.NDArray[np.floating]
-Ids = npt.NDArray[np.int64]
 
 MOST_VERDICTS = 500
 """Later verdicts count; whoever has given more since the last training should train again."""
 
 
 def with_verdicts(
-    logits: Floats,
-    vectors: Floats,
+    logits: Values,
+    vectors: Values,
     places: Ids,
     present: npt.NDArray[np.bool_],
     *,
@@ -55,7 +54,7 @@ def with_verdicts(
 
 
 def _forces(
-    offset: Floats, asked: Floats, truth: npt.NDArray[np.float64], spread: float
+    offset: Values, asked: Values, truth: npt.NDArray[np.float64], spread: float
 ) -> npt.NDArray[np.float64]:
     """(n,) how hard each verdict pulls at the weights, by minimising."""
     surprise = _Surprise(offset.astype(np.float64), asked.astype(np.float64), truth, spread)

@@ -21,11 +21,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from clsl_core.arrays import Doubles
+
 __all__ = ["FitCount", "Objective", "Outcome", "count_fit", "counting_fits", "minimise"]
 
 log = logging.getLogger(__name__)
 
-Doubles = npt.NDArray[np.float64]
 
 _SUFFICIENT = 1e-4  # share of the promised decrease that a step must bring (Armijo)
 _HALVINGS = 40

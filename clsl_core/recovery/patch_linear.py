@@ -15,18 +15,16 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from clsl_core.arrays import Floats, Ids
 from clsl_core.compute import Pieces
 from clsl_core.features import FeatureView
 from clsl_core.recovery.optimise import count_fit
 
 __all__ = ["PatchConfig", "PatchModels", "fit_patches", "patch_logits"]
 
-Floats = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int64]
 
 _ELEMENTS = 6_000_000  # patch scores held at once
 _READ = 64  # images whose tokens are scored at once

@@ -26,18 +26,15 @@ import torch
 from scipy.sparse import csr_array
 from scipy.special import expit
 
+from clsl_core.arrays import Doubles, Floats, Ids, Labels, logit
 from clsl_core.features import FeatureView
-from clsl_core.recovery.base_models import Context, StaticViews, logit
+from clsl_core.recovery.base_models import Context, StaticViews
 from clsl_core.recovery.linear import PooledLogistic, fit_linear
 from clsl_core.recovery.neighbours import best, similarity_graph, spread
-from clsl_core.recovery.optimise import Doubles, minimise
+from clsl_core.recovery.optimise import minimise
 from clsl_core.recovery.patch_linear import PatchModels, fit_patches, patch_logits
 
 __all__ = ["StudentConfig", "Students", "fit_joint", "fit_students", "plain_joint", "to_mean"]
-
-Floats = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int8]
-Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

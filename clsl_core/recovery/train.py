@@ -26,9 +26,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from clsl_core.arrays import Floats, Labels
 from clsl_core.errors import InputError, TrainingError
 from clsl_core.features import FeatureView
-from clsl_core.recovery.base_models import Floats, Labels
 from clsl_core.recovery.calibration import calibrate, calibration_weights
 from clsl_core.recovery.config import TrainConfig
 from clsl_core.recovery.ensemble import Evidence, StaticBlend, StaticFitter

@@ -50,7 +50,6 @@ NOW = ""
 """In place of a snapshot's name: the labels of this moment."""
 COLUMNS = ("file_name", "category", "before", "after", "by", "at")
 
-Ids = npt.NDArray[np.int64]
 _ROW = np.dtype([("image", "<i8"), ("category", "<i8"), ("state", "i1")])
 Rows = npt.NDArray[np.void]
 

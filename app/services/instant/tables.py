@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from clsl_core.arrays import Floats, Ids
 from clsl_core.files import atomic_file
 
 FOLDER = "instant"
 
 _UNSEEN = -4.0  # logit of a category that the run does not know yet
-
-Floats = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from clsl_core.arrays import Floats, Ids
 from clsl_core.files import atomic_file
 
 FILE = "unseen.npz"
 
-Ids = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
 
 _LARGEST = 60_000.0  # that a float16 holds
 

@@ -242,7 +242,7 @@ def _instant_table(
     recovery: Recovery, scores: Scores, features: FeatureView, task: _Task
 ) -> InstantTable:
     """What instant updates start from."""
-    from clsl_core.recovery.base_models import logit
+    from clsl_core.arrays import logit
 
     image_ids = task.known.image_ids
     order = np.argsort(image_ids)

@@ -5,20 +5,18 @@ Its proposals are only the front of this; audits need all of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from sqlalchemy.orm import Session
 
 from app.services.instant.tables import InstantTable
 from app.services.workspace import Workspace
+from clsl_core.arrays import Doubles, Ids, sigmoid
 from db.models import ModelRun
 from db.queries import acceptance
-
-Floats = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -32,9 +30,9 @@ class UnknownPairs:
 
     category_id: int
     image_ids: Ids
-    scores: Floats
+    scores: Doubles
 
-    def likely(self, without: Collection[int], most: int) -> tuple[Ids, Floats]:
+    def likely(self, without: Collection[int], most: int) -> tuple[Ids, Doubles]:
         """Those above the mean score, which is what a run proposes as present; best first.
 
         Args:
@@ -65,5 +63,5 @@ def unknown_pairs(
     for id_ in category_ids:
         logits, (slope, shift) = table.of(id_)
         unknown = ~np.isin(images, known.get(id_, []))
-        scores = 1 / (1 + np.exp(-(slope * logits[unknown].astype(np.float64) + shift)))
+        scores = sigmoid(slope * logits[unknown].astype(np.float64) + shift, math.inf)
         yield UnknownPairs(id_, images[unknown], scores)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import secrets
 
 import numpy as np
-import numpy.typing as npt
 from sqlalchemy.orm import Session
 
 from app.services.access import rights as who
@@ -21,14 +20,12 @@ from app.services.quality.audit_pairs import open_table, unknown_pairs
 from app.services.quality.checks import Check, find_checks
 from app.services.quality.completeness import ALL, CategoryCompleteness, in_words
 from app.services.workspace import Workspace
+from clsl_core.arrays import Doubles, Ids
 from clsl_core.errors import InputError, NotFoundError
 from clsl_core.statistics.completeness import Cells, CompletenessConfig
 from clsl_core.statistics.stratified_sample import SampleConfig, draw_sample
 from db.models import Category, CompletenessAudit
 from db.queries import completeness, datasets, decisions, labels, runs
-
-Floats = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
 
 
 def draw(
@@ -146,7 +143,7 @@ def _said(session: Session, found: CompletenessAudit) -> dict[tuple[int, int], i
 
 def _unknown(
     session: Session, grant: Grant, table: InstantTable, category_id: int | None
-) -> tuple[Ids, Ids, Floats]:
+) -> tuple[Ids, Ids, Doubles]:
     """The unknown pairs: images (M,), categories (M,) and scores (M,) in [0, 1]."""
     wanted = [row.id for row in datasets.categories(session, grant.dataset_id)]
     if category_id is not None:

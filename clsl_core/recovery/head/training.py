@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clsl_core.arrays import Floats, Ids, Labels
 from clsl_core.checkpoint import load_checkpoint, save_checkpoint, select
 from clsl_core.compute import Pieces
 from clsl_core.errors import InputError, TrainingError
 from clsl_core.features import FeatureView
-from clsl_core.recovery.base_models import Floats, Ids, Labels
 from clsl_core.recovery.config import TrainConfig
 from clsl_core.recovery.head.blending import blending_loss
 from clsl_core.recovery.head.clsl import CLSLHead

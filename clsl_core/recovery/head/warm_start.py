@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from clsl_core.arrays import Ids
 from clsl_core.recovery.head.clsl import CLSLHead
 from clsl_core.recovery.model import Recovery
 
 __all__ = ["inherit"]
 
-Ids = npt.NDArray[np.int64]
 
 _BY_CATEGORY = (
     "a",
