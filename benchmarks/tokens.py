@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clsl_core.arrays import Ids, Labels
-from clsl_core.backbones.choice import BackboneSpec, normalised
+from clsl_core.backbones.spec import BackboneSpec, normalised
 from clsl_core.errors import InputError
 from clsl_core.features import FeatureStore, FeatureView
 from clsl_core.files import sha256_of

@@ -49,8 +49,8 @@ def _prompted(question: Question) -> Floats:
     import torch
 
     from clsl_core.adaptation.prompts import PromptConfig, PromptReader, learn_context
-    from clsl_core.backbones.choice import BUILTIN
     from clsl_core.backbones.open_clip import OpenClipBackbone
+    from clsl_core.backbones.spec import BUILTIN
     from clsl_core.types import no_progress
 
     spec, categories = question.train.spec, question.categories

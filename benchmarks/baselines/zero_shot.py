@@ -10,7 +10,7 @@ import torch
 from benchmarks.baselines.descent import in_batches
 from benchmarks.baselines.method import NotApplicable, Predicted, Question
 from clsl_core.arrays import Floats
-from clsl_core.backbones.choice import normalised
+from clsl_core.backbones.spec import normalised
 from clsl_core.features import FeatureView
 from clsl_core.recovery.text_prior import TextPrior
 

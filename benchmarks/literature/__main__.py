@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.literature import DATASETS, Request, run_benchmark
 from benchmarks.runs import end_with_the_cell, say
-from clsl_core.backbones.choice import AUTO
+from clsl_core.backbones.spec import AUTO
 from clsl_core.errors import ClslError
 
 

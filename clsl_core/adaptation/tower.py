@@ -17,8 +17,8 @@ from open_clip.transformer import VisionTransformer
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from clsl_core.backbones.choice import AUTO, BUILTIN
 from clsl_core.backbones.open_clip import DEFAULT_MODEL, OpenClipBackbone, patch_and_pooled
+from clsl_core.backbones.spec import AUTO, BUILTIN
 from clsl_core.backbones.split_attention import join_attention, split_attention
 from clsl_core.backbones.weights import METADATA_KEY, find_weights
 from clsl_core.errors import BackboneError

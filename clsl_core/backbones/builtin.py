@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clsl_core.arrays import Floats
-from clsl_core.backbones.choice import BUILTIN, BackboneSpec, ImageFeatures, normalised
+from clsl_core.backbones.spec import BUILTIN, BackboneSpec, ImageFeatures, normalised
 
 if TYPE_CHECKING:
     from PIL import Image

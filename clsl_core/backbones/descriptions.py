@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from clsl_core.arrays import Floats
-from clsl_core.backbones.choice import Backbone, normalised
+from clsl_core.backbones.spec import Backbone, normalised
 from clsl_core.errors import BackboneError, InputError
 
 __all__ = ["Descriptions", "blend_descriptions", "read_descriptions"]

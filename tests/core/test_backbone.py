@@ -9,13 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clsl_core.backbones.choice import (
-    BackboneSpec,
-    FakeBackbone,
-    ImageFeatures,
-    choose_backbone,
-    load_backbone,
-)
+from clsl_core.backbones.choice import choose_backbone, load_backbone
+from clsl_core.backbones.spec import BackboneSpec, FakeBackbone, ImageFeatures
 from clsl_core.errors import BackboneError
 
 SPEC = BackboneSpec("ViT-B-16", "openai", 224, (14, 14), 512, True, "r1")

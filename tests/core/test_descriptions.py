@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from clsl_core.backbones.builtin import BuiltinBackbone
-from clsl_core.backbones.choice import FakeBackbone
 from clsl_core.backbones.descriptions import blend_descriptions, read_descriptions
+from clsl_core.backbones.spec import FakeBackbone
 from clsl_core.errors import BackboneError, InputError
 
 FOUND = {"cat": ["a pet, with whiskers", "has paws"], "日本": ["a country"]}

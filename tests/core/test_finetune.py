@@ -17,8 +17,8 @@ from clsl_core.adaptation import finetune as finetuning
 from clsl_core.adaptation.augmentation import Augmentation, cut_out, squeezed
 from clsl_core.adaptation.finetune import FinetuneConfig, Finetuned, finetune
 from clsl_core.adaptation.tower import Tower
-from clsl_core.backbones.choice import BUILTIN
 from clsl_core.backbones.open_clip import OpenClipBackbone
+from clsl_core.backbones.spec import BUILTIN
 from clsl_core.backbones.split_attention import SplitAttention, join_attention, split_attention
 from clsl_core.errors import BackboneError, ImageError, JobCancelled, TrainingError
 from clsl_core.types import Finetune, no_progress

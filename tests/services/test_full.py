@@ -16,7 +16,7 @@ from app.services.jobs.table import JobKind, JobStatus, JobView
 from app.services.learning import embedding, model_runs
 from app.services.workspace import Workspace
 from clsl_core.backbones import choice as backbone
-from clsl_core.backbones.choice import BackboneSpec, FakeBackbone, ImageFeatures
+from clsl_core.backbones.spec import BackboneSpec, FakeBackbone, ImageFeatures
 from clsl_core.errors import TrainingError
 from clsl_core.features import FeatureStore
 from clsl_core.files import PARTIAL

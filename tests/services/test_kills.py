@@ -12,7 +12,7 @@ from app.services.jobs.table import JobKind, JobStatus
 from app.services.learning import embedding, model_runs, proposing, training
 from app.services.learning import triggers as learning
 from app.services.workspace import Workspace
-from clsl_core.backbones.choice import BackboneSpec
+from clsl_core.backbones.spec import BackboneSpec
 from clsl_core.features import FeatureStore
 from clsl_core.files import PARTIAL
 from clsl_core.recovery.model_file import load_recovery

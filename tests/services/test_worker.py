@@ -14,7 +14,7 @@ from app.services.jobs.table import JobKind, JobStatus
 from app.services.learning import schedule
 from app.services.learning import triggers as learning
 from app.services.workspace import Workspace
-from clsl_core.backbones.choice import BackboneSpec
+from clsl_core.backbones.spec import BackboneSpec
 from clsl_core.features import FeatureStore
 from db.models import Dataset, EmbeddingRun, ModelRun, Proposal
 from db.types import now

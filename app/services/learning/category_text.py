@@ -26,7 +26,7 @@ from db.queries import labels
 
 if TYPE_CHECKING:
     from clsl_core.adaptation.prompts import PromptReader
-    from clsl_core.backbones.choice import Backbone
+    from clsl_core.backbones.spec import Backbone
     from clsl_core.features import FeatureView
 
 __all__ = ["Wording", "forget_context", "forget_descriptions", "keep_descriptions", "learn_prompts"]

@@ -36,7 +36,7 @@ from db.types import now
 if TYPE_CHECKING:
     from PIL.Image import Image as Pillow
 
-    from clsl_core.backbones.choice import Backbone, ImageFeatures
+    from clsl_core.backbones.spec import Backbone, ImageFeatures
     from clsl_core.features import FeatureStore, FeatureView
     from clsl_core.pictures.loading import ImageLoader
 
@@ -230,7 +230,7 @@ def _feature_key(image_id: int, fingerprint: str) -> str:
 
 
 def _concatenate(parts: Sequence[ImageFeatures]) -> ImageFeatures:
-    from clsl_core.backbones.choice import ImageFeatures
+    from clsl_core.backbones.spec import ImageFeatures
 
     return ImageFeatures(
         np.concatenate([part.tokens for part in parts]),
@@ -364,7 +364,7 @@ def usable_features(
     workspace: Workspace, session: Session, embedding: EmbeddingRun
 ) -> tuple[FeatureView, list[int]]:
     """Features of every usable image, with the image ids in the same order."""
-    from clsl_core.backbones.choice import BackboneSpec
+    from clsl_core.backbones.spec import BackboneSpec
     from clsl_core.features import FeatureStore
 
     store = FeatureStore.open(

@@ -150,7 +150,7 @@ def _clear_imports(workspace: Workspace) -> str:
 
 
 def _features(workspace: Workspace) -> str:
-    from clsl_core.backbones.choice import BackboneSpec
+    from clsl_core.backbones.spec import BackboneSpec
     from clsl_core.features import FeatureStore
 
     with workspace.database.read() as session:
