@@ -22,7 +22,7 @@ from app.services.importing import ingest, unfinished
 from app.services.jobs.bell import HueyQueue, connect_queue
 from app.services.jobs.keeper import LOCK_NAME
 from app.services.jobs.table import WORKER, Handler, new_owner
-from app.services.learning import embedding, proposing, schedule, training
+from app.services.learning import embedding, proposing, training, triggers
 from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError
@@ -92,7 +92,7 @@ def run_worker(settings: Settings, *, exit_with_input: bool = False) -> None:
         consumer.start()
         chores = [
             (SWEEP_SECONDS, jobs.sweep),
-            (SCHEDULE_SECONDS, partial(schedule.run_due, workspace)),
+            (SCHEDULE_SECONDS, partial(triggers.run_due, workspace)),
             (SWEEP_SECONDS, partial(unfinished.clear, workspace.database)),
         ]
         for seconds, chore in chores:

@@ -18,7 +18,6 @@ from clsl_core.errors import InputError
 
 __all__ = ["Fold", "Inputs", "Problem"]
 
-
 _SPLIT_SEED = 0  # every seed and method gets the same images
 
 

@@ -36,7 +36,6 @@ from clsl_core.files import sha256_of
 
 __all__ = ["Categories", "Collection", "load", "split", "subset"]
 
-
 FEATURES = "features"
 RECORD = "collection.npz"
 

@@ -11,8 +11,7 @@ import typer
 from app.cli.console import err, out, progress_bar
 from app.services.exporting import export as exchange
 from app.services.exporting.export import ExportSummary
-from app.services.exporting.export_choice import ExportChoice
-from app.services.exporting.part import ExportPart, Only
+from app.services.exporting.part import ExportChoice, ExportPart, Only
 from app.services.workspace import opened
 from clsl_core.errors import InputError
 from clsl_core.formats import FORMATS

@@ -51,7 +51,7 @@ from app.services.exporting import export as exchange
 from app.services.importing import ingest
 from app.services.jobs.table import JobKind, JobStatus, JobView
 from app.services.learning import category_text as wording
-from app.services.learning import model_runs, schedule
+from app.services.learning import model_runs, triggers
 from app.services.learning.finetuning import FinetuneRequest
 from app.services.learning.model_runs import ModelRunView
 from app.services.operations import doctor as doctor_service
@@ -307,13 +307,13 @@ def schedule_(
     """Train at set times, as in "0 3 * * *" for every night at three; or show what is set."""
     with opened(context.obj) as workspace:
         if off or times is not None:
-            schedule.set_schedule(workspace, name, None if off else times)
+            triggers.set_schedule(workspace, name, None if off else times)
         kept = views.dataset(workspace, name).schedule
     if kept is None:
         out.print("no set times")
         return
-    following = schedule.next_time(kept, datetime.now().astimezone())
-    out.print(f"{kept}: {schedule.explain(kept)}; next {following:%Y-%m-%d %H:%M}")
+    following = triggers.next_time(kept, datetime.now().astimezone())
+    out.print(f"{kept}: {triggers.schedule_in_words(kept)}; next {following:%Y-%m-%d %H:%M}")
 
 
 @cli.command()

@@ -9,7 +9,7 @@ import streamlit as st
 from app.context import error_boundary, plain, workspace
 from app.services.access.grants import Grant
 from app.services.pictures import rendering as pictures
-from app.services.quality.checks import Check
+from app.services.quality.audit_pairs import Check
 from app.services.reviewing import verdicts as review
 from app.services.reviewing.verdicts import Answer
 from clsl_core.errors import ClslError

@@ -10,8 +10,7 @@ from app.services.datasets import overview as views
 from app.services.datasets import snapshots
 from app.services.datasets.overview import DatasetView
 from app.services.exporting import export as exchange
-from app.services.exporting.export_choice import GIVEN_HERE, ExportChoice
-from app.services.exporting.part import ExportPart, Only
+from app.services.exporting.part import GIVEN_HERE, ExportChoice, ExportPart, Only
 from app.services.jobs.table import JobKind, JobStatus
 from app.services.runtime.legible import legible
 from clsl_core.formats import FORMATS

@@ -8,8 +8,7 @@ from app.components.run_comparison import draw_comparison, draw_curves, draw_fac
 from app.context import current_dataset, error_boundary, plain, workspace
 from app.services.datasets import overview as views
 from app.services.datasets.overview import DatasetView
-from app.services.learning import model_runs, schedule
-from app.services.learning import triggers as learning
+from app.services.learning import model_runs, triggers
 from app.services.learning.model_runs import ModelRunView
 from clsl_core.errors import InputError
 
@@ -20,10 +19,10 @@ def controls(dataset: DatasetView, busy: bool) -> None:
     with left.container(border=True, height="stretch"):
         st.subheader("Train now")
         st.write("Reads new pictures first, then trains on all that is known, then proposes.")
-        waits = learning.waits(workspace(), dataset.id)
+        waits = triggers.waits(workspace(), dataset.id)
         label = "Train once more after this" if busy and not waits else "Train now"
         if st.button(label, type="primary", disabled=waits, key="train-now"):
-            learning.start(workspace(), dataset.id)
+            triggers.start(workspace(), dataset.id)
             st.rerun()
         if waits:
             st.caption("A training waits or begins: it takes in all that is decided until then.")
@@ -60,8 +59,8 @@ def at_set_times(dataset: DatasetView) -> None:
     )
     try:
         if wanted != (dataset.schedule or ""):
-            schedule.set_schedule(workspace(), dataset.name, wanted)
-        words = schedule.explain(wanted) if wanted.strip() else "At no set times"
+            triggers.set_schedule(workspace(), dataset.name, wanted)
+        words = triggers.schedule_in_words(wanted) if wanted.strip() else "At no set times"
     except InputError as error:
         st.error(plain(str(error)))
     else:

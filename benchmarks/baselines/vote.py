@@ -15,7 +15,6 @@ from clsl_core.statistics.metrics import average_precision
 
 __all__ = ["NeighbourVote"]
 
-
 _COUNTS = (10, 30, 100)
 _TEMPERATURES = (0.05, 0.2)
 _PRIOR = 1.0  # neighbours' worth of belief in the category's share

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BuiltinBackbone"]
 
-
 _SIDE = 224
 _GRID = 7
 _PATCHES = _GRID * _GRID

@@ -45,7 +45,6 @@ __all__ = [
     "fit_views",
 ]
 
-
 _SAMPLE = 512  # images that tell how tokens spread
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from clsl_core.arrays import PROBABILITY_LIMIT, Floats, Ids, sigmoid
-from clsl_core.compute import Pieces
+from clsl_core.compute import Pieces, half_the_threads
 from clsl_core.errors import InputError
 from clsl_core.features import FeatureView
 from clsl_core.recovery.base_models import Context, StaticViews
@@ -30,7 +30,6 @@ from clsl_core.recovery.patch_linear import patch_logits
 from clsl_core.recovery.positive_unlabelled import Regime, present
 from clsl_core.recovery.self_training import Students
 from clsl_core.recovery.text_prior import TextPrior
-from clsl_core.threads import half_the_threads
 from clsl_core.types import Progress, no_progress
 
 __all__ = [

@@ -21,7 +21,6 @@ from clsl_core.recovery.optimise import count_fit
 
 __all__ = ["best", "nearest", "similarity_graph", "spread"]
 
-
 _SEARCH = 1024  # images whose neighbours are searched between two ticks
 _ROUNDS = 200  # of spreading at most; at a reach of 0.9 it is still after about 30
 _STILL = 1e-5  # share of the evidence below which a round changes nothing

@@ -21,7 +21,6 @@ from clsl_core.recovery.optimise import minimise
 
 __all__ = ["MOST_VERDICTS", "with_verdicts"]
 
-
 MOST_VERDICTS = 500
 """Later verdicts count; whoever has given more since the last training should train again."""
 

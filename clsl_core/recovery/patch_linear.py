@@ -25,7 +25,6 @@ from clsl_core.recovery.optimise import count_fit
 
 __all__ = ["PatchConfig", "PatchModels", "fit_patches", "patch_logits"]
 
-
 _ELEMENTS = 6_000_000  # patch scores held at once
 _READ = 64  # images whose tokens are scored at once
 _CHECKED = 512  # images on which a fit is held against its start

@@ -27,6 +27,7 @@ import numpy.typing as npt
 import torch
 
 from clsl_core.arrays import Floats, Labels
+from clsl_core.compute import half_the_threads
 from clsl_core.errors import InputError, TrainingError
 from clsl_core.features import FeatureView
 from clsl_core.recovery.calibration import calibrate, calibration_weights
@@ -73,7 +74,6 @@ from clsl_core.recovery.positive_unlabelled import (
 from clsl_core.recovery.self_training import plain_joint
 from clsl_core.recovery.text_prior import TextPrior
 from clsl_core.recovery.ticker import Ticker
-from clsl_core.threads import half_the_threads
 from clsl_core.types import Origin, Progress
 
 __all__ = ["TrainConfig", "fit"]

@@ -42,7 +42,6 @@ from clsl_core.errors import InputError
 
 __all__ = ["CategoryChange", "GateConfig", "GateDecision", "HeldOut", "compare"]
 
-
 _CHUNK = 100  # replicates held in memory at once
 
 

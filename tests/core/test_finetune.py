@@ -14,8 +14,8 @@ from PIL import Image
 from torch import nn
 
 from clsl_core.adaptation import finetune as finetuning
-from clsl_core.adaptation.augmentation import Augmentation, cut_out, squeezed
 from clsl_core.adaptation.finetune import FinetuneConfig, Finetuned, finetune
+from clsl_core.adaptation.pictures import Augmentation, cut_out, squeezed
 from clsl_core.adaptation.tower import Tower
 from clsl_core.backbones.open_clip import OpenClipBackbone
 from clsl_core.backbones.spec import BUILTIN

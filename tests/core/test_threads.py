@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from clsl_core.threads import half_the_threads
+from clsl_core.compute import half_the_threads
 
 
 @pytest.mark.parametrize(("before", "inside"), [(1, 1), (2, 1), (4, 2)])

@@ -11,8 +11,7 @@ from app.services.categories import changes
 from app.services.categories.changes import Policy, Rule
 from app.services.datasets import snapshots
 from app.services.exporting import export as exchange
-from app.services.exporting.export_choice import ExportChoice
-from app.services.exporting.part import ExportPart
+from app.services.exporting.part import ExportChoice, ExportPart
 from app.services.importing import ingest
 from app.services.pictures import boxes as picture_facts
 from app.services.reviewing import verdicts as review

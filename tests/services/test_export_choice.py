@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from app import worker
 from app.services.exporting import export as exchange
-from app.services.exporting.export_choice import GIVEN_HERE, ExportChoice
+from app.services.exporting.part import GIVEN_HERE, ExportChoice
 from app.services.jobs.table import JobKind
 from app.services.reviewing import verdict_file
 from app.services.reviewing import verdicts as review

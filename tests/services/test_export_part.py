@@ -14,8 +14,7 @@ from app import worker
 from app.services.access.grants import Grant
 from app.services.datasets import snapshots
 from app.services.exporting import export as exchange
-from app.services.exporting.export_choice import ExportChoice
-from app.services.exporting.part import ExportPart, Only
+from app.services.exporting.part import ExportChoice, ExportPart, Only
 from app.services.importing.ingest import ImportRequest, import_file
 from app.services.jobs.table import JobKind
 from app.services.reviewing import verdicts as review

@@ -9,8 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from app.services.datasets import overview as views
-from app.services.instant import unseen
-from app.services.learning import embedding, gate, proposing, training
+from app.services.learning import embedding, gate, proposing, training, unseen
 from app.services.reviewing import verdicts as review
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace

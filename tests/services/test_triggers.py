@@ -9,8 +9,7 @@ from sqlalchemy import select
 
 from app.services.datasets import overview as views
 from app.services.jobs.table import JobKind, JobStatus, JobView
-from app.services.learning import embedding, model_runs, notices, schedule, training
-from app.services.learning import triggers as learning
+from app.services.learning import embedding, model_runs, notices, training, triggers
 from app.services.reviewing import verdicts as review
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
@@ -71,9 +70,9 @@ def test_fifty_triggers_at_once_leave_one_that_runs_and_one_that_waits(
         barrier.wait()
         try:
             if kind == "person":
-                learning.start(workspace, dataset_id)
+                triggers.start(workspace, dataset_id)
             elif kind == "clock":
-                schedule.run_due(workspace)
+                triggers.run_due(workspace)
             else:
                 review.decide(workspace, grant, [answers[number % 20]])
         except ConflictError:
@@ -117,22 +116,22 @@ def make_run_of(session, dataset_id: int, job_id: int) -> ModelRun:
 def test_a_trigger_while_one_runs_queues_exactly_one_more(
     workspace: Workspace, dataset_id: int
 ) -> None:
-    first = learning.start(workspace, dataset_id)
+    first = triggers.start(workspace, dataset_id)
     with pytest.raises(ConflictError, match=f"job {first.id} "):
-        learning.start(workspace, dataset_id)
+        triggers.start(workspace, dataset_id)
     finish(workspace, first)
     (training_job,) = workspace.jobs.live(dataset_id)
     assert training_job.kind is JobKind.TRAIN
     with pytest.raises(ConflictError, match="takes in everything"):
-        learning.start(workspace, dataset_id)
+        triggers.start(workspace, dataset_id)
     claim(workspace, training_job.id)
-    assert not learning.waits(workspace, dataset_id)
-    second = learning.start(workspace, dataset_id)
-    assert learning.waits(workspace, dataset_id)
+    assert not triggers.waits(workspace, dataset_id)
+    second = triggers.start(workspace, dataset_id)
+    assert triggers.waits(workspace, dataset_id)
     finish(workspace, second)
     # The second one's training waits for the first one's end; a third trigger adds nothing.
     with pytest.raises(ConflictError):
-        learning.start(workspace, dataset_id)
+        triggers.start(workspace, dataset_id)
     assert sorted(live(workspace, dataset_id)) == [
         (JobKind.TRAIN, JobStatus.QUEUED),
         (JobKind.TRAIN, JobStatus.RUNNING),
@@ -181,28 +180,28 @@ def test_a_due_time_triggers_once_however_many_passed(
     workspace: Workspace, dataset_id: int
 ) -> None:
     make_dataset(workspace, "other")
-    assert "03:00" in str(schedule.set_schedule(workspace, "set", " 0  3 * * * "))
+    assert "03:00" in str(triggers.set_schedule(workspace, "set", " 0  3 * * * "))
     assert views.dataset(workspace, "set").schedule == "0 3 * * *"
-    assert schedule.run_due(workspace) == []
+    assert triggers.run_due(workspace) == []
     later = now() + timedelta(days=9)
-    (job_id,) = schedule.run_due(workspace, later)
+    (job_id,) = triggers.run_due(workspace, later)
     job = workspace.jobs.get(job_id)
     assert (job.dataset_id, job.kind) == (dataset_id, JobKind.EMBED)
     assert job.payload == {"trigger": "schedule", "then": ["train", "propose"]}
     assert workspace.jobs.queue.rung == [job_id]
-    assert schedule.run_due(workspace, later + timedelta(minutes=1)) == []
+    assert triggers.run_due(workspace, later + timedelta(minutes=1)) == []
     # The next one finds that a training waits already.
-    assert schedule.run_due(workspace, later + timedelta(days=1)) == []
+    assert triggers.run_due(workspace, later + timedelta(days=1)) == []
     assert len(live(workspace, dataset_id)) == 1
-    schedule.set_schedule(workspace, "set", None)
-    assert schedule.run_due(workspace, later + timedelta(days=99)) == []
+    triggers.set_schedule(workspace, "set", None)
+    assert triggers.run_due(workspace, later + timedelta(days=99)) == []
 
 
 def test_times_follow_the_expression() -> None:
     moment = datetime(2026, 3, 4, 2, 30, tzinfo=UTC).astimezone()
     times = [moment]
     for _ in range(3):
-        times.append(schedule.next_time("*/20 * * * *", times[-1]))
+        times.append(triggers.next_time("*/20 * * * *", times[-1]))
     assert [time - moment for time in times[1:]] == [
         timedelta(minutes=10),
         timedelta(minutes=30),
@@ -223,13 +222,13 @@ def test_a_time_that_cannot_be_is_refused(
     workspace: Workspace, dataset_id: int, expression: str, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        schedule.set_schedule(workspace, "set", expression)
+        triggers.set_schedule(workspace, "set", expression)
     assert views.dataset(workspace, "set").schedule is None
 
 
 def test_only_a_dataset_that_is_there_has_times(workspace: Workspace) -> None:
     with pytest.raises(NotFoundError):
-        schedule.set_schedule(workspace, "nowhere", "0 3 * * *")
+        triggers.set_schedule(workspace, "nowhere", "0 3 * * *")
 
 
 def test_a_training_given_up_leaves_no_run_behind_and_is_told(

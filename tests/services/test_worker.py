@@ -11,8 +11,7 @@ from sqlalchemy import func, select, text
 from app.services.datasets import overview as views
 from app.services.jobs.keeper import WorkerKeeper, is_running
 from app.services.jobs.table import JobKind, JobStatus
-from app.services.learning import schedule
-from app.services.learning import triggers as learning
+from app.services.learning import triggers
 from app.services.workspace import Workspace
 from clsl_core.backbones.spec import BackboneSpec
 from clsl_core.features import FeatureStore
@@ -28,7 +27,7 @@ IMAGES = 600
 def test_killed_while_embedding_and_while_training(workers: Workers) -> None:
     workspace = workers.workspace
     result = make_dataset(workspace, document=coco_document(images=IMAGES))
-    learning.start(workspace, result.dataset_id)
+    triggers.start(workspace, result.dataset_id)
     for kind, done in ((JobKind.EMBED, 256), (JobKind.TRAIN, 1)):
         process = workers.start()
         wait_for(lambda kind=kind, done=done: workers.in_the_middle(kind, done))
@@ -108,7 +107,7 @@ def test_a_worker_whose_app_died_while_it_was_loading_ends(workers: Workers) -> 
 def test_cancel_from_outside_reaches_the_worker(workers: Workers) -> None:
     workspace = workers.workspace
     result = make_dataset(workspace, document=coco_document(images=IMAGES))
-    job = learning.start(workspace, result.dataset_id)
+    job = triggers.start(workspace, result.dataset_id)
     workers.start()
     wait_for(lambda: workers.in_the_middle(JobKind.EMBED, 1))
     asked = time.monotonic()
@@ -155,7 +154,7 @@ def presences(workspace: Workspace) -> int:
 def test_the_worker_keeps_to_set_times(workers: Workers) -> None:
     workspace = workers.workspace
     dataset_id = make_dataset(workspace).dataset_id
-    schedule.set_schedule(workspace, "set", "* * * * *")
+    triggers.set_schedule(workspace, "set", "* * * * *")
     with workspace.database.write() as session:
         session.get_one(Dataset, dataset_id).schedule_from = now() - timedelta(hours=1)
     workers.start()

@@ -20,9 +20,8 @@ from app.services.access import audit_log as audit
 from app.services.access import rights as who
 from app.services.access.rights import Right
 from app.services.categories.effects import KEPT_WHOLE, Effects
-from app.services.exporting.export_choice import ExportChoice
 from app.services.exporting.labels import ExportLabels, labels_of
-from app.services.exporting.part import WHOLE, Selection
+from app.services.exporting.part import WHOLE, ExportChoice, Selection
 from app.services.exporting.stored_set import content_of
 from app.services.jobs.table import JobContext
 from app.services.workspace import Workspace, find_dataset

@@ -12,8 +12,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from app.services.datasets import snapshots
-from app.services.exporting.export_choice import ExportChoice
-from app.services.exporting.part import Selection
+from app.services.exporting.part import ExportChoice, Selection
 from clsl_core.errors import ConflictError
 from clsl_core.types import LabelRecord, LabelSource, LabelState, SourceId
 from db.models import Annotator, Category, Dataset, Decision, Image, Label, Proposal

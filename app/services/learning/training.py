@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
-from app.services.instant import unseen
 from app.services.jobs.table import JobContext
+from app.services.learning import unseen
 from app.services.learning.embedding import embed, embedding_in_use, text_vectors, usable_features
 from app.services.learning.finetuning import FinetuneRequest, finetune_backbone, forget_job
 from app.services.runtime import peak_memory

@@ -21,8 +21,7 @@ from app.services.access import audit_log as audit
 from app.services.access import rights as who
 from app.services.access.grants import Grant
 from app.services.access.rights import Right
-from app.services.quality.audit_pairs import open_table, unknown_pairs
-from app.services.quality.checks import Check, find_checks
+from app.services.quality.audit_pairs import Check, find_checks, open_table, unknown_pairs
 from app.services.reviewing.verdicts import Receipt, check_id, member_id
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import InputError, NotFoundError

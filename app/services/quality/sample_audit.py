@@ -16,8 +16,7 @@ from app.services.access import rights as who
 from app.services.access.grants import Grant
 from app.services.access.rights import Right
 from app.services.instant.tables import InstantTable
-from app.services.quality.audit_pairs import open_table, unknown_pairs
-from app.services.quality.checks import Check, find_checks
+from app.services.quality.audit_pairs import Check, find_checks, open_table, unknown_pairs
 from app.services.quality.completeness import ALL, CategoryCompleteness, in_words
 from app.services.workspace import Workspace
 from clsl_core.arrays import Doubles, Ids

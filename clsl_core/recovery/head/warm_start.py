@@ -10,7 +10,6 @@ from clsl_core.recovery.model import Recovery
 
 __all__ = ["inherit"]
 
-
 _BY_CATEGORY = (
     "a",
     "b",

@@ -18,7 +18,6 @@ from clsl_core.files import atomic_file
 
 FILE = "unseen.npz"
 
-
 _LARGEST = 60_000.0  # that a float16 holds
 
 
