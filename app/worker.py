@@ -17,7 +17,7 @@ from huey.consumer import Consumer
 from sqlalchemy.exc import DBAPIError
 
 from app.services import demo
-from app.services.exporting import export as exchange
+from app.services.exporting import export
 from app.services.importing import ingest, unfinished
 from app.services.jobs.bell import HueyQueue, connect_queue
 from app.services.jobs.keeper import LOCK_NAME
@@ -51,7 +51,7 @@ def handlers(workspace: Workspace) -> Mapping[JobKind, Handler]:
         JobKind.EMBED: partial(embedding.run_embed, workspace),
         JobKind.TRAIN: partial(training.run_train, workspace),
         JobKind.PROPOSE: partial(proposing.run_propose, workspace),
-        JobKind.EXPORT: partial(exchange.run_export, workspace),
+        JobKind.EXPORT: partial(export.run_export, workspace),
         JobKind.DEMO: partial(demo.run_demo, workspace),
     }
 

@@ -6,7 +6,7 @@ from app.components.progress import live_jobs
 from app.components.run_actions import run_actions
 from app.components.run_comparison import draw_comparison, draw_curves, draw_facts
 from app.context import current_dataset, error_boundary, plain, workspace
-from app.services.datasets import overview as views
+from app.services.datasets import overview
 from app.services.datasets.overview import DatasetView
 from app.services.learning import model_runs, triggers
 from app.services.learning.model_runs import ModelRunView
@@ -43,7 +43,7 @@ def after_decisions(dataset: DatasetView) -> None:
         key=f"retrain-after-{dataset.id}",
     )
     if int(wanted) != dataset.retrain_after:
-        views.set_retrain_after(workspace(), dataset.name, int(wanted))
+        overview.set_retrain_after(workspace(), dataset.name, int(wanted))
         st.rerun()
     since = f"{dataset.decisions_since_training} decisions since the last training"
     st.caption(since + (f" of {wanted} needed" if wanted else ""))

@@ -13,7 +13,7 @@ from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from app import context
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.rights import Role
 from app.services.people import identities, people
 from app.services.people.identities import read_claims
@@ -176,10 +176,10 @@ def test_switched_off_with_the_next_step(workspace: Workspace) -> None:
 def _calls_back() -> None:
     import streamlit as st
 
-    from app.services.access import rights as who
+    from app.services.access import rights
 
     def note() -> None:
-        st.session_state["acted"] = (who.current().name, str(who.current().role))
+        st.session_state["acted"] = (rights.current().name, str(rights.current().role))
 
     st.button("Act", on_click=note)
 
@@ -201,4 +201,4 @@ def test_a_callback_acts_as_the_person_and_never_as_the_program(
     app.run()
     app.button[0].click().run()
     assert app.session_state["acted"] == ("Bob" if signing_in else "ada", "viewer")
-    assert who.current() == who.PROGRAM  # beside all pages
+    assert rights.current() == rights.PROGRAM  # beside all pages

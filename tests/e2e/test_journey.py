@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.services.datasets import overview as views
+from app.services.datasets import overview
 from app.services.jobs.table import JobKind, JobStatus
 from app.services.learning import model_runs
 from app.services.workspace import Workspace
@@ -69,7 +69,7 @@ def shoot(page: Page) -> Shoot:
 
 def labels(stored: Workspace, name: str) -> tuple[int, int]:
     """Known present and known absent labels."""
-    view = views.dataset(stored, name)
+    view = overview.dataset(stored, name)
     return view.present, view.absent_labels
 
 
@@ -128,7 +128,7 @@ def test_the_demo_in_one_click(
     page.locator("[data-part=review][data-state=card] [data-part=question]").wait_for()
     for _ in range(VERDICTS - 2):
         decide(page, "a")
-    wait_until(page, lambda: views.dataset(stored, "demo").serving_run == 2)
+    wait_until(page, lambda: overview.dataset(stored, "demo").serving_run == 2)
     go(page, "History")
     shoot("history")
     go(page, "Models")
@@ -177,7 +177,7 @@ def test_photographs_from_import_to_export(
     page.locator("[data-part=statusText]", has_text="All saved").wait_for()
 
     go(page, "Models")
-    wait_until(page, lambda: views.dataset(stored, "photographs").serving_run == 2)
+    wait_until(page, lambda: overview.dataset(stored, "photographs").serving_run == 2)
     page.reload()
     page.get_by_role("heading", name="Models").wait_for()
     runs = model_runs.all_runs(stored, "photographs")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.rights import Actor, Role
 from app.services.importing import uploads
 from app.services.importing.ingest import ImportRequest
@@ -229,7 +229,7 @@ def test_a_file_above_the_limit_is_refused_and_leaves_nothing(workspace: Workspa
 
 def test_only_those_who_may_import_may_upload(workspace: Workspace) -> None:
     for role in (Role.VIEWER, Role.ANNOTATOR, Role.REVIEWER):
-        with who.acting(Actor("Vic", role)), pytest.raises(who.Forbidden):
+        with rights.acting(Actor("Vic", role)), pytest.raises(rights.Forbidden):
             sent(workspace, "a.zip", packed(collection()).getvalue())
     assert left(workspace) == []
 

@@ -5,14 +5,12 @@ import uuid
 import pytest
 from sqlalchemy import select
 
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Actor, Forbidden, Role
-from app.services.pictures import boxes as picture_facts
+from app.services.pictures import boxes
 from app.services.quality import agreement
-from app.services.reviewing import assignments, gold
-from app.services.reviewing import panels as sharing
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import assignments, gold, panels, verdicts
 from app.services.reviewing.cards import Card
 from app.services.reviewing.history import history
 from app.services.reviewing.queue import QueueQuery, next_cards, release_leases, renew_leases
@@ -27,7 +25,7 @@ from tests.builders import coco_document, make_dataset, make_grant, make_proposa
 def answer(workspace: Workspace, grant: Grant, card: Card, verdict: str) -> str:
     client_id = uuid.uuid4().hex
     one = Answer(client_id, card.image_id, card.category_id, verdict, card.proposal_id)
-    (receipt,) = review.decide(workspace, grant, [one])
+    (receipt,) = verdicts.decide(workspace, grant, [one])
     assert receipt.status == "saved", receipt
     return client_id
 
@@ -42,7 +40,7 @@ def test_the_report_by_hand(workspace: Workspace) -> None:
     """Eight pairs, two people: both yes 4, both no 1, apart 3, so kappa is 1/7."""
     dataset_id = make_dataset(workspace).dataset_id
     make_proposals(workspace, dataset_id)
-    sharing.set_overlap(workspace, "set", 2)
+    panels.set_overlap(workspace, "set", 2)
     ada, bob = (make_grant(workspace, dataset_id, name) for name in ("ada", "bob"))
     first = [True, True, True, True, False, True, True, False]
     second = [True, True, True, True, False, False, False, True]
@@ -66,7 +64,7 @@ def test_the_report_by_hand(workspace: Workspace) -> None:
 def test_what_is_not_complete_is_not_told(workspace: Workspace) -> None:
     dataset_id = make_dataset(workspace).dataset_id
     make_proposals(workspace, dataset_id)
-    sharing.set_overlap(workspace, "set", 3)
+    panels.set_overlap(workspace, "set", 3)
     for name in ("ada", "bob"):
         grant = make_grant(workspace, dataset_id, name)
         answer(workspace, grant, cards_of(workspace, grant)[0], "present")
@@ -75,7 +73,7 @@ def test_what_is_not_complete_is_not_told(workspace: Workspace) -> None:
 
 def test_annotators_see_no_figures_of_others(workspace: Workspace) -> None:
     make_dataset(workspace)
-    with who.acting(Actor("Bob", Role.ANNOTATOR)):
+    with rights.acting(Actor("Bob", Role.ANNOTATOR)):
         for forbidden in (
             lambda: agreement.report(workspace, "set"),
             lambda: gold.add(workspace, "set", 1),
@@ -113,8 +111,8 @@ def test_a_known_answer_looks_like_any_question(workspace: Workspace) -> None:
             assert not shown & secret
     card = asked(workspace, grant, secret)
     assert not card.disputes
-    boxes = picture_facts.boxes(workspace, grant, card.image_id).boxes
-    assert card.category_id not in {box.category_id for box in boxes}
+    shown = boxes.boxes(workspace, grant, card.image_id).boxes
+    assert card.category_id not in {box.category_id for box in shown}
     assert renew_leases(workspace, grant, [card.proposal_id]) == []
 
 
@@ -139,7 +137,7 @@ def test_a_known_answer_changes_no_label_and_is_asked_once(workspace: Workspace)
     assert figures["bob"].low == pytest.approx(0.2065, abs=0.001)  # Wilson, one of one
     (entry,) = history(workspace, ada).entries
     assert entry.undoable
-    assert review.undo(workspace, ada, uuid.uuid4().hex, said).status == "saved"
+    assert verdicts.undo(workspace, ada, uuid.uuid4().hex, said).status == "saved"
     assert [one.annotator for one in agreement.report(workspace, "set").gold] == ["bob"]
 
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from app.services.access.grants import Grant
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdicts
 from app.services.reviewing.history import history
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
@@ -26,11 +26,11 @@ def grant(workspace: Workspace) -> Grant:
     return make_grant(workspace, dataset_id)
 
 
-def answers(workspace: Workspace, grant: Grant, *verdicts: str) -> list[Answer]:
-    cards = next_cards(workspace, grant, QueueQuery(limit=len(verdicts))).cards
+def answers(workspace: Workspace, grant: Grant, *words: str) -> list[Answer]:
+    cards = next_cards(workspace, grant, QueueQuery(limit=len(words))).cards
     return [
         Answer(uuid.uuid4().hex, card.image_id, card.category_id, verdict, card.proposal_id, 1.0)
-        for card, verdict in zip(cards, verdicts, strict=True)
+        for card, verdict in zip(cards, words, strict=True)
     ]
 
 
@@ -44,37 +44,37 @@ def test_one_pair_answered_twice_in_one_request(workspace: Workspace, grant: Gra
     first, other = answers(workspace, grant, "present", "present")
     second = replace(first, client_id=uuid.uuid4().hex, verdict="absent", proposal_id=None)
     third = replace(first, client_id=uuid.uuid4().hex)
-    receipts = review.decide(workspace, grant, [first, second, other, third])
+    receipts = verdicts.decide(workspace, grant, [first, second, other, third])
     assert [one.status for one in receipts] == ["saved", "saved", "saved", "duplicate"]
     pair = (first.image_id, first.category_id)
     assert state(workspace)[pair] == (LabelState.ABSENT, "human")
-    assert review.undo(workspace, grant, "undo-id-1", second.client_id).status == "saved"
+    assert verdicts.undo(workspace, grant, "undo-id-1", second.client_id).status == "saved"
     assert state(workspace)[pair] == (LabelState.PRESENT, "human")
 
 
 def test_a_batch_is_stored_undone_and_redone_as_one(workspace: Workspace, grant: Grant) -> None:
     before = state(workspace)
     given = answers(workspace, grant, "present", "present", "absent")
-    receipts = review.decide(workspace, grant, given, "batch-id-1")
+    receipts = verdicts.decide(workspace, grant, given, "batch-id-1")
     assert [receipt.status for receipt in receipts] == ["saved"] * 3
     after = state(workspace)
     assert len(after) == len(before) + 3
-    again = review.decide(workspace, grant, given, "batch-id-1")
+    again = verdicts.decide(workspace, grant, given, "batch-id-1")
     assert [receipt.status for receipt in again] == ["duplicate"] * 3
 
-    undone = review.undo(workspace, grant, "undo-id-1", "batch-id-1")
+    undone = verdicts.undo(workspace, grant, "undo-id-1", "batch-id-1")
     assert (undone.status, undone.count, undone.card) == ("saved", 3, None)
     assert state(workspace) == before
-    assert review.undo(workspace, grant, "undo-id-1", "batch-id-1").status == "duplicate"
-    assert review.undo(workspace, grant, "undo-id-2", "batch-id-1").status == "stale"
+    assert verdicts.undo(workspace, grant, "undo-id-1", "batch-id-1").status == "duplicate"
+    assert verdicts.undo(workspace, grant, "undo-id-2", "batch-id-1").status == "stale"
     assert len(next_cards(workspace, grant, QueueQuery(limit=100)).cards) == 8
 
-    redone = review.redo(workspace, grant, "redo-id-1", "batch-id-1")
+    redone = verdicts.redo(workspace, grant, "redo-id-1", "batch-id-1")
     assert (redone.status, redone.count) == ("saved", 3)
     assert state(workspace) == after
-    assert review.redo(workspace, grant, "redo-id-1", "batch-id-1").status == "duplicate"
-    assert review.redo(workspace, grant, "redo-id-2", "batch-id-1").status == "stale"
-    assert review.undo(workspace, grant, "undo-id-3", "redo-id-1").count == 3
+    assert verdicts.redo(workspace, grant, "redo-id-1", "batch-id-1").status == "duplicate"
+    assert verdicts.redo(workspace, grant, "redo-id-2", "batch-id-1").status == "stale"
+    assert verdicts.undo(workspace, grant, "undo-id-3", "redo-id-1").count == 3
     assert state(workspace) == before
     with workspace.database.read() as session:
         events = session.scalars(select(Decision)).all()
@@ -83,11 +83,11 @@ def test_a_batch_is_stored_undone_and_redone_as_one(workspace: Workspace, grant:
 
 def test_what_was_decided_again_stays(workspace: Workspace, grant: Grant) -> None:
     given = answers(workspace, grant, "present", "present")
-    review.decide(workspace, grant, given, "batch-id-1")
+    verdicts.decide(workspace, grant, given, "batch-id-1")
     first = given[0]
     later = Answer("client-id-9", first.image_id, first.category_id, "absent")
-    review.decide(workspace, grant, [later])
-    receipt = review.undo(workspace, grant, "undo-id-1", "batch-id-1")
+    verdicts.decide(workspace, grant, [later])
+    receipt = verdicts.undo(workspace, grant, "undo-id-1", "batch-id-1")
     assert (receipt.status, receipt.count) == ("saved", 1)
     assert receipt.message == "1 of 2 were decided again since and stay"
     assert state(workspace)[first.image_id, first.category_id] == (LabelState.ABSENT, "human")
@@ -95,20 +95,20 @@ def test_what_was_decided_again_stays(workspace: Workspace, grant: Grant) -> Non
 
 def test_redo_gives_way_to_somebody_else(workspace: Workspace, grant: Grant) -> None:
     (given,) = answers(workspace, grant, "present")
-    review.decide(workspace, grant, [given])
-    review.undo(workspace, grant, "undo-id-1", given.client_id)
+    verdicts.decide(workspace, grant, [given])
+    verdicts.undo(workspace, grant, "undo-id-1", given.client_id)
     other = make_grant(workspace, grant.dataset_id, "bob")
-    review.decide(
+    verdicts.decide(
         workspace, other, [Answer("client-id-9", given.image_id, given.category_id, "absent")]
     )
-    assert review.redo(workspace, grant, "redo-id-1", given.client_id).status == "stale"
-    assert review.redo(workspace, other, "redo-id-2", given.client_id).status == "refused"
+    assert verdicts.redo(workspace, grant, "redo-id-1", given.client_id).status == "stale"
+    assert verdicts.redo(workspace, other, "redo-id-2", given.client_id).status == "refused"
 
 
 def test_all_others_are_absent(workspace: Workspace, grant: Grant) -> None:
     before = state(workspace)
     card = next_cards(workspace, grant, QueueQuery()).cards[0]
-    receipt = review.mark_others_absent(workspace, grant, "absent-id-1", card.image_id, 2.5)
+    receipt = verdicts.mark_others_absent(workspace, grant, "absent-id-1", card.image_id, 2.5)
     assert (receipt.status, receipt.count) == ("saved", 2)
     new = {pair: label for pair, label in state(workspace).items() if pair not in before}
     assert new.keys() == {(card.image_id, c) for c in (1, 2, 3)} - before.keys()
@@ -116,25 +116,25 @@ def test_all_others_are_absent(workspace: Workspace, grant: Grant) -> None:
     with workspace.database.read() as session:
         decisions = session.scalars(select(Decision)).all()
     assert all(decision.proposal_id and decision.seconds == 2.5 for decision in decisions)
-    repeated = review.mark_others_absent(workspace, grant, "absent-id-1", card.image_id)
+    repeated = verdicts.mark_others_absent(workspace, grant, "absent-id-1", card.image_id)
     assert repeated.status == "duplicate"
-    assert review.undo(workspace, grant, "undo-id-1", "absent-id-1").count == 2
+    assert verdicts.undo(workspace, grant, "undo-id-1", "absent-id-1").count == 2
     assert state(workspace) == before
     stranger = Grant(grant.annotator_id, make_dataset(workspace, "other").dataset_id)
-    refused = review.mark_others_absent(workspace, stranger, "absent-id-2", card.image_id)
+    refused = verdicts.mark_others_absent(workspace, stranger, "absent-id-2", card.image_id)
     assert refused.status == "refused"
 
 
 @pytest.mark.parametrize("bad", ["", "short", "x" * 65])
 def test_ids_of_batches_are_checked(workspace: Workspace, grant: Grant, bad: str) -> None:
     with pytest.raises(InputError):
-        review.decide(workspace, grant, [], bad)
+        verdicts.decide(workspace, grant, [], bad)
     with pytest.raises(InputError):
-        review.mark_others_absent(workspace, grant, bad, 1)
+        verdicts.mark_others_absent(workspace, grant, bad, 1)
     with pytest.raises(InputError):
-        review.undo(workspace, grant, bad, "batch-id-1")
+        verdicts.undo(workspace, grant, bad, "batch-id-1")
     with pytest.raises(InputError):
-        review.redo(workspace, grant, bad, "batch-id-1")
+        verdicts.redo(workspace, grant, bad, "batch-id-1")
 
 
 def test_the_same_verdict_from_another_window_is_a_duplicate(
@@ -142,11 +142,11 @@ def test_the_same_verdict_from_another_window_is_a_duplicate(
 ) -> None:
     (given,) = answers(workspace, grant, "present")
     fields = (given.image_id, given.category_id)
-    review.decide(workspace, grant, [given])
+    verdicts.decide(workspace, grant, [given])
     same = Answer("client-id-2", *fields, "present", given.proposal_id)
     other = Answer("client-id-3", *fields, "absent", given.proposal_id)
-    assert review.decide(workspace, grant, [same])[0].status == "duplicate"
-    assert review.decide(workspace, grant, [other])[0].status == "saved"
+    assert verdicts.decide(workspace, grant, [same])[0].status == "duplicate"
+    assert verdicts.decide(workspace, grant, [other])[0].status == "saved"
     assert state(workspace)[fields] == (LabelState.ABSENT, "human")
 
 
@@ -157,10 +157,10 @@ class TestHistory:
         self, workspace: Workspace, grant: Grant
     ) -> None:
         (single,) = answers(workspace, grant, "absent")
-        review.decide(workspace, grant, [single])
+        verdicts.decide(workspace, grant, [single])
         batch = answers(workspace, grant, "present", "present", "absent")
-        review.decide(workspace, grant, batch, "batch-id-1")
-        review.undo(workspace, grant, "undo-id-1", "batch-id-1")
+        verdicts.decide(workspace, grant, batch, "batch-id-1")
+        verdicts.undo(workspace, grant, "undo-id-1", "batch-id-1")
         newest, oldest = history(workspace, grant).entries
         assert (newest.id, newest.batch, newest.count) == ("batch-id-1", True, 3)
         assert (newest.verdict, newest.exceptions) == ("present", 1)
@@ -176,10 +176,10 @@ class TestHistory:
         self, workspace: Workspace, grant: Grant
     ) -> None:
         (given,) = answers(workspace, grant, "absent")
-        review.decide(workspace, grant, [given])
+        verdicts.decide(workspace, grant, [given])
         other = make_grant(workspace, grant.dataset_id, "bob")
         later = Answer("client-id-9", given.image_id, given.category_id, "present")
-        review.decide(workspace, other, [later])
+        verdicts.decide(workspace, other, [later])
         (entry,) = history(workspace, grant).entries
         assert (entry.undone, entry.undoable) == (False, False)
 
@@ -187,9 +187,11 @@ class TestHistory:
         names = []
         for _ in range(5):
             (given,) = answers(workspace, grant, "skip")
-            review.decide(workspace, grant, [given])
+            verdicts.decide(workspace, grant, [given])
             names.append(given.client_id)
-        review.decide(workspace, grant, answers(workspace, grant, "absent", "absent"), "batch-id-1")
+        verdicts.decide(
+            workspace, grant, answers(workspace, grant, "absent", "absent"), "batch-id-1"
+        )
         found, cursor = [], None
         while True:
             page = history(workspace, grant, limit=2, before=cursor)
@@ -205,8 +207,8 @@ class TestHistory:
 
 def test_undone_events_are_kept(workspace: Workspace, grant: Grant) -> None:
     given = answers(workspace, grant, "present")
-    review.decide(workspace, grant, given, "batch-id-1")
-    review.undo(workspace, grant, "undo-id-1", "batch-id-1")
+    verdicts.decide(workspace, grant, given, "batch-id-1")
+    verdicts.undo(workspace, grant, "undo-id-1", "batch-id-1")
     with workspace.database.read() as session:
-        verdicts = session.scalars(select(Decision.verdict).order_by(Decision.id)).all()
-    assert verdicts == [Verdict.PRESENT, Verdict.UNDO]
+        stored = session.scalars(select(Decision.verdict).order_by(Decision.id)).all()
+    assert stored == [Verdict.PRESENT, Verdict.UNDO]

@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import delete, func, select, update
 
 from app.services.access.grants import Grant
-from app.services.exporting import export as exchange
+from app.services.exporting import export
 from app.services.importing.ingest import ImportRequest, import_file
 from app.services.instant.tables import InstantTable
-from app.services.quality import bulk_acceptance as bulk
-from app.services.reviewing import verdicts as review
+from app.services.quality import bulk_acceptance
+from app.services.reviewing import verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError, NotFoundError
@@ -60,16 +60,16 @@ def frame(workspace: Workspace, category_id: int) -> list[int]:
         return list(session.scalars(query.order_by(Proposal.score.desc())))
 
 
-def offer(workspace: Workspace, category_id: int) -> bulk.Offer:
-    found = bulk.offers(workspace, "set", CONFIG)
+def offer(workspace: Workspace, category_id: int) -> bulk_acceptance.Offer:
+    found = bulk_acceptance.offers(workspace, "set", CONFIG)
     return next(one for one in found if one.category_id == category_id)
 
 
 def audit(workspace: Workspace, grant: Grant, category_id: int, truth: Truth, seed: int) -> int:
     """An oracle checks what is asked until nothing more is; how many verdicts that took."""
-    bulk.begin(workspace, grant, category_id, CONFIG, seed)
+    bulk_acceptance.begin(workspace, grant, category_id, CONFIG, seed)
     given = 0
-    while asked := bulk.checks(workspace, grant, category_id, limit=100):
+    while asked := bulk_acceptance.checks(workspace, grant, category_id, limit=100):
         answers = [
             Answer(
                 uuid.uuid4().hex,
@@ -80,7 +80,7 @@ def audit(workspace: Workspace, grant: Grant, category_id: int, truth: Truth, se
             )
             for one in asked
         ]
-        assert {one.status for one in review.decide(workspace, grant, answers)} == {"saved"}
+        assert {one.status for one in verdicts.decide(workspace, grant, answers)} == {"saved"}
         given += len(answers)
     return given
 
@@ -100,10 +100,12 @@ def start_over(workspace: Workspace) -> None:
 
 
 def test_rare_and_small_categories_are_left_to_people(workspace: Workspace, grant: Grant) -> None:
-    rare = bulk.offers(workspace, "set", AuditConfig(min_proposals=60, min_positives=301))
+    rare = bulk_acceptance.offers(
+        workspace, "set", AuditConfig(min_proposals=60, min_positives=301)
+    )
     assert [one.state for one in rare] == ["excluded", "excluded"]
     assert "Rare category: 300 known positives" in rare[0].reason
-    small = bulk.offers(workspace, "set")  # of 300 proposals
+    small = bulk_acceptance.offers(workspace, "set")  # of 300 proposals
     assert "too few" in small[0].reason
 
 
@@ -113,11 +115,11 @@ def test_nothing_is_accepted_before_the_sample_is_checked(
     red = category(workspace)
     assert (offer(workspace, red).begun, offer(workspace, red).state) == (False, "ask")
     with pytest.raises(NotFoundError, match="no audit of 'red' has begun"):
-        bulk.apply(workspace, grant, red, "batch-id-1")
-    bulk.begin(workspace, grant, red, CONFIG)
+        bulk_acceptance.apply(workspace, grant, red, "batch-id-1")
+    bulk_acceptance.begin(workspace, grant, red, CONFIG)
     assert offer(workspace, red).begun
     with pytest.raises(InputError, match="No proposals qualify yet"):
-        bulk.apply(workspace, grant, red, "batch-id-1")
+        bulk_acceptance.apply(workspace, grant, red, "batch-id-1")
 
 
 def test_accepted_as_one_and_undone_as_one(workspace: Workspace, grant: Grant) -> None:
@@ -129,7 +131,7 @@ def test_accepted_as_one_and_undone_as_one(workspace: Workspace, grant: Grant) -
     found = offer(workspace, red)
     assert found.precision_low is not None
     assert found.precision_low >= 0.8
-    receipt = bulk.apply(workspace, grant, red, "batch-id-1")
+    receipt = bulk_acceptance.apply(workspace, grant, red, "batch-id-1")
     assert (receipt.status, receipt.count) == ("saved", found.qualify)
     assert found.qualify > 100
     assert given < 150
@@ -138,12 +140,12 @@ def test_accepted_as_one_and_undone_as_one(workspace: Workspace, grant: Grant) -
     new = {pair: value for pair, value in after.items() if pair not in before}
     assert len(new) == receipt.count
     assert set(new.values()) == {(LabelState.PRESENT, LabelSource.MODEL_AUDITED)}
-    assert bulk.apply(workspace, grant, red, "batch-id-1").status == "duplicate"
+    assert bulk_acceptance.apply(workspace, grant, red, "batch-id-1").status == "duplicate"
     waiting = len(frame(workspace, red))
-    assert review.undo(workspace, grant, "undo-id-1", "batch-id-1").count == receipt.count
+    assert verdicts.undo(workspace, grant, "undo-id-1", "batch-id-1").count == receipt.count
     assert labels(workspace) == before
     assert len(frame(workspace, red)) == waiting + receipt.count
-    assert review.redo(workspace, grant, "redo-id-1", "batch-id-1").count == receipt.count
+    assert verdicts.redo(workspace, grant, "redo-id-1", "batch-id-1").count == receipt.count
     assert labels(workspace) == after
 
 
@@ -152,9 +154,9 @@ def test_the_source_travels_with_the_file(
 ) -> None:
     red = category(workspace)
     audit(workspace, grant, red, dict.fromkeys(frame(workspace, red), True), seed=1)
-    count = bulk.apply(workspace, grant, red, "batch-id-1").count
+    count = bulk_acceptance.apply(workspace, grant, red, "batch-id-1").count
     file = tmp_path / "out.json"
-    exchange.export(workspace, "set", file, "coco")
+    export.export_dataset(workspace, "set", file, "coco")
     request = ImportRequest(str(file), str(workspace.data_dir / "source-set" / "images"), "again")
     again = import_file(workspace, request).dataset_id
     with workspace.database.read() as session:
@@ -171,7 +173,7 @@ def test_what_nobody_saw_counts_as_no_verdict(workspace: Workspace, grant: Grant
     red = category(workspace)
     truth = dict.fromkeys(frame(workspace, red), True)
     given = audit(workspace, grant, red, truth, seed=1)
-    bulk.apply(workspace, grant, red, "batch-id-1")
+    bulk_acceptance.apply(workspace, grant, red, "batch-id-1")
     with workspace.database.read() as session:
         assert decisions.count_after(session, grant.dataset_id, 0) == given
         assert len(label_queries.decided_after(session, red, 0)) == given
@@ -182,14 +184,14 @@ def test_a_training_in_between_changes_nothing(workspace: Workspace, grant: Gran
     """The audit keeps its scores when verdicts move chances and when the proposals are gone."""
     red = category(workspace)
     truth = dict.fromkeys(frame(workspace, red), True)
-    bulk.begin(workspace, grant, red, CONFIG, seed=4)
-    asked = bulk.checks(workspace, grant, red, limit=1000)
+    bulk_acceptance.begin(workspace, grant, red, CONFIG, seed=4)
+    asked = bulk_acceptance.checks(workspace, grant, red, limit=1000)
     with workspace.database.write() as session:
         session.execute(update(Proposal).values(chance=0.0))
-    assert bulk.checks(workspace, grant, red, limit=1000) == asked
+    assert bulk_acceptance.checks(workspace, grant, red, limit=1000) == asked
     with workspace.database.write() as session:
         session.execute(delete(Proposal))
-    again = bulk.checks(workspace, grant, red, limit=1000)
+    again = bulk_acceptance.checks(workspace, grant, red, limit=1000)
     assert [one.image_id for one in again] == [one.image_id for one in asked]
     assert {one.proposal_id for one in again} == {None}
     assert len(truth) == offer(workspace, red).proposals
@@ -220,8 +222,8 @@ def test_it_goes_beyond_the_stored_proposals(workspace: Workspace, grant: Grant)
     expected = (likely & set(unknown)) - {one.image_id for one in rows[:3]}
     assert len(expected) > 100
     assert offer(workspace, red).proposals == len(expected)
-    assert bulk.begin(workspace, grant, red, CONFIG) == len(expected)
-    asked = {one.image_id for one in bulk.checks(workspace, grant, red, 1000)}
+    assert bulk_acceptance.begin(workspace, grant, red, CONFIG) == len(expected)
+    asked = {one.image_id for one in bulk_acceptance.checks(workspace, grant, red, 1000)}
     assert asked
     assert asked <= expected
 
@@ -240,7 +242,7 @@ def test_the_promise_is_kept(workspace: Workspace, grant: Grant, precision: floa
         audit(workspace, grant, red, truth, seed)
         if not offer(workspace, red).qualify:
             continue
-        bulk.apply(workspace, grant, red, f"batch-id-{seed}")
+        bulk_acceptance.apply(workspace, grant, red, f"batch-id-{seed}")
         applied += 1
         with workspace.database.read() as session:
             query = select(Label.image_id).where(Label.source == LabelSource.MODEL_AUDITED)

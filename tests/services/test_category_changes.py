@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select
 
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.rights import Actor, Forbidden, Role
 from app.services.categories import changes
 from app.services.categories.changes import Policy, Rule
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, InputError, NotFoundError
@@ -117,7 +117,7 @@ def test_a_name_that_is_taken_suggests_a_merge(workspace: Workspace) -> None:
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.ANNOTATOR, Role.REVIEWER])
 def test_only_administrators_change_categories(workspace: Workspace, role: Role) -> None:
     make_dataset(workspace)
-    with who.acting(Actor("eve", role)):
+    with rights.acting(Actor("eve", role)):
         with pytest.raises(Forbidden):
             changes.rename(workspace, "set", "green", "lime")
         with pytest.raises(Forbidden):
@@ -201,8 +201,8 @@ def test_labels_keep_who_gave_them(workspace: Workspace) -> None:
     grant = make_grant(workspace, dataset_id)
     images, category = ids(workspace)
     put(workspace, {(images[0], category["green"]): P})
-    review.decide(workspace, grant, [Answer("answer-1", images[0], category["blue"], "present")])
-    review.decide(workspace, grant, [Answer("answer-2", images[1], category["blue"], "absent")])
+    verdicts.decide(workspace, grant, [Answer("answer-1", images[0], category["blue"], "present")])
+    verdicts.decide(workspace, grant, [Answer("answer-2", images[1], category["blue"], "absent")])
     before = everything(workspace)
     changes.merge(workspace, "set", ["green", "blue"], "red", Policy.SAME)
     with workspace.database.read() as session:
@@ -222,8 +222,8 @@ def test_newer_decisions_stand_after_an_undo(workspace: Workspace) -> None:
     put(workspace, {(images[0], green): P, (images[1], green): P, (images[2], red): A})
     before = known(workspace, dataset_id)
     changes.merge(workspace, "set", ["green"], "red", Policy.SAME)
-    review.decide(workspace, grant, [Answer("answer-1", images[0], red, "absent")])
-    review.decide(workspace, grant, [Answer("answer-2", images[3], red, "present")])
+    verdicts.decide(workspace, grant, [Answer("answer-1", images[0], red, "absent")])
+    verdicts.decide(workspace, grant, [Answer("answer-2", images[3], red, "present")])
     undone = changes.undo(workspace, "set")
     assert (undone.restored, undone.kept) == (1, 1)
     expected = before | {(images[0], red): int(A), (images[3], red): int(P)}
@@ -239,9 +239,9 @@ def test_a_decision_that_is_taken_back_finds_no_trace_of_an_undone_merge(
     put(workspace, {(images[0], category["green"]): P})
     before = known(workspace, dataset_id)
     changes.merge(workspace, "set", ["green"], "red", Policy.SAME)
-    review.decide(workspace, grant, [Answer("answer-1", images[0], category["red"], "absent")])
+    verdicts.decide(workspace, grant, [Answer("answer-1", images[0], category["red"], "absent")])
     changes.undo(workspace, "set")
-    assert review.undo(workspace, grant, "an-undo-1", "answer-1").status == "saved"
+    assert verdicts.undo(workspace, grant, "an-undo-1", "answer-1").status == "saved"
     assert known(workspace, dataset_id) == before
 
 
@@ -250,14 +250,16 @@ def test_nobody_decides_about_a_hidden_category(workspace: Workspace) -> None:
     grant = make_grant(workspace, dataset_id)
     images, category = ids(workspace)
     green = category["green"]
-    review.decide(workspace, grant, [Answer("answer-1", images[0], green, "present")])
+    verdicts.decide(workspace, grant, [Answer("answer-1", images[0], green, "present")])
     changes.merge(workspace, "set", ["green"], "red", Policy.SAME)
-    (receipt,) = review.decide(workspace, grant, [Answer("answer-2", images[1], green, "present")])
+    (receipt,) = verdicts.decide(
+        workspace, grant, [Answer("answer-2", images[1], green, "present")]
+    )
     assert receipt.status == "refused"
     assert "merged" in str(receipt.message)
-    assert review.undo(workspace, grant, "an-undo-1", "answer-1").status == "refused"
+    assert verdicts.undo(workspace, grant, "an-undo-1", "answer-1").status == "refused"
     changes.undo(workspace, "set")
-    assert review.undo(workspace, grant, "an-undo-2", "answer-1").status == "saved"
+    assert verdicts.undo(workspace, grant, "an-undo-2", "answer-1").status == "saved"
 
 
 def test_proposals_of_the_hidden_and_the_answered_wait_no_more(workspace: Workspace) -> None:
@@ -357,7 +359,7 @@ def test_undoing_everything_gives_back_what_was(
     for image in images:
         verdict = chance.choice(["present", "absent", "skip"])
         answer = Answer(uuid.uuid4().hex, image, chance.choice(categories), verdict)
-        review.decide(workspace, grant, [answer])
+        verdicts.decide(workspace, grant, [answer])
     before = everything(workspace)
     for number, (others, policy, rule) in enumerate(steps):
         shown = [one.name for one in changes.listed(workspace, name) if one.merged_into is None]

@@ -10,11 +10,11 @@ from sqlalchemy import select
 from app.services.categories import changes
 from app.services.categories.changes import Policy, Rule
 from app.services.datasets import snapshots
-from app.services.exporting import export as exchange
+from app.services.exporting import export
 from app.services.exporting.part import ExportChoice, ExportPart
 from app.services.importing import ingest
-from app.services.pictures import boxes as picture_facts
-from app.services.reviewing import verdicts as review
+from app.services.pictures import boxes
+from app.services.reviewing import verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core import formats
@@ -26,7 +26,7 @@ from tests.builders import coco_document, make_dataset, make_grant
 def labels_of(workspace: Workspace, name: str) -> dict[tuple[str, str], int]:
     """Labels by the ids of the file, of what is shown."""
     with workspace.database.read() as session:
-        dataset = exchange.find_dataset(session, name)
+        dataset = export.find_dataset(session, name)
         query = (
             select(Image.source_id, Category.source_id, Label.state)
             .join(Image, Image.id == Label.image_id)
@@ -38,7 +38,7 @@ def labels_of(workspace: Workspace, name: str) -> dict[tuple[str, str], int]:
 
 def write(workspace: Workspace, tmp_path: Path, **options: Any) -> Path:
     output = tmp_path / f"out-{len(list(tmp_path.iterdir()))}.json"
-    exchange.export(workspace, "set", output, **options)
+    export.export_dataset(workspace, "set", output, **options)
     return output
 
 
@@ -79,7 +79,7 @@ def test_out_and_in_again_gives_the_same_labels(
 ) -> None:
     made = make_dataset(workspace, document=hard_document())
     grant = make_grant(workspace, made.dataset_id)
-    review.decide(workspace, grant, [Answer("answer-1", 5, 2, "present")])
+    verdicts.decide(workspace, grant, [Answer("answer-1", 5, 2, "present")])
     untouched = json.loads(write(workspace, tmp_path).read_text())
     changes.rename(workspace, "set", "red", "warm")
     changes.merge(workspace, "set", ["green"], "warm", policy, rule)
@@ -105,7 +105,7 @@ def test_boxes_that_no_label_holds_are_named(workspace: Workspace) -> None:
     preview = changes.preview_merge(workspace, "set", ["green"], "red")
     assert (preview.contradictions, preview.annotations) == (2, 2)
     changes.merge(workspace, "set", ["green"], "red", Policy.SAME, Rule.UNKNOWN)
-    told = exchange.preview(workspace, "set").category_changes
+    told = export.preview(workspace, "set").category_changes
     assert told[-1].startswith("2 images have annotations of red while their label is unknown")
 
 
@@ -117,7 +117,7 @@ def test_a_file_of_another_format_is_written_anew(workspace: Workspace, tmp_path
     ingest.import_file(workspace, ingest.ImportRequest(str(table), str(root), "set"))
     changes.rename(workspace, "set", "green", "lime")
     output = tmp_path / "out.csv"
-    exchange.export(workspace, "set", output)
+    export.export_dataset(workspace, "set", output)
     content, _ = formats.read(output)
     assert {(one.image_id, one.category_id) for one in content.labels} == {
         ("000.jpg", "red"),
@@ -147,7 +147,7 @@ def test_boxes_are_shown_under_the_category_that_stays(workspace: Workspace) -> 
     grant = make_grant(workspace, made.dataset_id)
     changes.merge(workspace, "set", ["green"], "red", Policy.SAME)
     changes.merge(workspace, "set", ["red"], "blue", Policy.SAME)
-    (box,) = picture_facts.boxes(workspace, grant, 2).boxes
+    (box,) = boxes.boxes(workspace, grant, 2).boxes
     assert box.category == "blue"
 
 
@@ -177,13 +177,13 @@ def test_the_lists_of_lvis_follow(workspace: Workspace, tmp_path: Path) -> None:
 def test_a_voc_folder_keeps_its_boxes(workspace: Workspace, tmp_path: Path) -> None:
     make_dataset(workspace)
     folder = tmp_path / "voc"
-    exchange.export(workspace, "set", folder, "voc")
+    export.export_dataset(workspace, "set", folder, "voc")
     root = str(workspace.data_dir / "source-set" / "images")
     ingest.import_file(workspace, ingest.ImportRequest(str(folder), root, "drawn"))
     changes.merge(workspace, "drawn", ["green"], "red", Policy.SAME)
     changes.rename(workspace, "drawn", "red", "warm")
     again = tmp_path / "again"
-    exchange.export(workspace, "drawn", again)
+    export.export_dataset(workspace, "drawn", again)
     content, _ = formats.read(again)
     assert [one.category_id for one in content.annotations] == ["warm", "warm", "blue", "warm"]
     assert all(one.record["bbox"] for one in content.annotations)
@@ -196,7 +196,7 @@ def test_a_part_takes_the_boxes_of_what_went_into_its_category(
     make_dataset(workspace, document=document)
     changes.merge(workspace, "set", ["green"], "red", Policy.SAME)
     choice = ExportChoice(part=ExportPart(categories=("red",)))
-    told = exchange.preview(workspace, "set", choice)
+    told = export.preview(workspace, "set", choice)
     made = json.loads(write(workspace, tmp_path, choice=choice).read_text())
     assert [one["category_id"] for one in made["annotations"]] == [1, 1, 1, 1]
     assert told.left_out == {"images": 0, "categories": 1, "annotations": 2}
@@ -207,20 +207,20 @@ def test_a_snapshot_goes_out_with_the_categories_it_knew(
 ) -> None:
     dataset = make_dataset(workspace, document=coco_document(images=6))
     grant = make_grant(workspace, dataset.dataset_id)
-    review.decide(workspace, grant, [Answer("before-merge", 3, 2, "present")])
+    verdicts.decide(workspace, grant, [Answer("before-merge", 3, 2, "present")])
     snapshots.take(workspace, "set", "before")
     changes.merge(workspace, "set", ["green"], "red", Policy.SAME)
     snapshots.take(workspace, "set", "merged")
     then = json.loads(write(workspace, tmp_path).read_text())
-    review.decide(workspace, grant, [Answer("after-merge", 6, 1, "present")])
+    verdicts.decide(workspace, grant, [Answer("after-merge", 6, 1, "present")])
     merged = write(workspace, tmp_path, choice=ExportChoice(snapshot="merged"))
     assert json.loads(merged.read_text())["labels"] == then["labels"]
     with pytest.raises(ConflictError, match="knows other categories"):
-        exchange.preview(workspace, "set", ExportChoice(snapshot="before"))
+        export.preview(workspace, "set", ExportChoice(snapshot="before"))
     changes.undo(workspace, "set")
-    assert exchange.preview(workspace, "set", ExportChoice(snapshot="before")).images == 6
+    assert export.preview(workspace, "set", ExportChoice(snapshot="before")).images == 6
     with pytest.raises(ConflictError, match="knows other categories"):
-        exchange.preview(workspace, "set", ExportChoice(snapshot="merged"))
+        export.preview(workspace, "set", ExportChoice(snapshot="merged"))
 
 
 def test_what_only_a_declaration_said_goes_out_as_a_label(

@@ -2,10 +2,9 @@
 
 import pytest
 
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.rights import Actor, Forbidden, Role
-from app.services.categories import changes
-from app.services.categories import mapping as category_map
+from app.services.categories import changes, mapping
 from app.services.categories.changes import Policy, Rule
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
@@ -34,7 +33,7 @@ def test_renames_and_merges_are_one(workspace: Workspace, separator: str) -> Non
         ("grey", ""),
     ]
     table = "\r\n".join(separator.join(row) for row in rows)
-    plan = category_map.plan(workspace, "set", table)
+    plan = mapping.plan(workspace, "set", table)
     assert [(step.stays, step.name, step.merge is None) for step in plan.steps] == [
         ("red", "warm", True),
         ("green", "cold", False),
@@ -42,7 +41,7 @@ def test_renames_and_merges_are_one(workspace: Workspace, separator: str) -> Non
     ]
     assert plan.left == 0
     assert everything(workspace) == before
-    made = category_map.apply(workspace, "set", table, Policy.SAME)
+    made = mapping.apply(workspace, "set", table, Policy.SAME)
     assert len({one.batch for one in made}) == 1
     assert shown(workspace) == ["warm", "cold", "grey"]
     undone = changes.undo(workspace, "set", made[0].id)
@@ -52,10 +51,10 @@ def test_renames_and_merges_are_one(workspace: Workspace, separator: str) -> Non
 
 def test_one_forecast_is_what_then_happens(workspace: Workspace) -> None:
     table = "from,to\nred,colour\ngreen,colour\nblue,colour\n"
-    (step,) = category_map.plan(workspace, "set", table).steps
+    (step,) = mapping.plan(workspace, "set", table).steps
     assert step.merge is not None
     expected = step.merge.chosen(Policy.WIDER, Rule.TARGET)
-    category_map.apply(workspace, "set", table, Policy.WIDER)
+    mapping.apply(workspace, "set", table, Policy.WIDER)
     (row,) = [one for one in changes.listed(workspace, "set") if one.name == "colour"]
     assert (row.present, row.absent) == (expected.present, expected.absent) == (6, 0)
 
@@ -80,20 +79,20 @@ def test_one_forecast_is_what_then_happens(workspace: Workspace) -> None:
 def test_what_is_wrong_is_named_by_line(workspace: Workspace, table: str, message: str) -> None:
     before = everything(workspace)
     with pytest.raises(InputError, match="(?s)" + message):
-        category_map.apply(workspace, "set", table, Policy.SAME)
+        mapping.apply(workspace, "set", table, Policy.SAME)
     assert everything(workspace) == before
 
 
 def test_all_that_is_wrong_is_told_at_once(workspace: Workspace) -> None:
     table = "from,to\nred,warm\nno,x\nred,cold\n"
     with pytest.raises(InputError, match=r"(?s)line 3.*line 4"):
-        category_map.plan(workspace, "set", table)
+        mapping.plan(workspace, "set", table)
 
 
 def test_names_are_text_whatever_they_look_like(workspace: Workspace) -> None:
-    category_map.apply(workspace, "set", "from,to\nred,'=1+1\ngreen,<script>\n", Policy.SAME)
+    mapping.apply(workspace, "set", "from,to\nred,'=1+1\ngreen,<script>\n", Policy.SAME)
     assert shown(workspace)[:2] == ["=1+1", "<script>"]
-    category_map.apply(workspace, "set", "from,to\n'=1+1,red\n<script>,green\n", Policy.SAME)
+    mapping.apply(workspace, "set", "from,to\n'=1+1,red\n<script>,green\n", Policy.SAME)
     assert shown(workspace)[:2] == ["red", "green"]
 
 
@@ -105,19 +104,19 @@ def test_an_error_in_the_last_step_changes_nothing(
     def fails(*_: object) -> None:
         raise RuntimeError("the last step")
 
-    monkeypatch.setattr(category_map, "add_rename", fails)
+    monkeypatch.setattr(mapping, "add_rename", fails)
     with pytest.raises(RuntimeError, match="the last step"):
-        category_map.apply(workspace, "set", "from,to\nred,warm\ngreen,warm\n", Policy.SAME)
+        mapping.apply(workspace, "set", "from,to\nred,warm\ngreen,warm\n", Policy.SAME)
     assert everything(workspace) == before
 
 
 def test_only_administrators_map(workspace: Workspace) -> None:
-    with who.acting(Actor("rita", Role.REVIEWER)), pytest.raises(Forbidden):
-        category_map.apply(workspace, "set", "from,to\nred,warm\n", Policy.SAME)
+    with rights.acting(Actor("rita", Role.REVIEWER)), pytest.raises(Forbidden):
+        mapping.apply(workspace, "set", "from,to\nred,warm\n", Policy.SAME)
 
 
 def test_what_is_no_table_is_refused() -> None:
     with pytest.raises(InputError, match="UTF-8"):
-        category_map.decoded(b"\xff\xfe", "a.csv")
+        mapping.decoded(b"\xff\xfe", "a.csv")
     with pytest.raises(InputError, match="larger"):
-        category_map.decoded(b"x" * (category_map.MOST_BYTES + 1), "a.csv")
+        mapping.decoded(b"x" * (mapping.MOST_BYTES + 1), "a.csv")

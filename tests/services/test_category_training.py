@@ -6,9 +6,8 @@ from sqlalchemy import select
 from app.services.categories import changes
 from app.services.categories.changes import Policy
 from app.services.learning import embedding, model_runs, proposing, training
-from app.services.quality import completeness
-from app.services.quality import report as quality
-from app.services.reviewing import verdicts as review
+from app.services.quality import completeness, report
+from app.services.reviewing import verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from db.models import Category, ModelRun, Proposal, ProposalStatus
@@ -22,7 +21,7 @@ def dataset_id(workspace: Workspace) -> int:
     grant = make_grant(workspace, made.dataset_id)
     for number, (image, category) in enumerate([(1, 2), (2, 1), (3, 1), (4, 1), (5, 2), (6, 3)]):
         answer = Answer(f"answer-{number}", image, category, "absent")
-        review.decide(workspace, grant, [answer])
+        verdicts.decide(workspace, grant, [answer])
     embedding.embed(workspace, made.dataset_id)
     training.train(workspace, made.dataset_id)
     proposing.propose(workspace, made.dataset_id)
@@ -61,10 +60,10 @@ def test_the_serving_run_skips_what_is_hidden(workspace: Workspace, dataset_id: 
     assert green not in waiting(workspace)
     assert workspace.instant.update(dataset_id, green) == 0
     grant_of = make_grant(workspace, dataset_id, "bob")
-    review.decide(workspace, grant_of, [Answer("answer-x", 20, ids(workspace)["red"], "absent")])
+    verdicts.decide(workspace, grant_of, [Answer("answer-x", 20, ids(workspace)["red"], "absent")])
     workspace.instant.update(dataset_id, ids(workspace)["red"])
     assert green not in waiting(workspace)
-    quality.report(workspace, "set")
+    report.quality_of(workspace, "set")
     completeness.completeness_of(workspace, "set")
     model_runs.all_runs(workspace, "set")
     changes.undo(workspace, "set")

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.services.access.grants import Grant
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdicts
 from app.services.reviewing.cards import Card
 from app.services.reviewing.queue import QueueQuery, next_cards, release_leases, renew_leases
 from app.services.reviewing.verdicts import Answer
@@ -74,7 +74,7 @@ def work(workspace: Workspace, grant: Grant, steps: list, log: Log) -> None:
             release_leases(workspace, grant)
             continue
         verdict = "present" if decides else "skip"
-        receipts = review.decide(workspace, grant, answers(cards, verdict))
+        receipts = verdicts.decide(workspace, grant, answers(cards, verdict))
         assert {receipt.status for receipt in receipts} <= {"saved"}
         if decides:
             log.saved.extend(pairs)

@@ -8,7 +8,7 @@ from sqlalchemy import delete, select, update
 
 from app.services.access.grants import Grant
 from app.services.quality.completeness import completeness_of
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from db.models import Decision, Label, Proposal, ProposalStatus
@@ -51,7 +51,7 @@ def answer(workspace: Workspace, grant: Grant, ids: list[int], truth: dict[int, 
         for one in rows
     ]
     for start in range(0, len(made), 100):
-        review.decide(workspace, grant, made[start : start + 100])
+        verdicts.decide(workspace, grant, made[start : start + 100])
 
 
 def proposal_ids(workspace: Workspace) -> list[int]:
@@ -74,7 +74,7 @@ def test_no_estimate_before_the_arm_is_answered(workspace: Workspace, grant: Gra
     with workspace.database.read() as session:
         last = session.get_one(Proposal, ids[19])
     skip = Answer(uuid.uuid4().hex, last.image_id, last.category_id, "skip", last.id)
-    review.decide(workspace, grant, [skip])
+    verdicts.decide(workspace, grant, [skip])
     found = completeness_of(workspace, "set")
     assert found.together is not None
     assert found.together.waiting == 0

@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import insert, text, update
 
 from app.services.importing.ingest import ImportRequest, import_file
-from app.services.jobs import table as jobs_module
+from app.services.jobs import table
 from app.services.jobs.table import JobKind, JobStatus
 from app.services.operations import doctor
 from app.services.operations.doctor import Finding
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdicts
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
@@ -38,7 +38,7 @@ def make_old(path: Path, days: float = 30) -> None:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs_module, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(table, "WATCH_SECONDS", 0.01)
 
 
 def test_what_is_whole_is_called_so(workspace: Workspace) -> None:
@@ -46,13 +46,13 @@ def test_what_is_whole_is_called_so(workspace: Workspace) -> None:
     make_proposals(workspace, dataset_id)
     grant = make_grant(workspace, dataset_id)
     first, second, *_ = next_cards(workspace, grant, QueueQuery()).cards
-    for card, verdicts in ((first, ["present", "absent"]), (second, ["skip", "absent"])):
-        for verdict in verdicts:
+    for card, words in ((first, ["present", "absent"]), (second, ["skip", "absent"])):
+        for verdict in words:
             answer = Answer(
                 f"{verdict}-client-{card.proposal_id}", card.image_id, card.category_id, verdict
             )
-            assert review.decide(workspace, grant, [answer])[0].status == "saved"
-    review.undo(workspace, grant, "undo-id-1", f"absent-client-{first.proposal_id}")
+            assert verdicts.decide(workspace, grant, [answer])[0].status == "saved"
+    verdicts.undo(workspace, grant, "undo-id-1", f"absent-client-{first.proposal_id}")
     found = {finding.check: finding for finding in doctor.examine(workspace.settings)}
     assert [found[check] for check in DATA if not found[check].ok] == []
 
@@ -62,7 +62,7 @@ def test_labels_that_contradict_their_decision(workspace: Workspace) -> None:
     make_proposals(workspace, dataset_id)
     grant = make_grant(workspace, dataset_id)
     card = next_cards(workspace, grant, QueueQuery()).cards[0]
-    review.decide(
+    verdicts.decide(
         workspace, grant, [Answer("client-id-1", card.image_id, card.category_id, "present")]
     )
     with workspace.database.write() as session:

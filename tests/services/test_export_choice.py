@@ -12,11 +12,10 @@ import pytest
 from sqlalchemy import select
 
 from app import worker
-from app.services.exporting import export as exchange
+from app.services.exporting import export
 from app.services.exporting.part import GIVEN_HERE, ExportChoice
 from app.services.jobs.table import JobKind
-from app.services.reviewing import verdict_file
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdict_file, verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
@@ -40,7 +39,7 @@ def answered(workspace: Workspace) -> dict[str, Any]:
         red = session.scalars(select(Category.id).order_by(Category.position)).first()
     assert red is not None
     answers = [Answer(f"an-answer-{i}", images[i], red, "absent") for i in (0, 1)]
-    review.decide(workspace, grant, answers)
+    verdicts.decide(workspace, grant, answers)
     with workspace.database.write() as session:
         session.get_one(Label, (images[1], red)).source = LabelSource.MODEL_AUDITED
     return document
@@ -65,12 +64,12 @@ def test_only_what_was_chosen_is_added(
 ) -> None:
     choice = ExportChoice.of(sources)
     output = tmp_path / "out.json"
-    told = exchange.preview(workspace, "set", choice)
-    summary = exchange.export(workspace, "set", output, choice=choice)
+    told = export.preview(workspace, "set", choice)
+    summary = export.export_dataset(workspace, "set", output, choice=choice)
     assert added(output) == expected
     assert sum(told.labels_added.values()) == len(expected)
     assert told.labels_added == summary.labels_added
-    newest = exchange.newest_labels(workspace, "set", choice)
+    newest = export.newest_labels(workspace, "set", choice)
     assert len(newest) == len(expected)
     assert [row[3] for row in reversed(newest)] == [label[3] for label in expected]
     document = json.loads(output.read_text())
@@ -83,7 +82,7 @@ def test_another_format_leaves_out_the_same(
     output = tmp_path / "out.csv"
     states = {}
     for choice in (ExportChoice(), NOBODY):
-        exchange.export(workspace, "set", output, "csv-long", choice=choice)
+        export.export_dataset(workspace, "set", output, "csv-long", choice=choice)
         content, _ = read(output, "csv-long")
         states[choice] = {
             (x.image_id, x.category_id): x.state.word
@@ -107,7 +106,7 @@ def test_proposals_go_along_in_a_table_of_their_own(
     assert dataset_id is not None
     make_proposals(workspace, dataset_id)
     choice = ExportChoice(proposals=True)
-    told = exchange.preview(workspace, "set", choice)
+    told = export.preview(workspace, "set", choice)
     job = workspace.jobs.run_here(
         JobKind.EXPORT,
         dataset_id,
@@ -123,7 +122,7 @@ def test_proposals_go_along_in_a_table_of_their_own(
     rows = list(csv.DictReader(text.splitlines()))
     assert len(rows) == told.proposals == job.result["proposals"] > 0
     assert len(added(tmp_path / "out.json")) == 2, "a proposal is no label"
-    assert exchange.preview(workspace, "set").proposals == 0
+    assert export.preview(workspace, "set").proposals == 0
 
 
 def test_names_like_formulas_are_guarded_and_found_again(
@@ -133,16 +132,16 @@ def test_names_like_formulas_are_guarded_and_found_again(
     document["categories"][0]["name"] = '=HYPERLINK("http://x")'
     make_proposals(workspace, make_dataset(workspace, document=document).dataset_id)
     output = tmp_path / "proposals.csv"
-    exchange.write_proposals(workspace, "set", output)
+    export.write_proposals(workspace, "set", output)
     with output.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert {row["category"] for row in rows} >= {'\'=HYPERLINK("http://x")'}
-    verdicts = tmp_path / "verdicts.csv"
-    with verdicts.open("w", newline="") as stream:
+    table = tmp_path / "verdicts.csv"
+    with table.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["file_name", "category", "verdict"])
         writer.writerows([row["file_name"], row["category"], "present"] for row in rows)
-    report = verdict_file.decide_file(workspace, "set", verdicts, "ada")
+    report = verdict_file.decide_file(workspace, "set", table, "ada")
     assert report.saved == len(rows)
 
 
@@ -153,5 +152,5 @@ def test_a_source_that_is_none_names_those_there_are() -> None:
 
 
 def test_what_a_format_drops_is_told_for_the_choice(workspace: Workspace, answered: dict) -> None:
-    told = exchange.left_behind(workspace, "set", "csv-wide", NOBODY)
+    told = export.left_behind(workspace, "set", "csv-wide", NOBODY)
     assert told == ["4 boxes", "4 image sizes", "3 supercategories"]

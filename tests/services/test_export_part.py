@@ -13,11 +13,11 @@ from sqlalchemy import select
 from app import worker
 from app.services.access.grants import Grant
 from app.services.datasets import snapshots
-from app.services.exporting import export as exchange
+from app.services.exporting import export
 from app.services.exporting.part import ExportChoice, ExportPart, Only
 from app.services.importing.ingest import ImportRequest, import_file
 from app.services.jobs.table import JobKind
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError, NotFoundError
@@ -57,8 +57,8 @@ def ids(workspace: Workspace) -> tuple[list[int], list[int]]:
 
 def written(workspace: Workspace, output: Path, part: ExportPart) -> dict[str, Any]:
     choice = ExportChoice(part=part)
-    told = exchange.preview(workspace, "set", choice)
-    summary = exchange.export(workspace, "set", output, choice=choice)
+    told = export.preview(workspace, "set", choice)
+    summary = export.export_dataset(workspace, "set", output, choice=choice)
     assert (told.images, told.labels_added) == (summary.images, summary.labels_added)
     document: dict[str, Any] = json.loads(output.read_text())
     assert len(document["images"]) == summary.images
@@ -92,8 +92,8 @@ def test_a_part_is_told_before_and_keeps_its_records_and_ids(
     rows, columns = ids(workspace)
     known = {a["category_id"] for a in document["annotations"] if a["image_id"] == 11}
     assert known == {2}
-    review.decide(workspace, grant, [Answer("an-answer-1", rows[1], columns[0], "absent")])
-    review.decide(workspace, grant, [Answer("an-answer-2", rows[1], columns[1], "present")])
+    verdicts.decide(workspace, grant, [Answer("an-answer-1", rows[1], columns[0], "absent")])
+    verdicts.decide(workspace, grant, [Answer("an-answer-2", rows[1], columns[1], "present")])
     made = written(workspace, tmp_path / "out.json", part)
     wanted = [document["images"][place] for place in images]
     assert made["images"] == wanted
@@ -108,7 +108,7 @@ def test_a_part_is_told_before_and_keeps_its_records_and_ids(
     pairs = {(x["image_id"], x["category_id"]) for x in made["labels"]}
     assert all(image in kept and category in categories for image, category in pairs)
     assert ((11, 1) in pairs) == (11 in kept and 1 in categories)
-    left = exchange.preview(workspace, "set", ExportChoice(part=part)).left_out
+    left = export.preview(workspace, "set", ExportChoice(part=part)).left_out
     assert left["images"] == IMAGES - len(images)
     assert left["annotations"] == len(document["annotations"]) - len(annotations)
 
@@ -119,7 +119,7 @@ def test_every_format_writes_the_same_part(
 ) -> None:
     part = ExportPart(split="train", categories=("red", "green"))
     output = tmp_path / f"{name}{FORMATS[name].suffix}"
-    exchange.export(workspace, "set", output, name, choice=ExportChoice(part=part))
+    export.export_dataset(workspace, "set", output, name, choice=ExportChoice(part=part))
     content, report = read(output, name)
     assert report.ok
     names = {item.source_id: item.name for item in content.categories}
@@ -138,13 +138,13 @@ def test_a_part_of_another_format_is_written_anew(
     workspace: Workspace, tmp_path: Path, grant: Grant, name: str
 ) -> None:
     output = tmp_path / f"{name}{FORMATS[name].suffix}"
-    exchange.export(workspace, "set", output, name)
+    export.export_dataset(workspace, "set", output, name)
     root = workspace.data_dir / "source-set" / "images"
     import_file(workspace, ImportRequest(str(output), str(root), name, name))
     choice = ExportChoice(part=ExportPart(categories=("red",), prefix="b_%/"))
     again = tmp_path / "again" / output.name
     again.parent.mkdir()
-    exchange.export(workspace, name, again, choice=choice)
+    export.export_dataset(workspace, name, again, choice=choice)
     content, report = read(again, name)
     assert report.ok
     assert {image.file_name for image in content.images} == {f"b_%/00{n}.jpg" for n in (0, 2, 4)}
@@ -153,7 +153,7 @@ def test_a_part_of_another_format_is_written_anew(
 
 
 def test_one_file_for_each_split(workspace: Workspace, tmp_path: Path, grant: Grant) -> None:
-    made = exchange.export_splits(workspace, "set", tmp_path / "out.json")
+    made = export.export_splits(workspace, "set", tmp_path / "out.json")
     assert {name: one.images for name, one in made.items()} == {"train": 3, "val": 3}
     assert sorted(p.name for p in tmp_path.glob("*.json")) == ["out.train.json", "out.val.json"]
     payload = {"format": "coco", "per_split": True}
@@ -170,11 +170,11 @@ def test_what_is_not_there_is_said(workspace: Workspace, grant: Grant) -> None:
         (ExportPart(categories=("purple",)), "no category 'purple'"),
     ):
         with pytest.raises(NotFoundError, match=word):
-            exchange.preview(workspace, "set", ExportChoice(part=part))
+            export.preview(workspace, "set", ExportChoice(part=part))
     with pytest.raises(InputError, match="all, reviewed, complete"):
         ExportPart.of({"only": "some"})
     with pytest.raises(NotFoundError, match="no snapshot 'first'"):
-        exchange.preview(workspace, "set", ExportChoice(snapshot="first"))
+        export.preview(workspace, "set", ExportChoice(snapshot="first"))
 
 
 def test_a_choice_survives_a_job() -> None:
@@ -194,27 +194,27 @@ def test_a_snapshot_goes_out_as_it_was(
         Answer("an-answer-2", rows[1], columns[0], "absent"),
         Answer("an-answer-3", rows[2], columns[0], "present"),
     ]
-    review.decide(workspace, grant, answers)
-    review.undo(workspace, grant, "an-undo-before", "an-answer-3")
+    verdicts.decide(workspace, grant, answers)
+    verdicts.undo(workspace, grant, "an-undo-before", "an-answer-3")
     then = tmp_path / "then"
-    exchange.export(workspace, "set", then, name)
-    counts = exchange.preview(workspace, "set")
+    export.export_dataset(workspace, "set", then, name)
+    counts = export.preview(workspace, "set")
     snapshots.take(workspace, "set", "first")
-    review.undo(workspace, grant, "an-undo-after", "an-answer-1")
+    verdicts.undo(workspace, grant, "an-undo-after", "an-answer-1")
     later = [
         Answer("an-answer-4", rows[1], columns[0], "present"),
         Answer("an-answer-5", rows[4], columns[0], "absent"),
         Answer("an-answer-6", rows[0], columns[0], "absent"),  # the file says present
         Answer("an-answer-7", rows[4], columns[2], "present"),  # and here absent
     ]
-    review.decide(workspace, grant, later)
+    verdicts.decide(workspace, grant, later)
     choice = ExportChoice(snapshot="first")
     again = tmp_path / "again"
-    summary = exchange.export(workspace, "set", again, name, choice=choice)
+    summary = export.export_dataset(workspace, "set", again, name, choice=choice)
     assert summary.labels_added == counts.labels_added
     assert summary.imported_present == counts.imported_present
     assert labels(again) == labels(then)
-    exchange.export(workspace, "set", tmp_path / "now", name)
+    export.export_dataset(workspace, "set", tmp_path / "now", name)
     assert labels(tmp_path / "now") != labels(then)
 
 

@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import select
 
 from app import worker
-from app.services.datasets import overview as views
-from app.services.exporting import export as exchange
+from app.services.datasets import overview
+from app.services.exporting import export
 from app.services.importing.ingest import ImportRequest, import_file, recognise
 from app.services.jobs.table import JobKind
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import FormatError, InputError, NotFoundError
@@ -34,26 +34,26 @@ def test_out_in_and_out_again(workspace: Workspace, tmp_path: Path) -> None:
         category = session.scalars(select(Category.id).order_by(Category.position.desc())).first()
     assert image is not None
     assert category is not None
-    review.decide(workspace, grant, [Answer("a-first-decision", image, category, "absent")])
+    verdicts.decide(workspace, grant, [Answer("a-first-decision", image, category, "absent")])
     _, root = make_collection(tmp_path / "pictures")
     (tmp_path / "again").mkdir()
     for name, own in FORMATS.items():
         output = tmp_path / f"{name}{own.suffix}"
-        exchange.export(workspace, "set", output, name)
+        export.export_dataset(workspace, "set", output, name)
         request = ImportRequest(str(output), str(root), name, name)
         result = import_file(workspace, request)
-        view = views.dataset(workspace, name)
+        view = overview.dataset(workspace, name)
         assert (view.images, view.present, view.absent_labels) == (4, 4, 1), name
         assert result.problem_images == 0, name
         assert not import_file(workspace, request).changed, name
-        exchange.export(workspace, name, tmp_path / "again" / output.name, name)
+        export.export_dataset(workspace, name, tmp_path / "again" / output.name, name)
         assert files(tmp_path / "again" / output.name) == files(output), name
 
 
 def test_a_dataset_keeps_its_format(workspace: Workspace, tmp_path: Path) -> None:
     make_dataset(workspace)
     table = tmp_path / "more.csv"
-    exchange.export(workspace, "set", table, "csv-wide")
+    export.export_dataset(workspace, "set", table, "csv-wide")
     _, root = make_collection(tmp_path / "pictures")
     with pytest.raises(InputError, match="came as coco, this file is csv-wide"):
         import_file(workspace, ImportRequest(str(table), str(root), "set"))
@@ -63,7 +63,7 @@ def test_the_format_is_found_or_named(workspace: Workspace, tmp_path: Path) -> N
     make_dataset(workspace)
     for name, own in FORMATS.items():
         output = tmp_path / f"{name}{own.suffix}"
-        exchange.export(workspace, "set", output, name)
+        export.export_dataset(workspace, "set", output, name)
         assert recognise(output).format == name
     assert recognise(output, "voc") == Detected("voc", "it was named")
     odd = tmp_path / "odd.json"
@@ -78,8 +78,8 @@ def test_the_format_is_found_or_named(workspace: Workspace, tmp_path: Path) -> N
 
 def test_what_is_left_behind_is_said_before(workspace: Workspace) -> None:
     make_dataset(workspace)
-    assert exchange.left_behind(workspace, "set", "coco") == []
-    assert any("box" in what for what in exchange.left_behind(workspace, "set", "csv-wide"))
+    assert export.left_behind(workspace, "set", "coco") == []
+    assert any("box" in what for what in export.left_behind(workspace, "set", "csv-wide"))
 
 
 @pytest.mark.parametrize(

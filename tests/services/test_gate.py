@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from app.services.datasets import overview as views
+from app.services.datasets import overview
 from app.services.learning import embedding, gate, proposing, training, unseen
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.types import LabelState
@@ -35,7 +35,7 @@ def dataset_id(workspace: Workspace) -> int:
             Answer(f"answer-{i}-{c}", images[i], category, word(i % CATEGORIES == c))
             for c, category in enumerate(categories)
         ]
-        review.decide(workspace, grant, answers)
+        verdicts.decide(workspace, grant, answers)
     embedding.embed(workspace, dataset_id)
     return dataset_id
 
@@ -113,7 +113,7 @@ def test_a_sabotaged_run_is_kept_explained_and_can_be_overridden(
     proposing.propose(workspace, dataset_id, model_run=run_id, ordered=True)
     assert stored(workspace, run_id).serving
     assert stored(workspace, run_id).gate["overridden"]
-    assert views.dataset(workspace, "set").open_proposals > 0
+    assert overview.dataset(workspace, "set").open_proposals > 0
     # And the next honest run is better than the sabotaged one.
     assert next_run(workspace, dataset_id).gate["difference"] > 0.2
 

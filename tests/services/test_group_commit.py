@@ -13,8 +13,7 @@ import pytest
 from sqlalchemy import event, func, select
 
 from app.services.access.grants import Grant
-from app.services.reviewing import queue as review_queue
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import queue, verdicts
 from app.services.reviewing.queue import QueueQuery, next_cards, release_leases, renew_leases
 from app.services.reviewing.verdicts import Answer, Receipt
 from app.services.runtime.group_commit import MOST, GroupCommit
@@ -141,7 +140,7 @@ def test_many_people_are_stored_with_few_transactions(workspace: Workspace) -> N
 
     def answer(number: int, grant: Grant) -> None:
         one = Answer(f"verdict-{number:04}", number + 1, 1, "present")
-        found[number] = review.decide(workspace, grant, [one])
+        found[number] = verdicts.decide(workspace, grant, [one])
 
     calls = [lambda n=n, g=g: answer(n, g) for n, g in enumerate(grants)]
     held_up(workspace, dataset_id, calls)
@@ -163,7 +162,7 @@ def test_one_pair_is_judged_once_by_those_stored_together(workspace: Workspace) 
 
     def answer(number: int, grant: Grant) -> None:
         verdict = ("present", "absent")[number % 2]
-        (receipt,) = review.decide(workspace, grant, [Answer(f"verdict-{number}", 2, 1, verdict)])
+        (receipt,) = verdicts.decide(workspace, grant, [Answer(f"verdict-{number}", 2, 1, verdict)])
         found.append(receipt.status)
 
     held_up(workspace, dataset_id, [lambda n=n, g=g: answer(n, g) for n, g in enumerate(grants)])
@@ -177,7 +176,7 @@ def test_a_request_that_is_wrong_is_told_so_alone(workspace: Workspace) -> None:
     found: dict[str, str | None] = {}
 
     def answer(client_id: str, image_id: int, verdict: str) -> None:
-        (receipt,) = review.decide(workspace, grant, [Answer(client_id, image_id, 1, verdict)])
+        (receipt,) = verdicts.decide(workspace, grant, [Answer(client_id, image_id, 1, verdict)])
         found[client_id] = receipt.message
 
     held_up(
@@ -195,7 +194,7 @@ def test_a_request_that_is_wrong_is_told_so_alone(workspace: Workspace) -> None:
     assert "not in the dataset any more" in str(found["verdict-3"])
     assert found["verdict-4"] is None
     with pytest.raises(InputError, match="at most 100"):
-        review.decide(workspace, grant, [Answer("verdict-5", 1, 1, "absent")] * 101)
+        verdicts.decide(workspace, grant, [Answer("verdict-5", 1, 1, "absent")] * 101)
 
 
 def test_cards_are_given_out_while_verdicts_are_stored(workspace: Workspace) -> None:
@@ -216,7 +215,7 @@ def test_cards_verdicts_and_closed_windows_never_wait_for_each_other(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Leases that have ended at once are everybody's: all want the same rows in every order."""
-    monkeypatch.setattr(review_queue, "LEASE", timedelta(0))
+    monkeypatch.setattr(queue, "LEASE", timedelta(0))
     dataset_id = make_dataset(
         workspace, document=coco_document(images=120, categories=4)
     ).dataset_id
@@ -234,7 +233,7 @@ def test_cards_verdicts_and_closed_windows_never_wait_for_each_other(
                 Answer(f"person-{number}-{turn}-{place}", card.image_id, card.category_id, "absent")
                 for place, card in enumerate(draw.sample(cards, min(4, len(cards))))
             ]
-            said += Counter(one.status for one in review.decide(workspace, grant, answers))
+            said += Counter(one.status for one in verdicts.decide(workspace, grant, answers))
             if turn % 3 == 2:
                 release_leases(workspace, grant)
         return said

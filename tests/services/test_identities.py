@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.rights import Actor, Forbidden, Right, Role
 from app.services.people import annotators, identities, people, tokens
 from app.services.people.identities import Claims, SignInRefused, read_claims
@@ -55,7 +54,7 @@ def test_the_first_is_admin_and_the_next_a_viewer(workspace: Workspace) -> None:
     assert identities.known(workspace, claims("2", "Bob")) == bob
     assert identities.required(workspace)
     noted = [
-        (one.actor, one.action, one.details["role"]) for one in audit.events(workspace.database)
+        (one.actor, one.action, one.details["role"]) for one in audit_log.events(workspace.database)
     ]
     assert noted == [("Bob", "sign-in.first", "viewer"), ("Ada", "sign-in.first", "admin")]
 
@@ -183,7 +182,7 @@ def test_a_new_name_is_taken_over_and_an_old_cookie_does_not_bring_it_back(
     after = identities.sign_in(workspace, claims("1", "Bob", ago=50))
     assert (after.name, after.person_id) == ("Bob (2)", before.person_id)
     assert identities.sign_in(workspace, claims("1", "Ada", ago=100)).name == "Bob (2)"
-    assert audit.events(workspace.database)[0].details == {"before": "Ada", "name": "Bob (2)"}
+    assert audit_log.events(workspace.database)[0].details == {"before": "Ada", "name": "Bob (2)"}
     # The role is what people here made it, not what a setting would say of a newcomer.
     people.set_role(workspace, "Bob", "admin")
     people.set_role(workspace, "Bob (2)", "viewer")
@@ -200,7 +199,7 @@ def test_who_was_known_by_name_can_be_linked(workspace: Workspace) -> None:
         people.link(workspace, "Ada", "Ada (2)")
     with pytest.raises(ConflictError, match="last administrator"):
         people.link(workspace, "Admin", "Ada")
-    with who.acting(Actor("x", Role.REVIEWER)), pytest.raises(Forbidden):
+    with rights.acting(Actor("x", Role.REVIEWER)), pytest.raises(Forbidden):
         people.link(workspace, "Ada (2)", "Ada")
     people.link(workspace, "Ada (2)", "Ada")
     found = identities.known(workspace, claims("2", "Ada"))
@@ -211,9 +210,9 @@ def test_a_key_is_made_for_the_proved_person_whatever_the_name(workspace: Worksp
     dataset_id = make_dataset(workspace).dataset_id
     ada = identities.sign_in(workspace, claims("1", "Ada"))
     bob = identities.sign_in(workspace, claims("2", "Bob"))
-    with who.acting(bob):
+    with rights.acting(bob):
         grant = annotators.enter(workspace, "set", "Ada")
-        assert not who.may(Right.DECIDE)
+        assert not rights.may(Right.DECIDE)
     assert (grant.annotator_id, grant.dataset_id) == (bob.person_id, dataset_id)
     assert ada.person_id != bob.person_id
 

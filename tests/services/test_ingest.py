@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from app.services.datasets import overview as views
+from app.services.datasets import overview
 from app.services.importing import ingest
 from app.services.importing.ingest import ImportRequest, import_file
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import FormatError, InputError, NotFoundError
@@ -26,7 +26,7 @@ def request(folder: Path, document: dict | None = None, name: str = "set") -> Im
 def test_counts_and_labels(workspace: Workspace, tmp_path: Path) -> None:
     result = import_file(workspace, request(tmp_path))
     assert result.added == {"images": 4, "categories": 3, "annotations": 4, "labels": 4}
-    view = views.dataset(workspace, "set")
+    view = overview.dataset(workspace, "set")
     assert (view.images, view.categories, view.present, view.absent_labels) == (4, 3, 4, 0)
     assert view.unknown == 4 * 3 - 4
 
@@ -57,7 +57,7 @@ def test_what_people_decided_is_kept(workspace: Workspace, tmp_path: Path) -> No
         label = session.scalars(select(Label)).first()
     assert label is not None
     pair = (label.image_id, label.category_id)
-    review.decide(workspace, grant, [Answer("client-id-1", *pair, "absent")])
+    verdicts.decide(workspace, grant, [Answer("client-id-1", *pair, "absent")])
     again = import_file(workspace, request(tmp_path))
     assert again.kept_human == 1
     with workspace.database.read() as session:
@@ -68,7 +68,7 @@ def test_what_people_decided_is_kept(workspace: Workspace, tmp_path: Path) -> No
 def test_exhaustive_files_make_absence_known(workspace: Workspace, tmp_path: Path) -> None:
     file, root = make_collection(tmp_path)
     import_file(workspace, ImportRequest(str(file), str(root), "set", absent="negative"))
-    view = views.dataset(workspace, "set")
+    view = overview.dataset(workspace, "set")
     assert (view.present, view.absent_labels, view.unknown) == (4, 8, 0)
 
 
@@ -83,7 +83,7 @@ def test_missing_and_unsafe_pictures_are_noted_and_the_rest_goes_on(
     (tmp_path / "secret.jpg").write_bytes((root / "000.jpg").read_bytes())
     result = import_file(workspace, ImportRequest(str(file), str(root), "set"))
     assert result.problem_images == 2
-    found = {p.file_name: p.reason for p in views.problem_images(workspace, "set")}
+    found = {p.file_name: p.reason for p in overview.problem_images(workspace, "set")}
     assert found == {"001.jpg": "missing", "../secret.jpg": "unsafe-path"}
 
 
@@ -105,7 +105,7 @@ def test_a_bad_file_leaves_no_trace(workspace: Workspace, tmp_path: Path) -> Non
         import_file(workspace, request(tmp_path, document))
     assert caught.value.report is not None
     assert "duplicate-image-id" in caught.value.report.by_code()
-    assert views.all_datasets(workspace) == []
+    assert overview.all_datasets(workspace) == []
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 101, "line\nbreak"])
@@ -128,7 +128,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_an_unknown_dataset_lists_the_known_ones(workspace: Workspace) -> None:
     make_dataset(workspace, "cats")
     with pytest.raises(NotFoundError, match=r"no dataset called 'dogs'; there are: 'cats'"):
-        views.dataset(workspace, "dogs")
+        overview.dataset(workspace, "dogs")
 
 
 def test_text_that_databases_refuse_comes_through(workspace: Workspace, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from app.services.jobs import table as jobs_module
+from app.services.jobs import table
 from app.services.jobs.bell import SilentQueue
 from app.services.jobs.table import JobContext, Jobs, new_owner
 from app.services.workspace import Workspace
@@ -19,7 +19,7 @@ from tests.builders import make_dataset
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody's heart beats here: no need to watch."""
-    monkeypatch.setattr(jobs_module, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(table, "WATCH_SECONDS", 0.01)
 
 
 @pytest.fixture

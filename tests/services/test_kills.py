@@ -9,8 +9,7 @@ from sqlalchemy import func, select, text
 
 from app.services.importing.ingest import ImportRequest, import_file
 from app.services.jobs.table import JobKind, JobStatus
-from app.services.learning import embedding, model_runs, proposing, training
-from app.services.learning import triggers as learning
+from app.services.learning import embedding, model_runs, proposing, training, triggers
 from app.services.workspace import Workspace
 from clsl_core.backbones.spec import BackboneSpec
 from clsl_core.features import FeatureStore
@@ -82,7 +81,7 @@ def test_four_kills_at_random_points(workers: Workers, seed: int) -> None:
     """With five seeds: twenty kills in embedding, training, proposing and the switch."""
     workspace, draw = workers.workspace, random.Random(seed)
     dataset_id = prepared(workspace)
-    learning.start(workspace, dataset_id)
+    triggers.start(workspace, dataset_id)
     for kind in (JobKind.EMBED, JobKind.TRAIN, JobKind.PROPOSE):
         process = workers.start()
         wait_for(lambda kind=kind: at_work(workers, kind))
@@ -90,7 +89,7 @@ def test_four_kills_at_random_points(workers: Workers, seed: int) -> None:
         workers.kill(process)
         consistent(workspace)
     if not workspace.jobs.live():  # the last kill came after the end: begin again
-        learning.start(workspace, dataset_id)
+        triggers.start(workspace, dataset_id)
     process = workers.start()
     wait_for(lambda: switching(workspace))
     time.sleep(draw.uniform(0, 0.1))
@@ -149,7 +148,7 @@ def test_a_cancelled_job_ends_within_two_seconds(workers: Workers, kind: JobKind
 def cancel_in_the_middle(workers: Workers, dataset_id: int, kind: JobKind) -> float:
     """Seconds until a job that is at work has stopped."""
     workspace = workers.workspace
-    first = learning.start(workspace, dataset_id)
+    first = triggers.start(workspace, dataset_id)
 
     def is_at_work() -> bool:
         job = workers.newest(kind)

@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select, text
 
-from app.services.datasets import overview as views
-from app.services.exporting import export as exchange
-from app.services.learning import embedding, model_runs, proposing, training
-from app.services.learning import triggers as learning
-from app.services.pictures import rendering as pictures
-from app.services.reviewing import verdicts as review
+from app.services.datasets import overview
+from app.services.exporting import export
+from app.services.learning import embedding, model_runs, proposing, training, triggers
+from app.services.pictures import rendering
+from app.services.reviewing import verdicts
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
@@ -57,7 +56,7 @@ def test_damaged_features_are_made_again(workspace: Workspace, dataset_id: int) 
     tokens.write_bytes(bytes(content))
     embedding.embed(workspace, dataset_id)
     training.train(workspace, dataset_id)
-    assert views.dataset(workspace, "set").embedded == IMAGES
+    assert overview.dataset(workspace, "set").embedded == IMAGES
 
 
 def test_training_needs_features_and_proposing_needs_a_model(
@@ -83,14 +82,14 @@ def test_the_loop_proposes_unknown_pairs_with_heat_maps(
     workspace: Workspace, dataset_id: int
 ) -> None:
     run_loop(workspace, dataset_id)
-    view = views.dataset(workspace, "set")
+    view = overview.dataset(workspace, "set")
     (run,) = model_runs.all_runs(workspace, "set")
     assert (run.serving, run.status, run.known_present) == (True, "ready", IMAGES)
     assert view.serving_run == run.id
     grant = make_grant(workspace, dataset_id)
     page = next_cards(workspace, grant, QueueQuery(strategy="likely"))
     assert page.cards
-    heat = pictures.heatmap(workspace, grant, page.cards[0].proposal_id)
+    heat = rendering.heatmap(workspace, grant, page.cards[0].proposal_id)
     assert heat.content.startswith(b"\x89PNG")
     known = {(label.category) for card in page.cards for label in card.known}
     assert known <= {"red", "green", "blue"}
@@ -105,7 +104,7 @@ def test_a_new_run_takes_over_and_keeps_what_was_decided(
     grant = make_grant(workspace, dataset_id)
     card = next_cards(workspace, grant, QueueQuery(strategy="likely")).cards[0]
     answer = Answer("a-client-id", card.image_id, card.category_id, "absent", card.proposal_id)
-    review.decide(workspace, grant, [answer])
+    verdicts.decide(workspace, grant, [answer])
     training.train(workspace, dataset_id, "decisions")
     old = model_runs.all_runs(workspace, "set")[1]
     assert old.serving
@@ -128,10 +127,10 @@ def test_proposing_again_with_the_same_run_keeps_where_verdicts_came_from(
     cards = next_cards(workspace, grant, QueueQuery(strategy="likely")).cards[:2]
     for i, card in enumerate(cards):
         answer = Answer(f"client-{i}", card.image_id, card.category_id, "present", card.proposal_id)
-        review.decide(workspace, grant, [answer])
-    review.undo(workspace, grant, "undo-id-1", "client-1")
+        verdicts.decide(workspace, grant, [answer])
+    verdicts.undo(workspace, grant, "undo-id-1", "client-1")
     proposing.propose(workspace, dataset_id)
-    exchange.export(workspace, "set", tmp_path / "out.json")
+    export.export_dataset(workspace, "set", tmp_path / "out.json")
     (label,) = json.loads((tmp_path / "out.json").read_text())["labels"]
     assert (label["model_run"], label["score"]) == (str(cards[0].model_run_id), cards[0].score)
     offered = next_cards(workspace, grant, QueueQuery(strategy="likely", limit=100)).cards
@@ -153,7 +152,7 @@ def test_what_is_decided_while_proposing_is_not_offered(
         if what == "storing proposals" and not decided:
             decided.append(1)
             answer = Answer("a-client-id", card.image_id, card.category_id, "present")
-            review.decide(workspace, grant, [answer])
+            verdicts.decide(workspace, grant, [answer])
 
     proposing.propose(workspace, dataset_id, decide_meanwhile)
     assert decided
@@ -214,10 +213,10 @@ def test_the_same_labels_give_the_same_proposals(workspace: Workspace, dataset_i
 
 
 def test_the_loop_is_started_once(workspace: Workspace, dataset_id: int) -> None:
-    job = learning.start(workspace, dataset_id)
+    job = triggers.start(workspace, dataset_id)
     assert job.payload == {"trigger": "by hand", "then": ["train", "propose"]}
     with pytest.raises(ConflictError, match="already at work"):
-        learning.start(workspace, dataset_id)
+        triggers.start(workspace, dataset_id)
 
 
 def test_answers_of_the_control_arm_are_what_calibration_leans_on(workspace: Workspace) -> None:
@@ -236,7 +235,7 @@ def test_answers_of_the_control_arm_are_what_calibration_leans_on(workspace: Wor
         )
         for card in cards
     ]
-    review.decide(workspace, grant, answers)
+    verdicts.decide(workspace, grant, answers)
     with workspace.database.read() as session:
         drawn = {
             (image_id, category_id, state)
@@ -275,7 +274,7 @@ def test_the_control_arm_stays_as_it_was_drawn_when_its_run_proposes_again(
             "absent",
             proposal_id=card.proposal_id,
         )
-        review.decide(workspace, grant, [answer])
+        verdicts.decide(workspace, grant, [answer])
     proposing.propose(workspace, dataset_id)
     assert control_arm(workspace) == before
     with workspace.database.read() as session:
@@ -290,7 +289,7 @@ def test_a_run_that_comes_back_draws_its_control_arm_anew(
     first = control_arm(workspace)
     grant = make_grant(workspace, dataset_id)
     pair = min(first)
-    review.decide(workspace, grant, [Answer("control-arm-anew-1", *pair, "absent")])
+    verdicts.decide(workspace, grant, [Answer("control-arm-anew-1", *pair, "absent")])
     training.train(workspace, dataset_id)
     proposing.propose(workspace, dataset_id, ordered=True)
     with workspace.database.read() as session:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from app.services.exporting import export as exchange
-from app.services.importing import target as import_target
+from app.services.exporting import export
+from app.services.importing import target
 from app.services.importing.ingest import ImportRequest, import_file
 from app.services.workspace import Workspace
 from clsl_core.errors import JobCancelled
@@ -20,7 +20,7 @@ from tests.builders import coco_document, make_collection
 @pytest.fixture(autouse=True)
 def everything_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coco, "STREAM_FROM", 0)
-    monkeypatch.setattr(import_target, "BATCH", 7)
+    monkeypatch.setattr(target, "BATCH", 7)
 
 
 def long_document() -> dict:
@@ -48,7 +48,7 @@ def test_what_comes_out_is_what_went_in(workspace: Workspace, tmp_path: Path) ->
     assert isinstance(content.annotations, StoredAnnotations)
     result = import_file(workspace, wanted)
     assert result.added["annotations"] == len(document["annotations"])
-    exchange.export(workspace, "set", tmp_path / "out.json")
+    export.export_dataset(workspace, "set", tmp_path / "out.json")
     assert json.loads((tmp_path / "out.json").read_text()) == document
 
 
@@ -83,7 +83,7 @@ def test_a_newer_long_file_adds_and_updates(workspace: Workspace, tmp_path: Path
     again = import_file(workspace, request(tmp_path, document))
     assert (again.added["annotations"], again.updated["annotations"]) == (1, 1)
     assert again.added["labels"] == 0
-    exchange.export(workspace, "set", tmp_path / "out.json")
+    export.export_dataset(workspace, "set", tmp_path / "out.json")
     assert json.loads((tmp_path / "out.json").read_text()) == document
 
 
@@ -115,5 +115,5 @@ def test_an_export_that_is_stopped_leaves_nothing(workspace: Workspace, tmp_path
             raise JobCancelled("stopped")
 
     with pytest.raises(JobCancelled):
-        exchange.export(workspace, "set", output, progress=stop)
+        export.export_dataset(workspace, "set", output, progress=stop)
     assert list(output.parent.iterdir()) == []

@@ -9,14 +9,13 @@ import pytest
 from sqlalchemy import delete, func, select
 
 from app import worker
-from app.services.datasets import overview as views
-from app.services.exporting import export as exchange
+from app.services.datasets import overview
+from app.services.exporting import export
 from app.services.importing.ingest import ImportRequest, import_file
 from app.services.jobs.table import JobKind, JobStatus
-from app.services.learning import embedding, model_runs, proposing, training
-from app.services.learning import triggers as learning
+from app.services.learning import embedding, model_runs, proposing, training, triggers
 from app.services.learning.model_runs import ModelRunView
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdicts
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
@@ -68,7 +67,7 @@ def answer_some(workspace: Workspace, dataset_id: int, count: int = 3) -> None:
             "absent",
             card.proposal_id,
         )
-        review.decide(workspace, grant, [answer])
+        verdicts.decide(workspace, grant, [answer])
 
 
 @pytest.mark.slow
@@ -165,7 +164,7 @@ def test_deleting_takes_proposals_and_files_but_no_verdict(
         assert session.scalar(query) == 0
         named = session.scalars(select(Decision.proposal_id)).all()
     assert named == [None] * 3
-    exchange.export(workspace, "set", tmp_path / "out.json")
+    export.export_dataset(workspace, "set", tmp_path / "out.json")
     assert len(json.loads((tmp_path / "out.json").read_text())["labels"]) == 3
     with pytest.raises(NotFoundError, match=f"no model run {second.id}"):
         model_runs.delete(workspace, dataset_id, second.id)
@@ -178,7 +177,7 @@ def test_a_run_that_a_job_works_on_is_not_deleted(workspace: Workspace, dataset_
     with pytest.raises(ConflictError, match="a job works on"):
         model_runs.delete(workspace, dataset_id, first.id)
     work_off(workspace)
-    learning.start(workspace, dataset_id)
+    triggers.start(workspace, dataset_id)
     refused = []
 
     def listen(done: int, total: int, what: str) -> None:
@@ -240,7 +239,7 @@ def test_a_run_serves_after_categories_came_and_went(workspace: Workspace, datas
     import_file(workspace, ImportRequest(str(file), str(root), "set"))
     with workspace.database.write() as session:
         session.execute(delete(Category).where(Category.name == "red"))
-    assert [one.name for one in views.category_counts(workspace, "set")] == [
+    assert [one.name for one in overview.category_counts(workspace, "set")] == [
         "green",
         "blue",
         "grey",
@@ -259,7 +258,7 @@ def test_a_run_serves_after_categories_came_and_went(workspace: Workspace, datas
     assert third.gate is not None
     assert third.gate["against"] == first.id
     assert proposed(workspace, third.id) == {"green", "blue", "grey"}
-    exchange.write_proposals(workspace, "set", workspace.data_dir / "out.csv")
+    export.write_proposals(workspace, "set", workspace.data_dir / "out.csv")
     with (workspace.data_dir / "out.csv").open(newline="") as stream:
         assert {row["category"] for row in csv.DictReader(stream)} == {"green", "blue", "grey"}
 

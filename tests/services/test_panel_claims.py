@@ -8,8 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.services.access.grants import Grant
-from app.services.reviewing import panels as sharing
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import panels, verdicts
 from app.services.reviewing.queue import QueueQuery, next_cards, release_leases
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
@@ -61,7 +60,7 @@ def work(workspace: Workspace, grant: Grant, steps: list, log: Log) -> None:
 
 def say(workspace: Workspace, grant: Grant, answers: list[Answer], log: Log) -> set[str]:
     """Send answers and note what became of them: the statuses."""
-    receipts = review.decide(workspace, grant, answers)
+    receipts = verdicts.decide(workspace, grant, answers)
     for answer, receipt in zip(answers, receipts, strict=True):
         pair = (answer.image_id, answer.category_id)
         log.given[grant.annotator_id][pair] += 1
@@ -81,7 +80,7 @@ def test_concurrent_people(workspace: Workspace, people: list, overlap: int) -> 
     name = uuid.uuid4().hex
     dataset_id = make_dataset(workspace, name, coco_document(images=8)).dataset_id
     make_proposals(workspace, dataset_id, turn=lambda place: place)
-    sharing.set_overlap(workspace, name, overlap)
+    panels.set_overlap(workspace, name, overlap)
     log, barrier = Log(), threading.Barrier(len(people))
 
     def run(grant: Grant, steps: list) -> None:

@@ -8,18 +8,15 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, text, update
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.grants import AccessDenied, Grant
 from app.services.access.rights import Actor, Forbidden, Role
-from app.services.datasets import overview as views
-from app.services.exporting import export as exchange
+from app.services.datasets import overview
+from app.services.exporting import export
 from app.services.jobs.table import JobKind
-from app.services.learning import triggers as learning
+from app.services.learning import triggers
 from app.services.people import people, tokens
-from app.services.reviewing import flags, verdict_file
-from app.services.reviewing import queue as review_queue
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import flags, queue, verdict_file, verdicts
 from app.services.reviewing.queue import QueueQuery
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
@@ -31,21 +28,24 @@ from tests.builders import make_dataset, make_grant, make_proposals
 Act = Callable[[Workspace, Grant], object]
 
 ACTS: dict[str, tuple[Role, Act]] = {
-    "cards": (Role.ANNOTATOR, lambda w, g: review_queue.next_cards(w, g, QueueQuery())),
-    "renew": (Role.ANNOTATOR, lambda w, g: review_queue.renew_leases(w, g, [1])),
+    "cards": (Role.ANNOTATOR, lambda w, g: queue.next_cards(w, g, QueueQuery())),
+    "renew": (Role.ANNOTATOR, lambda w, g: queue.renew_leases(w, g, [1])),
     "decide": (
         Role.ANNOTATOR,
-        lambda w, g: review.decide(w, g, [Answer(uuid.uuid4().hex, 1, 1, "absent")]),
+        lambda w, g: verdicts.decide(w, g, [Answer(uuid.uuid4().hex, 1, 1, "absent")]),
     ),
-    "absent": (Role.ANNOTATOR, lambda w, g: review.mark_others_absent(w, g, "absent-id", 1)),
-    "undo": (Role.ANNOTATOR, lambda w, g: review.undo(w, g, "undo-id-1", "nothing")),
-    "redo": (Role.ANNOTATOR, lambda w, g: review.redo(w, g, "redo-id-1", "nothing")),
+    "absent": (Role.ANNOTATOR, lambda w, g: verdicts.mark_others_absent(w, g, "absent-id", 1)),
+    "undo": (Role.ANNOTATOR, lambda w, g: verdicts.undo(w, g, "undo-id-1", "nothing")),
+    "redo": (Role.ANNOTATOR, lambda w, g: verdicts.redo(w, g, "redo-id-1", "nothing")),
     "flag": (Role.ANNOTATOR, lambda w, g: flags.flag(w, g, "flag-id-1", 1)),
     "unflag": (Role.ANNOTATOR, lambda w, g: flags.unflag(w, g, "unflag-1", 1)),
-    "export": (Role.REVIEWER, lambda w, g: exchange.export(w, "set", w.data_dir / "x.json")),
+    "export": (
+        Role.REVIEWER,
+        lambda w, g: export.export_dataset(w, "set", w.data_dir / "x.json"),
+    ),
     "proposals": (
         Role.REVIEWER,
-        lambda w, g: exchange.write_proposals(w, "set", w.data_dir / "x.csv"),
+        lambda w, g: export.write_proposals(w, "set", w.data_dir / "x.csv"),
     ),
     "export job": (Role.REVIEWER, lambda w, g: w.jobs.submit(JobKind.EXPORT, g.dataset_id)),
     "import job": (Role.ADMIN, lambda w, g: w.jobs.submit(JobKind.IMPORT, g.dataset_id)),
@@ -54,8 +54,8 @@ ACTS: dict[str, tuple[Role, Act]] = {
         lambda w, g: w.jobs.run_here(JobKind.DEMO, None, {}, {JobKind.DEMO: lambda _: {}}),
     ),
     "cancel": (Role.ADMIN, lambda w, g: w.jobs.cancel(1)),
-    "loop": (Role.ADMIN, lambda w, g: learning.start(w, g.dataset_id)),
-    "setting": (Role.ADMIN, lambda w, g: views.set_retrain_after(w, "set", 3)),
+    "loop": (Role.ADMIN, lambda w, g: triggers.start(w, g.dataset_id)),
+    "setting": (Role.ADMIN, lambda w, g: overview.set_retrain_after(w, "set", 3)),
     "role": (Role.ADMIN, lambda w, g: people.set_role(w, "bob", "viewer")),
     "token": (Role.ADMIN, lambda w, g: tokens.create(w, "script", "ada")),
     "revoke": (Role.ADMIN, lambda w, g: tokens.revoke(w, 1)),
@@ -77,7 +77,7 @@ def test_every_act_takes_its_role(workspace: Workspace, grant: Grant, role: Role
     roles, refused = list(Role), []
     for name, (least, act) in ACTS.items():
         allowed = roles.index(role) >= roles.index(least)
-        with who.acting(Actor("ada", role)):
+        with rights.acting(Actor("ada", role)):
             if allowed:
                 act(workspace, grant)
                 continue
@@ -85,13 +85,13 @@ def test_every_act_takes_its_role(workspace: Workspace, grant: Grant, role: Role
                 act(workspace, grant)
             refused.append(name)
     assert len(refused) == {"viewer": 19, "annotator": 11, "reviewer": 8, "admin": 0}[role]
-    assert who.current() == who.PROGRAM
+    assert rights.current() == rights.PROGRAM
 
 
 def test_verdicts_in_bulk_take_a_role_too(workspace: Workspace, grant: Grant) -> None:
     file = workspace.data_dir / "v.csv"
     file.write_text("file_name,category,verdict\n000.jpg,green,absent\n")
-    with who.acting(Actor("ada", Role.VIEWER)), pytest.raises(Forbidden):
+    with rights.acting(Actor("ada", Role.VIEWER)), pytest.raises(Forbidden):
         verdict_file.decide_file(workspace, "set", file, "ada")
     assert verdict_file.decide_file(workspace, "set", file, "ada").saved == 1
 
@@ -153,14 +153,14 @@ def test_tokens_that_cannot_be(
 
 
 def test_what_is_done_is_noted_with_who_did_it(workspace: Workspace, grant: Grant) -> None:
-    with who.acting(Actor("ada", Role.ADMIN)):
+    with rights.acting(Actor("ada", Role.ADMIN)):
         job = workspace.jobs.submit(JobKind.EMBED, grant.dataset_id)
         workspace.jobs.cancel(job.id)
-        views.set_retrain_after(workspace, "set", 7)
+        overview.set_retrain_after(workspace, "set", 7)
         people.set_role(workspace, "bob", "viewer")
-    with who.acting(Actor("bob", Role.VIEWER)), pytest.raises(Forbidden):
+    with rights.acting(Actor("bob", Role.VIEWER)), pytest.raises(Forbidden):
         workspace.jobs.cancel(job.id)
-    found = audit.events(workspace.database)
+    found = audit_log.events(workspace.database)
     assert [(one.actor, one.action) for one in found[:4]] == [
         ("ada", "role"),
         ("ada", "setting"),
@@ -169,15 +169,15 @@ def test_what_is_done_is_noted_with_who_did_it(workspace: Workspace, grant: Gran
     ]
     assert found[1].details == {"retrain_after": 7}
     assert [one.actor for one in found[4:]] == ["the program"] * len(found[4:])
-    assert audit.events(workspace.database, limit=1, before=found[0].id) == [found[1]]
+    assert audit_log.events(workspace.database, limit=1, before=found[0].id) == [found[1]]
 
 
 def test_what_is_refused_leaves_no_trace(workspace: Workspace, grant: Grant) -> None:
-    before = audit.events(workspace.database)
+    before = audit_log.events(workspace.database)
     with pytest.raises(NotFoundError):
         workspace.jobs.cancel(99)
     with pytest.raises(NotFoundError):
         tokens.revoke(workspace, 99)
-    assert audit.events(workspace.database) == before
+    assert audit_log.events(workspace.database) == before
     with workspace.database.read() as session:
         assert session.scalars(select(Annotator.role)).all() == [Role.ADMIN]

@@ -10,8 +10,7 @@ from sqlalchemy import select
 from app.services.importing import ingest
 from app.services.importing.ingest import ImportRequest
 from app.services.learning import embedding
-from app.services.pictures import places as picture_places
-from app.services.pictures import rendering as pictures
+from app.services.pictures import places, rendering
 from app.services.workspace import Workspace
 from clsl_core.errors import ImageError, InputError, NotFoundError
 from db.models import Dataset, Image, ImageStatus
@@ -42,17 +41,17 @@ def test_pictures_that_come_later_are_found(
     request, other = halves
     result = ingest.import_file(workspace, request)
     assert result.problem_images == 2
-    assert picture_places.look_again(workspace, "set") == (0, 2)
-    now = picture_places.set_places(workspace, "set", [request.image_root, str(other)], None)
+    assert places.look_again(workspace, "set") == (0, 2)
+    now = places.set_places(workspace, "set", [request.image_root, str(other)], None)
     assert now.roots == (request.image_root, str(other))
     assert now.unreachable == 2
-    assert picture_places.look_again(workspace, "set") == (2, 0)
-    assert picture_places.places(workspace, "set").unreachable == 0
+    assert places.look_again(workspace, "set") == (2, 0)
+    assert places.places(workspace, "set").unreachable == 0
     embedding.embed(workspace, result.dataset_id)
     assert {status for status, _ in statuses(workspace)} == {ImageStatus.OK}
     grant = make_grant(workspace, result.dataset_id)
     for image_id in range(1, 5):
-        assert pictures.thumbnail(workspace, grant, image_id, 240).content
+        assert rendering.thumbnail(workspace, grant, image_id, 240).content
 
 
 def test_a_further_place_stays_when_the_file_comes_again(
@@ -60,12 +59,12 @@ def test_a_further_place_stays_when_the_file_comes_again(
 ) -> None:
     request, other = halves
     ingest.import_file(workspace, request)
-    picture_places.set_places(workspace, "set", [request.image_root, str(other)], "coco_url")
-    picture_places.look_again(workspace, "set")
+    places.set_places(workspace, "set", [request.image_root, str(other)], "coco_url")
+    places.look_again(workspace, "set")
     again = ingest.import_file(workspace, request)
     assert again.problem_images == 0
     assert not again.changed
-    now = picture_places.places(workspace, "set")
+    now = places.places(workspace, "set")
     assert (now.roots, now.url_field) == ((request.image_root, str(other)), "coco_url")
 
 
@@ -76,12 +75,12 @@ def test_places_that_are_none_are_refused(
     ingest.import_file(workspace, request)
     for roots in ([], [str(tmp_path / "nowhere")], ["ftp://host/"], ["file:///etc"]):
         with pytest.raises(InputError):
-            picture_places.set_places(workspace, "set", roots, None)
-    now = picture_places.places(workspace, "set")
+            places.set_places(workspace, "set", roots, None)
+    now = places.places(workspace, "set")
     assert now.roots == (request.image_root,)
-    assert picture_places.known_place(request.image_root, now) == request.image_root
+    assert places.known_place(request.image_root, now) == request.image_root
     with pytest.raises(NotFoundError, match="none of its places"):
-        picture_places.known_place("elsewhere", now)
+        places.known_place("elsewhere", now)
 
 
 def test_pictures_by_the_url_in_their_record(workspace: Workspace, tmp_path: Path) -> None:
@@ -107,9 +106,9 @@ def test_pictures_by_the_url_in_their_record(workspace: Workspace, tmp_path: Pat
     ]
     files.rm("/pictures/0.jpg")  # what was fetched is kept
     grant = make_grant(workspace, result.dataset_id)
-    assert pictures.thumbnail(workspace, grant, 1, 240).content
+    assert rendering.thumbnail(workspace, grant, 1, 240).content
     with pytest.raises(ImageError):
-        pictures.thumbnail(workspace, grant, 3, 240)
+        rendering.thumbnail(workspace, grant, 3, 240)
 
 
 def test_a_whole_collection_below_a_url(workspace: Workspace, tmp_path: Path) -> None:

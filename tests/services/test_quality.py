@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import event, select
 
 from app.services.access.grants import Grant
-from app.services.quality import report as quality
-from app.services.reviewing import verdicts as review
+from app.services.quality import report
+from app.services.reviewing import verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.types import LabelState
@@ -32,20 +32,20 @@ def grant(workspace: Workspace) -> Grant:
     return make_grant(workspace, dataset_id)
 
 
-def say(workspace: Workspace, grant: Grant, verdicts: Sequence[str]) -> list[str]:
+def say(workspace: Workspace, grant: Grant, words: Sequence[str]) -> list[str]:
     """Answer the proposals in the order they were made; the ids of the answers."""
     with workspace.database.read() as session:
         found = session.scalars(select(Proposal).order_by(Proposal.id)).all()
     made = [
         Answer(uuid.uuid4().hex, one.image_id, one.category_id, verdict, one.id)
-        for one, verdict in zip(found, verdicts, strict=False)
+        for one, verdict in zip(found, words, strict=False)
     ]
-    assert {one.status for one in review.decide(workspace, grant, made)} == {"saved"}
+    assert {one.status for one in verdicts.decide(workspace, grant, made)} == {"saved"}
     return [one.client_id for one in made]
 
 
 def test_nothing_said_yet(workspace: Workspace, grant: Grant) -> None:
-    shown = quality.report(workspace, "set")
+    shown = report.quality_of(workspace, "set")
     assert sum(row.labels for row in shown.labels) == 4
     assert {(row.state, row.source) for row in shown.labels} == {("present", "import")}
     assert (shown.acceptance, shown.agreement, shown.learning, shown.reliability) == ((),) * 4
@@ -56,7 +56,7 @@ def test_nothing_said_yet(workspace: Workspace, grant: Grant) -> None:
 def test_labels_by_state_and_source(workspace: Workspace, grant: Grant) -> None:
     say(workspace, grant, ["present", "absent", "absent"])
     totals: dict[tuple[str, str], int] = {}
-    for row in quality.report(workspace, "set").labels:
+    for row in report.quality_of(workspace, "set").labels:
         totals[row.state, row.source] = totals.get((row.state, row.source), 0) + row.labels
     assert totals == {("present", "import"): 4, ("present", "human"): 1, ("absent", "human"): 2}
 
@@ -64,8 +64,8 @@ def test_labels_by_state_and_source(workspace: Workspace, grant: Grant) -> None:
 def test_acceptance_agreement_effort(workspace: Workspace, grant: Grant) -> None:
     said = ["present", "absent", "present", "present", "skip", "absent", "present", "absent"]
     ids = say(workspace, grant, said)
-    review.undo(workspace, grant, uuid.uuid4().hex, ids[6])
-    shown = quality.report(workspace, "set")
+    verdicts.undo(workspace, grant, uuid.uuid4().hex, ids[6])
+    shown = report.quality_of(workspace, "set")
     assert sum(row.verdicts for row in shown.acceptance) == 5  # PRESENT, no skip, none undone
     assert sum(row.accepted for row in shown.acceptance) == 3
     assert all(row.low <= row.share <= row.high for row in shown.acceptance)
@@ -89,10 +89,10 @@ def test_blocks_follow_one_another(workspace: Workspace, grant: Grant) -> None:
 
 def test_reliability_of_what_was_shown(workspace: Workspace, grant: Grant) -> None:
     say(workspace, grant, ["present"] * 4 + ["present", "absent", "absent", "present"])
-    low, high = quality.report(workspace, "set").reliability
+    low, high = report.quality_of(workspace, "set").reliability
     assert [(bar.count, bar.share) for bar in (low, high)] == [(4, 0.25), (4, 1.0)]
     assert [bar.stated for bar in (low, high)] == pytest.approx([0.55, 0.95])
-    error = quality.report(workspace, "set").calibration_error
+    error = report.quality_of(workspace, "set").calibration_error
     assert error == pytest.approx(0.5 * 0.3 + 0.5 * 0.05)
 
 
@@ -101,13 +101,13 @@ def test_the_learning_curve_reads_the_runs(workspace: Workspace, grant: Grant) -
         run = session.scalars(select(ModelRun)).one()
         run.metrics = {"held_out_ap": {"blend": 0.625}}
         run.known_present, run.known_absent = 30, 12
-    (row,) = quality.report(workspace, "set").learning
+    (row,) = report.quality_of(workspace, "set").learning
     assert (row.held_out_ap, row.known_labels) == (0.625, 42)
 
 
 def test_categories_seen_together(workspace: Workspace, grant: Grant) -> None:
     say(workspace, grant, ["present"])  # the first picture carries a second category now
-    rows = {(row.given, row.category): row for row in quality.report(workspace, "set").together}
+    rows = {(row.given, row.category): row for row in report.quality_of(workspace, "set").together}
     assert len(rows) == 9
     assert all(row.share == 1.0 for pair, row in rows.items() if pair[0] == pair[1])
     assert rows["red", "green"].images == rows["green", "red"].images == 1
@@ -131,7 +131,7 @@ def test_no_count_reads_the_table_of_proposals(
 
     event.listen(workspace.database.engine, "after_cursor_execute", explain)
     try:
-        quality.report(workspace, "set")
+        report.quality_of(workspace, "set")
     finally:
         event.remove(workspace.database.engine, "after_cursor_execute", explain)
     assert any("SEARCH proposal USING INTEGER PRIMARY KEY" in step for step in plans)

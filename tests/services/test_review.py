@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, update
 
 from app.services.access.grants import Grant
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdicts
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer, Card
 from app.services.workspace import Workspace
@@ -55,8 +55,8 @@ def label_of(workspace: Workspace, card: Card) -> Label | None:
 def test_a_verdict_becomes_a_label_once(workspace: Workspace, grant: Grant) -> None:
     card = cards(workspace, grant)[0]
     verdict = answer(card, "absent")
-    assert [r.status for r in review.decide(workspace, grant, [verdict])] == ["saved"]
-    assert [r.status for r in review.decide(workspace, grant, [verdict])] == ["duplicate"]
+    assert [r.status for r in verdicts.decide(workspace, grant, [verdict])] == ["saved"]
+    assert [r.status for r in verdicts.decide(workspace, grant, [verdict])] == ["duplicate"]
     label = label_of(workspace, card)
     assert label is not None
     assert (label.state, label.source) == (LabelState.ABSENT, LabelSource.HUMAN)
@@ -70,14 +70,14 @@ def test_a_verdict_becomes_a_label_once(workspace: Workspace, grant: Grant) -> N
 def test_undo_restores_exactly(workspace: Workspace, grant: Grant, verdict: str) -> None:
     card = cards(workspace, grant)[0]
     given = answer(card, verdict)
-    review.decide(workspace, grant, [given])
-    receipt = review.undo(workspace, grant, "undo-id-1", given.client_id)
+    verdicts.decide(workspace, grant, [given])
+    receipt = verdicts.undo(workspace, grant, "undo-id-1", given.client_id)
     assert receipt.status == "saved"
     assert receipt.card == card
     assert label_of(workspace, card) is None
     assert cards(workspace, grant)[0] == card
-    assert review.undo(workspace, grant, "undo-id-1", given.client_id).status == "duplicate"
-    assert review.undo(workspace, grant, "undo-id-2", given.client_id).status == "stale"
+    assert verdicts.undo(workspace, grant, "undo-id-1", given.client_id).status == "duplicate"
+    assert verdicts.undo(workspace, grant, "undo-id-2", given.client_id).status == "stale"
 
 
 def test_undo_of_an_overruled_import_gives_the_import_back(
@@ -87,8 +87,8 @@ def test_undo_of_an_overruled_import_gives_the_import_back(
         label = session.scalars(select(Label)).first()
     assert label is not None
     pair = (label.image_id, label.category_id)
-    review.decide(workspace, grant, [Answer("decide-by-id", *pair, "absent")])
-    assert review.undo(workspace, grant, "undo-id-1", "decide-by-id").status == "saved"
+    verdicts.decide(workspace, grant, [Answer("decide-by-id", *pair, "absent")])
+    assert verdicts.undo(workspace, grant, "undo-id-1", "decide-by-id").status == "saved"
     with workspace.database.read() as session:
         restored = session.get_one(Label, pair)
         assert (restored.state, restored.source) == (LabelState.PRESENT, LabelSource.IMPORT)
@@ -100,21 +100,21 @@ def test_undo_of_what_was_decided_again_is_refused_as_stale(
 ) -> None:
     card = cards(workspace, grant)[0]
     first, second = answer(card, "present"), answer(card, "absent")
-    review.decide(workspace, grant, [first, second])
-    assert review.undo(workspace, grant, "undo-id-1", first.client_id).status == "stale"
-    assert review.undo(workspace, grant, "undo-id-2", second.client_id).status == "saved"
+    verdicts.decide(workspace, grant, [first, second])
+    assert verdicts.undo(workspace, grant, "undo-id-1", first.client_id).status == "stale"
+    assert verdicts.undo(workspace, grant, "undo-id-2", second.client_id).status == "saved"
     label = label_of(workspace, card)
     assert label is not None
     assert label.state is LabelState.PRESENT
-    assert review.undo(workspace, grant, "undo-id-3", first.client_id).status == "saved"
+    assert verdicts.undo(workspace, grant, "undo-id-3", first.client_id).status == "saved"
     assert label_of(workspace, card) is None
 
 
 def test_somebody_elses_decision_makes_an_answer_stale(workspace: Workspace, grant: Grant) -> None:
     card = cards(workspace, grant)[0]
     other = make_grant(workspace, grant.dataset_id, "bob")
-    review.decide(workspace, other, [answer(card, "absent")])
-    receipt = review.decide(workspace, grant, [answer(card, "present")])[0]
+    verdicts.decide(workspace, other, [answer(card, "absent")])
+    receipt = verdicts.decide(workspace, grant, [answer(card, "present")])[0]
     assert receipt.status == "stale"
     label = label_of(workspace, card)
     assert label is not None
@@ -142,7 +142,7 @@ def test_a_skipped_card_does_not_come_back_to_the_same_person(
     workspace: Workspace, grant: Grant
 ) -> None:
     card = cards(workspace, grant, limit=1)[0]
-    review.decide(workspace, grant, [answer(card, "skip")])
+    verdicts.decide(workspace, grant, [answer(card, "skip")])
     assert card.proposal_id not in {c.proposal_id for c in cards(workspace, grant, limit=100)}
     other = make_grant(workspace, grant.dataset_id, "bob")
     review_all = cards(workspace, other, limit=100)
@@ -168,7 +168,7 @@ def test_answers_that_can_never_be_stored(
         "category_id": card.category_id,
         "verdict": "present",
     }
-    receipt = review.decide(workspace, grant, [Answer(**(fields | change))])[0]
+    receipt = verdicts.decide(workspace, grant, [Answer(**(fields | change))])[0]
     assert receipt.status == "refused"
     assert message in str(receipt.message)
 
@@ -177,17 +177,17 @@ def test_a_grant_reaches_only_its_own_dataset(workspace: Workspace, grant: Grant
     other = make_dataset(workspace, "other").dataset_id
     stranger = Grant(grant.annotator_id, other)
     card = cards(workspace, grant)[0]
-    assert review.decide(workspace, stranger, [answer(card)])[0].status == "refused"
+    assert verdicts.decide(workspace, stranger, [answer(card)])[0].status == "refused"
     given = answer(card)
-    review.decide(workspace, grant, [given])
-    assert review.undo(workspace, stranger, "undo-id-1", given.client_id).status == "refused"
+    verdicts.decide(workspace, grant, [given])
+    assert verdicts.undo(workspace, stranger, "undo-id-1", given.client_id).status == "refused"
 
 
 def test_nobody_undoes_for_somebody_else(workspace: Workspace, grant: Grant) -> None:
     given = answer(cards(workspace, grant)[0])
-    review.decide(workspace, grant, [given])
+    verdicts.decide(workspace, grant, [given])
     other = make_grant(workspace, grant.dataset_id, "bob")
-    receipt = review.undo(workspace, other, "undo-id-1", given.client_id)
+    receipt = verdicts.undo(workspace, other, "undo-id-1", given.client_id)
     assert receipt.status == "refused"
 
 
@@ -196,12 +196,12 @@ def test_enough_decisions_start_one_retraining(workspace: Workspace, grant: Gran
         session.get_one(Dataset, grant.dataset_id).retrain_after = 3
     first, *rest = cards(workspace, grant, limit=6)
     undone = answer(first)
-    review.decide(workspace, grant, [undone])
-    review.undo(workspace, grant, "undo-id-1", undone.client_id)
-    review.decide(workspace, grant, [answer(card) for card in rest[:2]])
+    verdicts.decide(workspace, grant, [undone])
+    verdicts.undo(workspace, grant, "undo-id-1", undone.client_id)
+    verdicts.decide(workspace, grant, [answer(card) for card in rest[:2]])
     assert workspace.jobs.queue.rung == []
     for card in rest[2:]:
-        review.decide(workspace, grant, [answer(card)])
+        verdicts.decide(workspace, grant, [answer(card)])
     with workspace.database.read() as session:
         (job,) = session.scalars(select(Job)).all()
     assert job.kind is JobKind.TRAIN

@@ -11,11 +11,9 @@ from sqlalchemy import event, select, text, update
 
 from app.services.access.grants import Grant
 from app.services.learning import neighbours
-from app.services.reviewing import flags
-from app.services.reviewing import queue as review_queue
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import flags, verdicts
 from app.services.reviewing.cards import MAX_OTHERS
-from app.services.reviewing.queue import QueueQuery, next_cards
+from app.services.reviewing.queue import QueueQuery, next_cards, release_leases, renew_leases
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
@@ -101,7 +99,7 @@ def test_pages_stay_whole_while_cards_are_decided(workspace: Workspace, grant: G
             Answer(f"client-{card.proposal_id}", card.image_id, card.category_id, "absent")
             for card in page.cards[::2]
         ]
-        review.decide(workspace, grant, answers)
+        verdicts.decide(workspace, grant, answers)
         if page.cursor is None:
             break
         query = replace(query, after=page.cursor)
@@ -225,7 +223,7 @@ def test_two_windows_of_one_person_get_different_cards(workspace: Workspace, gra
     again = {card.proposal_id for card in next_cards(workspace, one, QueueQuery(limit=5)).cards}
     assert not first & second
     assert first == again
-    review_queue.release_leases(workspace, one)
+    release_leases(workspace, one)
     third = {card.proposal_id for card in next_cards(workspace, two, QueueQuery(limit=5)).cards}
     assert third == first
 
@@ -233,14 +231,14 @@ def test_two_windows_of_one_person_get_different_cards(workspace: Workspace, gra
 def test_leases_are_renewed_and_lost(workspace: Workspace, grant: Grant) -> None:
     other = make_grant(workspace, grant.dataset_id, "bob")
     ids = [card.proposal_id for card in next_cards(workspace, grant, QueueQuery(limit=3)).cards]
-    assert review_queue.renew_leases(workspace, grant, ids) == []
+    assert renew_leases(workspace, grant, ids) == []
     with workspace.database.write() as session:
         session.execute(update(Lease).values(expires_at=now() - timedelta(seconds=1)))
     taken = [card.proposal_id for card in next_cards(workspace, other, QueueQuery(limit=1)).cards]
-    assert review_queue.renew_leases(workspace, grant, [*ids, 10**6]) == [*taken, 10**6]
-    assert review_queue.renew_leases(workspace, other, ids) == ids[1:]
+    assert renew_leases(workspace, grant, [*ids, 10**6]) == [*taken, 10**6]
+    assert renew_leases(workspace, other, ids) == ids[1:]
     with pytest.raises(InputError, match="at most"):
-        review_queue.renew_leases(workspace, grant, range(501))
+        renew_leases(workspace, grant, range(501))
 
 
 def test_concurrent_claims_never_share_a_pair(workspace: Workspace, grant: Grant) -> None:
@@ -261,7 +259,7 @@ def test_concurrent_claims_never_share_a_pair(workspace: Workspace, grant: Grant
                 )
                 for c in page.cards
             ]
-            receipts = review.decide(workspace, window, answers)
+            receipts = verdicts.decide(workspace, window, answers)
             with lock:
                 claimed.extend(card.proposal_id for card in page.cards)
                 assert {receipt.status for receipt in receipts} == {"saved"}
@@ -304,7 +302,7 @@ def test_similar_pictures_come_nearest_first(workspace: Workspace, grant: Grant)
     assert found(anchor=ids[5]) == expected
     assert found(anchor=10**6) == []
     given = Answer("client-id-1", ids[5], 1, "present")
-    review.decide(workspace, grant, [given])
+    verdicts.decide(workspace, grant, [given])
     assert found() == expected
 
 
@@ -346,12 +344,12 @@ class TestDisputes:
         query = QueueQuery(strategy="disagreements")
         (card,) = next_cards(workspace, grant, query).cards
         answer = Answer("client-id-1", card.image_id, card.category_id, verdict, card.proposal_id)
-        assert review.decide(workspace, grant, [answer])[0].status == "saved"
+        assert verdicts.decide(workspace, grant, [answer])[0].status == "saved"
         assert next_cards(workspace, grant, query).cards == []
         other = make_grant(workspace, grant.dataset_id, "bob")
         late = replace(answer, client_id="client-id-2")
-        assert review.decide(workspace, other, [late])[0].status == "stale"
-        assert review.undo(workspace, grant, "undo-id-1", "client-id-1").status == "saved"
+        assert verdicts.decide(workspace, other, [late])[0].status == "stale"
+        assert verdicts.undo(workspace, grant, "undo-id-1", "client-id-1").status == "saved"
         with workspace.database.read() as session:
             label = session.get_one(Label, (card.image_id, card.category_id))
             assert (label.state, label.source) == (disputed.state, disputed.source)

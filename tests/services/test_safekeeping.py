@@ -11,8 +11,8 @@ from alembic import command
 from sqlalchemy import func, select, text
 
 import migrations
-from app.services.backup import archive as safekeeping
-from app.services.reviewing import verdicts as review
+from app.services.backup import archive
+from app.services.reviewing import verdicts
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
 from app.services.runtime.settings import Settings
@@ -32,7 +32,7 @@ def decide_everything(workspace: Workspace) -> int:
         Answer(f"client-{card.proposal_id}", card.image_id, card.category_id, "present")
         for card in cards
     ]
-    review.decide(workspace, grant, answers)
+    verdicts.decide(workspace, grant, answers)
     return len(answers)
 
 
@@ -55,8 +55,8 @@ def test_a_backup_brings_everything_back(workspace: Workspace, tmp_path: Path) -
     for file in (said, tuned):
         file.parent.mkdir(parents=True)
         file.write_text("{}")
-    archive = tmp_path / "backup.zip"
-    summary = safekeeping.backup(workspace.settings, archive, with_files=True)
+    file = tmp_path / "backup.zip"
+    summary = archive.backup(workspace.settings, file, with_files=True)
     assert (summary.rows["decision"], summary.revision) == (made, migrations.head())
     assert [f.path for f in summary.files] == [
         "clsl.db",
@@ -68,7 +68,7 @@ def test_a_backup_brings_everything_back(workspace: Workspace, tmp_path: Path) -
         session.execute(text("DELETE FROM label"))
         session.execute(text("DELETE FROM decision"))
     (features / "shard-00000.json").unlink()
-    again, earlier = safekeeping.restore(workspace.settings, archive)
+    again, earlier = archive.restore(workspace.settings, file)
     assert again == summary
     assert counts(workspace) == kept  # seen by a connection that was open all the time
     assert (features / "shard-00000.json").read_text() == "{}"
@@ -81,10 +81,10 @@ def test_a_backup_brings_everything_back(workspace: Workspace, tmp_path: Path) -
 @pytest.mark.sqlite_only
 def test_into_an_empty_place(workspace: Workspace, tmp_path: Path) -> None:
     decide_everything(workspace)
-    archive = tmp_path / "backup.zip"
-    safekeeping.backup(workspace.settings, archive)
+    file = tmp_path / "backup.zip"
+    archive.backup(workspace.settings, file)
     elsewhere = Settings(data_dir=tmp_path / "elsewhere")
-    assert safekeeping.restore(elsewhere, archive)[1] is None
+    assert archive.restore(elsewhere, file)[1] is None
     opened = make_workspace(elsewhere.data_dir)
     assert counts(opened) == counts(workspace)
     opened.close()
@@ -107,7 +107,7 @@ def test_a_backup_while_people_work_is_one_state(workspace: Workspace, tmp_path:
     thread.start()
     try:
         found = [
-            safekeeping.backup(workspace.settings, tmp_path / "b.zip").rows["annotator"]
+            archive.backup(workspace.settings, tmp_path / "b.zip").rows["annotator"]
             for _ in range(5)
         ]
     finally:
@@ -119,12 +119,12 @@ def test_a_backup_while_people_work_is_one_state(workspace: Workspace, tmp_path:
     assert found[-1] > 0
 
 
-def tampered(archive: Path, change) -> Path:
+def tampered(file: Path, change) -> Path:
     """The same archive with other members."""
-    with zipfile.ZipFile(archive) as zipped:
+    with zipfile.ZipFile(file) as zipped:
         members = {name: zipped.read(name) for name in zipped.namelist()}
     change(members)
-    out = archive.with_name("tampered.zip")
+    out = file.with_name("tampered.zip")
     with zipfile.ZipFile(out, "w") as zipped:
         for name, content in members.items():
             zipped.writestr(name, content)
@@ -170,12 +170,12 @@ def test_archives_that_are_not_whole_change_nothing(
     workspace: Workspace, tmp_path: Path, change, message: str
 ) -> None:
     decide_everything(workspace)
-    archive = tmp_path / "backup.zip"
-    safekeeping.backup(workspace.settings, archive)
+    file = tmp_path / "backup.zip"
+    archive.backup(workspace.settings, file)
     before = counts(workspace)
     secret = (workspace.data_dir / "secret.key").read_text()
     with pytest.raises(InputError, match=message):
-        safekeeping.restore(workspace.settings, tampered(archive, change))
+        archive.restore(workspace.settings, tampered(file, change))
     assert counts(workspace) == before
     assert (workspace.data_dir / "secret.key").read_text() == secret
     assert not (tmp_path / "outside").exists()
@@ -185,28 +185,28 @@ def test_archives_that_are_not_whole_change_nothing(
 def test_an_archive_of_a_newer_version_is_refused(workspace: Workspace, tmp_path: Path) -> None:
     with workspace.database.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    archive = tmp_path / "newer.zip"
-    safekeeping.backup(workspace.settings, archive)
+    file = tmp_path / "newer.zip"
+    archive.backup(workspace.settings, file)
     with pytest.raises(InputError, match="newer version"):
-        safekeeping.restore(Settings(data_dir=tmp_path / "elsewhere"), archive)
+        archive.restore(Settings(data_dir=tmp_path / "elsewhere"), file)
     assert not (tmp_path / "elsewhere" / "clsl.db").exists()
 
 
 def test_what_cannot_be_backed_up_says_why(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     with pytest.raises(NotFoundError, match="nothing to back up"):
-        safekeeping.backup(settings, tmp_path / "b.zip")
+        archive.backup(settings, tmp_path / "b.zip")
     (tmp_path / "clsl.db").write_bytes(b"this is no database" * 100)
     with pytest.raises(DatabaseError, match=r"no database|not a database"):
-        safekeeping.backup(settings, tmp_path / "b.zip")
+        archive.backup(settings, tmp_path / "b.zip")
     with pytest.raises(NotFoundError, match="there is no file"):
-        safekeeping.restore(settings, tmp_path / "nowhere.zip")
+        archive.restore(settings, tmp_path / "nowhere.zip")
     (tmp_path / "c.zip").write_text("no zip")
     with pytest.raises(InputError, match="no backup"):
-        safekeeping.read(tmp_path / "c.zip")
+        archive.read(tmp_path / "c.zip")
     server = Settings(data_dir=tmp_path, database_url=f"postgresql:///name?host={tmp_path}")
     with pytest.raises(DatabaseError, match="server cannot be reached"):
-        safekeeping.backup(server, tmp_path / "b.zip")
+        archive.backup(server, tmp_path / "b.zip")
     assert not (tmp_path / "b.zip").exists()
 
 

@@ -13,11 +13,10 @@ from alembic import command
 from sqlalchemy import MetaData, select, text
 
 import migrations
-from app.services.backup import archive as safekeeping
-from app.services.backup import server_rows
+from app.services.backup import archive, server_rows
 from app.services.datasets import snapshots
 from app.services.operations.doctor import examine
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
@@ -47,9 +46,9 @@ def fill(workspace: Workspace) -> int:
     dataset_id = make_dataset(workspace, document=document).dataset_id
     make_proposals(workspace, dataset_id)
     grant = make_grant(workspace, dataset_id, "ada \\. \u2028 ü")
-    review.decide(workspace, grant, [Answer("a-decision-1", 2, 1, "absent")])
-    review.undo(workspace, grant, "an-undo-1", "a-decision-1")
-    review.decide(workspace, grant, [Answer("a-decision-2", 2, 1, "present")])
+    verdicts.decide(workspace, grant, [Answer("a-decision-1", 2, 1, "absent")])
+    verdicts.undo(workspace, grant, "an-undo-1", "a-decision-1")
+    verdicts.decide(workspace, grant, [Answer("a-decision-2", 2, 1, "present")])
     snapshots.take(workspace, "set", "first")
     return dataset_id
 
@@ -57,7 +56,7 @@ def fill(workspace: Workspace) -> int:
 def test_everything_comes_back_as_it_was(workspace: Workspace, tmp_path: Path) -> None:
     dataset_id = fill(workspace)
     before = rows(workspace.database)
-    summary = safekeeping.backup(workspace.settings, tmp_path / "b.zip")
+    summary = archive.backup(workspace.settings, tmp_path / "b.zip")
     assert summary.rows == {name: len(found) for name, found in before.items()}
     assert summary.revision == migrations.head()
     with workspace.database.write() as session:
@@ -65,7 +64,7 @@ def test_everything_comes_back_as_it_was(workspace: Workspace, tmp_path: Path) -
         session.add(Annotator(name="somebody else"))
     assert rows(workspace.database) != before
     workspace.database.close()
-    _, earlier = safekeeping.restore(workspace.settings, tmp_path / "b.zip")
+    _, earlier = archive.restore(workspace.settings, tmp_path / "b.zip")
     assert earlier is not None
     assert earlier.exists()
     assert rows(workspace.database) == before
@@ -73,7 +72,7 @@ def test_everything_comes_back_as_it_was(workspace: Workspace, tmp_path: Path) -
     assert {one.check for one in odd} <= {"features"}  # the made run never had any
     make_grant(workspace, dataset_id, "ben")  # ids go on behind those that came back
     make_dataset(workspace, "another")
-    safekeeping.restore(workspace.settings, tmp_path / "b.zip")
+    archive.restore(workspace.settings, tmp_path / "b.zip")
     assert rows(workspace.database) == before
 
 
@@ -93,14 +92,14 @@ def test_it_is_one_moment_while_others_write(workspace: Workspace, tmp_path: Pat
     thread.start()
     try:
         for number in range(5):
-            safekeeping.backup(workspace.settings, tmp_path / f"{number}.zip")
+            archive.backup(workspace.settings, tmp_path / f"{number}.zip")
     finally:
         over.set()
         thread.join()
-    counts = [safekeeping.read(tmp_path / f"{number}.zip").rows["annotator"] for number in range(5)]
+    counts = [archive.read(tmp_path / f"{number}.zip").rows["annotator"] for number in range(5)]
     assert counts == sorted(counts)
     assert counts[-1] > counts[0]
-    safekeeping.restore(workspace.settings, tmp_path / "2.zip")
+    archive.restore(workspace.settings, tmp_path / "2.zip")
     assert len(rows(workspace.database)["annotator"]) == counts[2]
 
 
@@ -119,11 +118,11 @@ def test_an_archive_of_an_older_version_is_brought_up_to_date(
                 "VALUES ('eve', '{}', 0, now())"
             )
         )
-    safekeeping.backup(workspace.settings, tmp_path / "old.zip")
+    archive.backup(workspace.settings, tmp_path / "old.zip")
     with workspace.database.engine.begin() as connection:
         command.upgrade(migrations.alembic_config(connection), "head")
     fill(workspace)
-    safekeeping.restore(workspace.settings, tmp_path / "old.zip")
+    archive.restore(workspace.settings, tmp_path / "old.zip")
     assert migrations.current(workspace.database.engine) == migrations.head()
     found = rows(workspace.database)
     assert len(found["annotator"]) == 1
@@ -148,11 +147,11 @@ def test_a_wrong_archive_changes_nothing(workspace: Workspace, tmp_path: Path, f
         (folder / "tables" / "label.copy").write_text("not\ta row\n")
     (folder / server_rows.TABLES).write_text("[" if fault == "not json" else json.dumps(stated))
     if fault == "both kinds":
-        safekeeping.backup(workspace.settings, tmp_path / "b.zip")
-        with zipfile.ZipFile(tmp_path / "b.zip", "a") as archive:
-            archive.writestr("clsl.db", "x")
+        archive.backup(workspace.settings, tmp_path / "b.zip")
+        with zipfile.ZipFile(tmp_path / "b.zip", "a") as zipped:
+            zipped.writestr("clsl.db", "x")
         with pytest.raises(InputError, match="no backup"):
-            safekeeping.restore(workspace.settings, tmp_path / "b.zip")
+            archive.restore(workspace.settings, tmp_path / "b.zip")
     else:
         with pytest.raises(Exception, match=r"archive|invalid input") as told:
             server_rows.read_rows(workspace.database, folder, revision)
@@ -165,11 +164,11 @@ def test_the_other_kind_of_database_is_refused(
 ) -> None:
     monkeypatch.delenv("CLSL_DATABASE_URL", raising=False)
     fill(workspace)
-    safekeeping.backup(workspace.settings, tmp_path / "b.zip")
+    archive.backup(workspace.settings, tmp_path / "b.zip")
     if workspace.database.shared:
         other = Settings(data_dir=tmp_path / "other")
         with pytest.raises(InputError, match=r"in a file, and .* of one on a server"):
-            safekeeping.restore(other, tmp_path / "b.zip")
+            archive.restore(other, tmp_path / "b.zip")
     nothing = Settings(data_dir=tmp_path / "data", database_url=f"postgresql:///x?host={tmp_path}")
     with pytest.raises((DatabaseError, InputError), match=r"server cannot be reached|on a server"):
-        safekeeping.restore(nothing, tmp_path / "b.zip")
+        archive.restore(nothing, tmp_path / "b.zip")

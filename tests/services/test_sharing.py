@@ -6,11 +6,10 @@ from itertools import permutations
 import pytest
 from sqlalchemy import update
 
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.rights import Actor, Forbidden, Role
 from app.services.operations.doctor import Finding, examine
-from app.services.reviewing import panels as sharing
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import panels, verdicts
 from app.services.reviewing.history import history
 from app.services.reviewing.queue import QueueQuery, next_cards, release_leases
 from app.services.reviewing.verdicts import Answer
@@ -31,7 +30,7 @@ class Team:
         self.id = make_dataset(workspace, self.name).dataset_id
         self.embedding_id = make_proposals(workspace, self.id).embedding_run_id
         self.people = [make_grant(workspace, self.id, f"{self.name}-{i}") for i in range(size)]
-        sharing.set_overlap(workspace, self.name, overlap)
+        panels.set_overlap(workspace, self.name, overlap)
         with workspace.database.read() as session:
             run = runs.serving_run(session, self.id)
             assert run is not None
@@ -44,7 +43,7 @@ class Team:
         """One person's verdict on the first pair: its client id."""
         client_id = uuid.uuid4().hex
         answer = Answer(client_id, *self.pair, verdict, self.proposal_id)
-        (receipt,) = review.decide(self.workspace, self.people[person], [answer])
+        (receipt,) = verdicts.decide(self.workspace, self.people[person], [answer])
         self.last = receipt.status
         return client_id
 
@@ -107,14 +106,14 @@ def test_undo_derives_the_label_anew(workspace: Workspace) -> None:
     team = Team(workspace, 2)
     first, second = team.say(0, "present"), team.say(1, "present")
     assert team.state() == AGREED
-    undone = review.undo(workspace, team.people[0], uuid.uuid4().hex, first)
+    undone = verdicts.undo(workspace, team.people[0], uuid.uuid4().hex, first)
     assert undone.status == "saved"
     assert team.state() == WAITS
     assert team.pair in team.offered(0)
     assert team.pair not in team.offered(1)
-    assert review.redo(workspace, team.people[0], uuid.uuid4().hex, first).status == "saved"
+    assert verdicts.redo(workspace, team.people[0], uuid.uuid4().hex, first).status == "saved"
     assert team.state() == AGREED
-    review.undo(workspace, team.people[1], uuid.uuid4().hex, second)
+    verdicts.undo(workspace, team.people[1], uuid.uuid4().hex, second)
     assert team.state() == WAITS
 
 
@@ -122,7 +121,7 @@ def test_a_panel_in_which_nobody_speaks_is_no_more(workspace: Workspace) -> None
     team = Team(workspace, 2)
     for person in (0, 1):
         said = team.say(person, "absent")
-        review.undo(workspace, team.people[person], uuid.uuid4().hex, said)
+        verdicts.undo(workspace, team.people[person], uuid.uuid4().hex, said)
         assert team.state() == NOTHING
 
 
@@ -132,16 +131,16 @@ def test_a_tie_is_settled_by_a_reviewer_and_can_be_opened_again(workspace: Works
     team.say(1, "absent")
     assert team.state() == TIED
     judge = team.people[2]
-    (conflict,) = sharing.conflicts(workspace, team.id)
+    (conflict,) = panels.conflicts(workspace, team.id)
     said = {(one.annotator, one.verdict) for one in conflict.opinions}
     assert said == {(f"{team.name}-0", "present"), (f"{team.name}-1", "absent")}
-    ruling = sharing.adjudicate(workspace, judge, *team.pair, "present")
+    ruling = panels.adjudicate(workspace, judge, *team.pair, "present")
     settled = (LabelState.PRESENT, PanelStatus.ADJUDICATED, ProposalStatus.DECIDED)
     assert team.state() == settled
-    assert sharing.conflicts(workspace, team.id) == []
-    assert review.undo(workspace, team.people[0], uuid.uuid4().hex, first).status == "stale"
+    assert panels.conflicts(workspace, team.id) == []
+    assert verdicts.undo(workspace, team.people[0], uuid.uuid4().hex, first).status == "stale"
     assert team.state() == settled
-    assert review.undo(workspace, judge, uuid.uuid4().hex, ruling).status == "saved"
+    assert verdicts.undo(workspace, judge, uuid.uuid4().hex, ruling).status == "saved"
     assert team.state() == TIED
 
 
@@ -149,35 +148,35 @@ def test_a_majority_can_be_looked_at_too(workspace: Workspace) -> None:
     team = Team(workspace, 3)
     for person, verdict in enumerate(("present", "absent", "present")):
         team.say(person, verdict)
-    assert sharing.conflicts(workspace, team.id) == []
-    (found,) = sharing.conflicts(workspace, team.id, outvoted=True)
+    assert panels.conflicts(workspace, team.id) == []
+    (found,) = panels.conflicts(workspace, team.id, outvoted=True)
     assert not found.tied
-    assert sharing.conflicts(workspace, team.id, outvoted=True, after=team.pair) == []
+    assert panels.conflicts(workspace, team.id, outvoted=True, after=team.pair) == []
 
 
 def test_only_what_is_disputed_can_be_settled(workspace: Workspace) -> None:
     team = Team(workspace, 2)
     team.say(0, "present")
     with pytest.raises(ConflictError, match="waiting"):
-        sharing.adjudicate(workspace, team.people[2], *team.pair, "absent")
+        panels.adjudicate(workspace, team.people[2], *team.pair, "absent")
     team.say(1, "present")
     with pytest.raises(ConflictError, match="disagree"):
-        sharing.adjudicate(workspace, team.people[2], *team.pair, "absent")
+        panels.adjudicate(workspace, team.people[2], *team.pair, "absent")
 
 
 def test_an_annotator_sees_no_conflict_and_sets_no_overlap(workspace: Workspace) -> None:
     team = Team(workspace, 2)
     team.say(0, "present")
     team.say(1, "absent")
-    with who.acting(Actor("Bob", Role.ANNOTATOR)):
+    with rights.acting(Actor("Bob", Role.ANNOTATOR)):
         with pytest.raises(Forbidden):
-            sharing.conflicts(workspace, team.id)
+            panels.conflicts(workspace, team.id)
         with pytest.raises(Forbidden):
-            sharing.adjudicate(workspace, team.people[2], *team.pair, "absent")
-    with who.acting(Actor("Eve", Role.REVIEWER)):
-        assert len(sharing.conflicts(workspace, team.id)) == 1
+            panels.adjudicate(workspace, team.people[2], *team.pair, "absent")
+    with rights.acting(Actor("Eve", Role.REVIEWER)):
+        assert len(panels.conflicts(workspace, team.id)) == 1
         with pytest.raises(Forbidden):
-            sharing.set_overlap(workspace, team.name, 1)
+            panels.set_overlap(workspace, team.name, 1)
 
 
 def test_nobody_sees_what_another_said(workspace: Workspace) -> None:
@@ -202,9 +201,9 @@ def test_nobody_sees_what_another_said(workspace: Workspace) -> None:
 def test_a_smaller_overlap_settles_what_is_complete_now(workspace: Workspace) -> None:
     team = Team(workspace, 3)
     team.say(0, "present")
-    assert sharing.set_overlap(workspace, team.name, 2) == 0
+    assert panels.set_overlap(workspace, team.name, 2) == 0
     assert team.state() == WAITS
-    assert sharing.set_overlap(workspace, team.name, 1) == 1
+    assert panels.set_overlap(workspace, team.name, 1) == 1
     assert team.state() == AGREED
 
 
@@ -213,13 +212,13 @@ def test_an_impossible_overlap_is_refused(workspace: Workspace, overlap: int) ->
     name = "set"
     make_dataset(workspace, name)
     with pytest.raises(InputError, match="from 1 to 20"):
-        sharing.set_overlap(workspace, name, overlap)
+        panels.set_overlap(workspace, name, overlap)
 
 
 def test_everything_else_absent_is_one_voice_of_several(workspace: Workspace) -> None:
     team = Team(workspace, 2)
     receipts = [
-        review.mark_others_absent(workspace, grant, uuid.uuid4().hex, team.pair[0])
+        verdicts.mark_others_absent(workspace, grant, uuid.uuid4().hex, team.pair[0])
         for grant in team.people
     ]
     assert [receipt.count for receipt in receipts] == [2, 2, 0]
@@ -276,7 +275,7 @@ def test_a_disputed_label_stays_until_all_have_spoken(workspace: Workspace) -> N
     second = team.say(1, "absent")
     assert team.state() == (LabelState.ABSENT, PanelStatus.AGREED, ProposalStatus.DECIDED)
     for person, said in enumerate((first, second)):
-        review.undo(workspace, team.people[person], uuid.uuid4().hex, said)
+        verdicts.undo(workspace, team.people[person], uuid.uuid4().hex, said)
     assert team.state() == imported
     with workspace.database.read() as session:
         label = session.get_one(Label, pair)
@@ -291,7 +290,7 @@ def test_everything_undone_leaves_no_trace_in_labels(workspace: Workspace) -> No
             before = set(labels.triples(session, team.id))
         said = [team.say(i, verdict) for i, verdict in enumerate(("present", "absent", "present"))]
         for i in order:
-            review.undo(workspace, team.people[i], uuid.uuid4().hex, said[i])
+            verdicts.undo(workspace, team.people[i], uuid.uuid4().hex, said[i])
         assert team.state() == NOTHING
         with workspace.database.read() as session:
             assert set(labels.triples(session, team.id)) == before
@@ -307,15 +306,15 @@ def test_the_doctor_works_a_damaged_panel_out_anew(
     team.say(2, "present")
     before = team.state()
 
-    def panels() -> Finding:
+    def found_panels() -> Finding:
         (found,) = (one for one in examine(workspace.settings) if one.check == "panels")
         return found
 
-    assert panels().ok
+    assert found_panels().ok
     with workspace.database.write() as session:
         session.execute(update(Panel).values(**damage))
-    assert panels().found.startswith("1 are not what follows")
+    assert found_panels().found.startswith("1 are not what follows")
     examine(workspace.settings, fix=True)
-    assert panels().ok
+    assert found_panels().ok
     if "size" not in damage:  # how many were asked is not told by what was said
         assert team.state() == before

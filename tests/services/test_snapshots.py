@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.datasets import snapshots
 from app.services.datasets.snapshots import Diff
 from app.services.importing import ingest
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, DatabaseError, InputError, NotFoundError
@@ -30,9 +30,9 @@ def test_changes_name_who_and_when(workspace: Workspace) -> None:
     first = snapshots.take(workspace, "set", "first")
     assert (first.present, first.absent, first.decisions) == (4, 0, 0)
     grant = make_grant(workspace, dataset.dataset_id)
-    review.decide(workspace, grant, [Answer("snapshot-1", 1, 2, "absent")])
-    review.decide(workspace, grant, [Answer("snapshot-2", 1, 2, "present")])
-    review.decide(workspace, grant, [Answer("snapshot-3", 2, 1, "skip")])
+    verdicts.decide(workspace, grant, [Answer("snapshot-1", 1, 2, "absent")])
+    verdicts.decide(workspace, grant, [Answer("snapshot-2", 1, 2, "present")])
+    verdicts.decide(workspace, grant, [Answer("snapshot-3", 2, 1, "skip")])
     since = snapshots.diff(workspace, "set", "first")
     (only,) = since.changes
     assert (only.before, only.after, only.by) == ("unknown", "present", "ada")
@@ -62,12 +62,12 @@ def test_they_equal_an_independent_count_after_any_decisions(
             image_id, category_id = chance.randint(1, 12), chance.randint(1, 3)
             id_ = f"random-{number}-{step:03d}"
             verdict = chance.choice(["present", "absent", "skip"])
-            receipt = review.decide(
+            receipt = verdicts.decide(
                 workspace, grant, [Answer(id_, image_id, category_id, verdict)]
             )[0]
             given += [id_] if receipt.status == "saved" else []
             if given and chance.random() < 0.2:
-                review.undo(workspace, grant, f"undo-{number}-{step:03d}", given.pop())
+                verdicts.undo(workspace, grant, f"undo-{number}-{step:03d}", given.pop())
     for old in range(3):
         for new in range(3):
             found = snapshots.diff(workspace, "set", str(old), str(new))
@@ -113,11 +113,11 @@ def test_names_are_taken_once_and_damage_is_seen(workspace: Workspace) -> None:
 
 def test_who_may(workspace: Workspace) -> None:
     make_dataset(workspace)
-    with who.acting(who.Actor("bob", who.Role.ANNOTATOR)), pytest.raises(who.Forbidden):
+    with rights.acting(rights.Actor("bob", rights.Role.ANNOTATOR)), pytest.raises(rights.Forbidden):
         snapshots.take(workspace, "set", "first")
-    with who.acting(who.Actor("eve", who.Role.REVIEWER)):
+    with rights.acting(rights.Actor("eve", rights.Role.REVIEWER)):
         assert snapshots.take(workspace, "set", "first").by == "eve"
-        with pytest.raises(who.Forbidden):
+        with pytest.raises(rights.Forbidden):
             snapshots.delete(workspace, "set", "first")
 
 
@@ -127,7 +127,7 @@ def test_a_table_that_no_spreadsheet_runs(workspace: Workspace, tmp_path: Path) 
     dataset_id = make_dataset(workspace, document=document).dataset_id
     snapshots.take(workspace, "set", "first")
     grant = make_grant(workspace, dataset_id)
-    review.decide(workspace, grant, [Answer("snapshot-1", 1, 2, "absent")])
+    verdicts.decide(workspace, grant, [Answer("snapshot-1", 1, 2, "absent")])
     found = snapshots.diff(workspace, "set", "first")
     assert snapshots.write_csv(found.changes, tmp_path / "out.csv") == 1
     with (tmp_path / "out.csv").open(newline="") as file:

@@ -8,9 +8,9 @@ from sqlalchemy import delete, select
 
 from app.services.access.grants import Grant
 from app.services.instant.tables import InstantTable
-from app.services.quality import sample_audit as stratified_audit
+from app.services.quality import sample_audit
 from app.services.quality.completeness import CategoryCompleteness
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError, NotFoundError
@@ -62,7 +62,7 @@ def answer_all(
 ) -> int:
     """An oracle answers the sample; how many pairs it was."""
     given = 0
-    while asked := stratified_audit.to_check(workspace, grant, category_id, 100):
+    while asked := sample_audit.to_check(workspace, grant, category_id, 100):
         say(workspace, grant, [(one.image_id, one.category_id) for one in asked], truth)
         given += len(asked)
     return given
@@ -73,14 +73,14 @@ def say(workspace: Workspace, grant: Grant, pairs: list[tuple[int, int]], truth:
         Answer(uuid.uuid4().hex, *pair, "present" if truth[pair] else "absent") for pair in pairs
     ]
     for start in range(0, len(answers), 100):
-        found = review.decide(workspace, grant, answers[start : start + 100])
+        found = verdicts.decide(workspace, grant, answers[start : start + 100])
         assert {one.status for one in found} <= {"saved"}
 
 
 def found_by(
     workspace: Workspace, grant: Grant, category_id: int | None = None
 ) -> CategoryCompleteness:
-    found = stratified_audit.estimate(workspace, grant, category_id)
+    found = sample_audit.estimate(workspace, grant, category_id)
     assert found is not None
     return found
 
@@ -98,18 +98,18 @@ def start_over(workspace: Workspace) -> None:
 
 
 def test_without_scores_there_is_no_sample(workspace: Workspace, grant: Grant) -> None:
-    assert stratified_audit.estimate(workspace, grant, None) is None
-    assert stratified_audit.to_check(workspace, grant, None) == []
+    assert sample_audit.estimate(workspace, grant, None) is None
+    assert sample_audit.to_check(workspace, grant, None) == []
     with pytest.raises(NotFoundError, match="no model run has left its scores"):
-        stratified_audit.draw(workspace, grant, None, 50)
+        sample_audit.draw(workspace, grant, None, 50)
 
 
 def test_the_sample_is_answered_first(workspace: Workspace, grant: Grant, truth: Truth) -> None:
-    assert stratified_audit.draw(workspace, grant, None, 50, seed=1) == 50
+    assert sample_audit.draw(workspace, grant, None, 50, seed=1) == 50
     assert found_by(workspace, grant).waiting == 50
-    first = stratified_audit.to_check(workspace, grant, None, 1)[0]
+    first = sample_audit.to_check(workspace, grant, None, 1)[0]
     skip = Answer(uuid.uuid4().hex, first.image_id, first.category_id, "skip")
-    review.decide(workspace, grant, [skip])
+    verdicts.decide(workspace, grant, [skip])
     assert found_by(workspace, grant).missing is None
     assert answer_all(workspace, grant, truth) == 49
     assert found_by(workspace, grant).missing is not None
@@ -118,12 +118,12 @@ def test_the_sample_is_answered_first(workspace: Workspace, grant: Grant, truth:
 def test_all_checked_leaves_no_doubt(workspace: Workspace, grant: Grant, truth: Truth) -> None:
     with workspace.database.read() as session:
         red = session.scalars(select(Category.id).where(Category.name == "red")).one()
-    assert stratified_audit.draw(workspace, grant, red, 10_000) == IMAGES * 2 // 3
+    assert sample_audit.draw(workspace, grant, red, 10_000) == IMAGES * 2 // 3
     answer_all(workspace, grant, truth, red)
     row = found_by(workspace, grant, red)
     assert (row.category, row.missing, row.low, row.high, row.stop) == ("red", 0, 0, 0, True)
     with pytest.raises(InputError, match="nothing is unknown"):
-        stratified_audit.draw(workspace, grant, red, 10)
+        sample_audit.draw(workspace, grant, red, 10)
 
 
 def test_unbiased_and_covering(workspace: Workspace, grant: Grant, truth: Truth) -> None:
@@ -133,7 +133,7 @@ def test_unbiased_and_covering(workspace: Workspace, grant: Grant, truth: Truth)
     errors, covered = [], 0
     for seed in range(40):
         start_over(workspace)
-        stratified_audit.draw(workspace, grant, None, 80, seed)
+        sample_audit.draw(workspace, grant, None, 80, seed)
         answer_all(workspace, grant, truth)
         say(workspace, grant, [pair for pair in liked if pair not in known(workspace)], truth)
         left = sum(truth[pair] for pair in set(pairs) - known(workspace))

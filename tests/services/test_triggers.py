@@ -7,10 +7,10 @@ from itertools import cycle
 import pytest
 from sqlalchemy import select
 
-from app.services.datasets import overview as views
+from app.services.datasets import overview
 from app.services.jobs.table import JobKind, JobStatus, JobView
 from app.services.learning import embedding, model_runs, notices, training, triggers
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdicts
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
@@ -74,7 +74,7 @@ def test_fifty_triggers_at_once_leave_one_that_runs_and_one_that_waits(
             elif kind == "clock":
                 triggers.run_due(workspace)
             else:
-                review.decide(workspace, grant, [answers[number % 20]])
+                verdicts.decide(workspace, grant, [answers[number % 20]])
         except ConflictError:
             pass
         except Exception as error:
@@ -146,11 +146,11 @@ def test_decisions_that_a_starting_training_will_read_trigger_no_other(
         session.get_one(Dataset, dataset_id).retrain_after = 1
     grant = make_grant(workspace, dataset_id)
     category = first_category(workspace)
-    review.decide(workspace, grant, [Answer("decision-1", 2, category, "absent")])
+    verdicts.decide(workspace, grant, [Answer("decision-1", 2, category, "absent")])
     ((kind, status),) = live(workspace, dataset_id)
     assert (kind, status) == (JobKind.TRAIN, JobStatus.QUEUED)
     claim(workspace, workspace.jobs.live(dataset_id)[0].id)
-    review.decide(workspace, grant, [Answer("decision-2", 3, category, "absent")])
+    verdicts.decide(workspace, grant, [Answer("decision-2", 3, category, "absent")])
     assert live(workspace, dataset_id) == [(JobKind.TRAIN, JobStatus.RUNNING)]
 
 
@@ -161,8 +161,8 @@ def test_a_run_notes_what_started_it_and_how_much_was_new(
     grant = make_grant(workspace, dataset_id)
     category = first_category(workspace)
     for i in (2, 3, 5):
-        review.decide(workspace, grant, [Answer(f"decision-{i}", i, category, "absent")])
-    review.undo(workspace, grant, "an-undo-id", "decision-5")
+        verdicts.decide(workspace, grant, [Answer(f"decision-{i}", i, category, "absent")])
+    verdicts.undo(workspace, grant, "an-undo-id", "decision-5")
     training.train(workspace, dataset_id, "schedule")
     with workspace.database.read() as session:
         run = session.scalars(select(ModelRun)).one()
@@ -181,7 +181,7 @@ def test_a_due_time_triggers_once_however_many_passed(
 ) -> None:
     make_dataset(workspace, "other")
     assert "03:00" in str(triggers.set_schedule(workspace, "set", " 0  3 * * * "))
-    assert views.dataset(workspace, "set").schedule == "0 3 * * *"
+    assert overview.dataset(workspace, "set").schedule == "0 3 * * *"
     assert triggers.run_due(workspace) == []
     later = now() + timedelta(days=9)
     (job_id,) = triggers.run_due(workspace, later)
@@ -223,7 +223,7 @@ def test_a_time_that_cannot_be_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         triggers.set_schedule(workspace, "set", expression)
-    assert views.dataset(workspace, "set").schedule is None
+    assert overview.dataset(workspace, "set").schedule is None
 
 
 def test_only_a_dataset_that_is_there_has_times(workspace: Workspace) -> None:

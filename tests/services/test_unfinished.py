@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from app.services.datasets import overview as views
-from app.services.importing import ingest, unfinished
-from app.services.importing import target as import_target
+from app.services.datasets import overview
+from app.services.importing import ingest, target, unfinished
 from app.services.importing.ingest import ImportRequest, import_file
 from app.services.importing.target import OutOfSight
 from app.services.operations.doctor import examine
@@ -27,8 +26,8 @@ TABLES = (Dataset, Image, Category, Annotation, Label)
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_target, "BATCH", 7)
-    monkeypatch.setattr(import_target, "LONGEST", 0.0)
+    monkeypatch.setattr(target, "BATCH", 7)
+    monkeypatch.setattr(target, "LONGEST", 0.0)
     monkeypatch.setattr(unfinished, "WATCH_SECONDS", 0.3)
 
 
@@ -44,9 +43,9 @@ def rows(workspace: Workspace) -> dict[str, int]:
 
 
 def assert_not_there(workspace: Workspace) -> None:
-    assert views.all_datasets(workspace) == []
+    assert overview.all_datasets(workspace) == []
     with pytest.raises(NotFoundError, match="none yet"):
-        views.dataset(workspace, "set")
+        overview.dataset(workspace, "set")
 
 
 def test_nobody_sees_it_before_its_end_and_others_write_meanwhile(
@@ -64,7 +63,7 @@ def test_nobody_sees_it_before_its_end_and_others_write_meanwhile(
     import_file(workspace, request(tmp_path), look)
     assert len(seen) == 100 // 7 + 1
     assert seen[-1]["annotation"] == 100
-    assert views.dataset(workspace, "set").present == 100
+    assert overview.dataset(workspace, "set").present == 100
     with workspace.database.read() as session:
         assert session.scalar(select(func.count()).select_from(Job)) == len(seen)
 
@@ -85,7 +84,7 @@ def test_a_cancel_while_rows_are_written_leaves_nothing(
 def test_a_fault_of_the_database_is_told_and_leaves_nothing(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    insert = import_target.insert_rows
+    insert = target.insert_rows
     calls: list[int] = []
 
     def failing(*arguments: object) -> None:
@@ -94,7 +93,7 @@ def test_a_fault_of_the_database_is_told_and_leaves_nothing(
             raise OSError("the disk is gone")
         insert(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(import_target, "insert_rows", failing)
+    monkeypatch.setattr(target, "insert_rows", failing)
     with pytest.raises(OSError, match="the disk is gone"):
         import_file(workspace, request(tmp_path))
     assert set(rows(workspace).values()) == {0}
@@ -102,11 +101,11 @@ def test_a_fault_of_the_database_is_told_and_leaves_nothing(
 
 SLOW_IMPORT = """
 import sys, time
-from app.services.importing import target as import_target
+from app.services.importing import target
 from app.services.importing import ingest
 from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
-import_target.BATCH, import_target.LONGEST = 7, 0.0
+target.BATCH, target.LONGEST = 7, 0.0
 data, url, file, root = sys.argv[1:]
 workspace = Workspace.open(Settings(data_dir=data, database_url=url or None))
 slow = lambda *_: time.sleep(0.05)

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.services.learning import category_text as wording
-from app.services.learning import embedding
+from app.services.learning import category_text, embedding
 from app.services.workspace import Workspace
 from clsl_core.adaptation.prompts import LearnedContext
 from clsl_core.errors import BackboneError, InputError
@@ -40,16 +39,16 @@ def test_descriptions_change_their_category_alone_and_can_be_forgotten(
     plain, name = texts(workspace), names_of(coco_document())[1]
     file = tmp_path / "said.csv"
     file.write_text(f"category,description\n{name},a thing with two sides\nunicorn,a horse\n")
-    assert wording.keep_descriptions(workspace, dataset_id, file) == ["unicorn"]
+    assert category_text.keep_descriptions(workspace, dataset_id, file) == ["unicorn"]
     said = texts(workspace)
     same = [np.array_equal(*pair) for pair in zip(plain.categories, said.categories, strict=True)]
     assert same == [True, False, True]
     assert np.array_equal(plain.background, said.background)
-    wording.forget_descriptions(workspace, dataset_id)
+    category_text.forget_descriptions(workspace, dataset_id)
     assert np.array_equal(texts(workspace).categories, plain.categories)
     file.write_text("category,description\nunicorn,a horse\n")
     with pytest.raises(InputError, match="describes no category of this dataset"):
-        wording.keep_descriptions(workspace, dataset_id, file)
+        category_text.keep_descriptions(workspace, dataset_id, file)
 
 
 @pytest.mark.parametrize("better", [True, False])

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select, text
 
-from app.services.datasets import overview as views
+from app.services.datasets import overview
 from app.services.jobs.keeper import WorkerKeeper, is_running
 from app.services.jobs.table import JobKind, JobStatus
 from app.services.learning import triggers
@@ -43,7 +43,7 @@ def test_killed_while_embedding_and_while_training(workers: Workers) -> None:
         JobKind.TRAIN: (JobStatus.SUCCEEDED, 2),
         JobKind.PROPOSE: (JobStatus.SUCCEEDED, 1),
     }
-    view = views.dataset(workspace, "set")
+    view = overview.dataset(workspace, "set")
     assert (view.embedded, view.problem_images) == (IMAGES, 0)
     with workspace.database.read() as session:
         (run,) = session.scalars(select(ModelRun)).all()

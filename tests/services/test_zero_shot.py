@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from app.services.datasets import overview as views
+from app.services.datasets import overview
 from app.services.learning import embedding, proposing, training
 from app.services.workspace import Workspace
 from db.models import EmbeddingRun
@@ -17,7 +17,7 @@ def test_names_alone_give_proposals(workspace: Workspace, checkpoints: Path) -> 
     embedding.embed(workspace, dataset_id, VIT, str(checkpoints / f"{VIT}.pt"))
     training.train(workspace, dataset_id)
     proposing.propose(workspace, dataset_id)
-    view = views.dataset(workspace, "set")
+    view = overview.dataset(workspace, "set")
     assert view.open_proposals > 0
     assert VIT in str(view.backbone)
     with workspace.database.read() as session:

@@ -17,8 +17,7 @@ from enum import StrEnum
 
 from sqlalchemy.orm import Session
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.rights import Right
 from app.services.runtime.legible import legible
 from app.services.workspace import Workspace, find_dataset
@@ -202,7 +201,7 @@ def rename(workspace: Workspace, dataset_name: str, category: str, name: str) ->
         InputError: The name cannot be used.
         ConflictError: Another category has that name.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with writing(workspace, dataset_name) as session:
         known = Shown.read(session, find_dataset(session, dataset_name).id)
         return view(add_rename(session, known, known.find(category), name, new_batch()))
@@ -245,7 +244,7 @@ def merge(
         NotFoundError: There is no such dataset or category.
         InputError: A category would be merged into itself.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with writing(workspace, dataset_name) as session:
         known = Shown.read(session, find_dataset(session, dataset_name).id)
         found = known.find_all(sources, target)
@@ -269,7 +268,7 @@ def undo(workspace: Workspace, dataset_name: str, change_id: int | None = None) 
         NotFoundError: There is no such dataset or change, or nothing to undo.
         ConflictError: A later change rests on it, or it is undone already.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with writing(workspace, dataset_name) as session:
         dataset = find_dataset(session, dataset_name)
         standing = list(queries.standing(session, dataset.id))
@@ -279,10 +278,10 @@ def undo(workspace: Workspace, dataset_name: str, change_id: int | None = None) 
         for change in reversed(batch):
             put, stays = _undo_one(session, change)
             restored, kept = restored + put, kept + stays
-            change.undone_by, change.undone_at = who.current().name, now()
+            change.undone_by, change.undone_at = rights.current().name, now()
             change.undone_decision_id = last
         what = tuple(view(change).what for change in reversed(batch))
-        audit.record(
+        audit_log.record(
             session,
             "undo category change",
             f"dataset {dataset.id}",
@@ -529,10 +528,10 @@ def _note(
         category_id=category.id,
         details=details,
         last_decision_id=decisions.last_id(session, category.dataset_id),
-        made_by=who.current().name,
+        made_by=rights.current().name,
     )
     session.add(change)
-    audit.record(session, f"{kind} category", f"dataset {category.dataset_id}", **details)
+    audit_log.record(session, f"{kind} category", f"dataset {category.dataset_id}", **details)
     session.flush()
     return change
 

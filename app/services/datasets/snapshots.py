@@ -21,8 +21,7 @@ import numpy.typing as npt
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.rights import Right
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import ConflictError, DatabaseError, InputError, NotFoundError
@@ -115,7 +114,7 @@ def take(workspace: Workspace, dataset_name: str, name: str) -> SnapshotView:
         ConflictError: A snapshot of that name exists: none is ever changed.
         NotFoundError: There is no such dataset.
     """
-    who.require(Right.EXPORT)
+    rights.require(Right.EXPORT)
     name = name.strip()
     if not name or len(name) > 100 or not name.isprintable():
         raise InputError(
@@ -129,7 +128,7 @@ def take(workspace: Workspace, dataset_name: str, name: str) -> SnapshotView:
     snapshot = Snapshot(
         dataset_id=dataset.id,
         name=name,
-        taken_by=who.current().name,
+        taken_by=rights.current().name,
         last_decision_id=last,
         present=int((rows["state"] > 0).sum()),
         absent=int((rows["state"] < 0).sum()),
@@ -139,7 +138,7 @@ def take(workspace: Workspace, dataset_name: str, name: str) -> SnapshotView:
     try:
         with workspace.database.write(dataset.id) as session:
             session.add(snapshot)
-            audit.record(session, "snapshot.take", dataset_name, name=name)
+            audit_log.record(session, "snapshot.take", dataset_name, name=name)
             session.flush()
             return _view(snapshot)
     except IntegrityError as error:
@@ -166,10 +165,10 @@ def delete(workspace: Workspace, dataset_name: str, name: str) -> None:
     Raises:
         NotFoundError: There is no such dataset or snapshot.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with workspace.database.write() as session:
         session.delete(_find(session, find_dataset(session, dataset_name), name))
-        audit.record(session, "snapshot.delete", dataset_name, name=name)
+        audit_log.record(session, "snapshot.delete", dataset_name, name=name)
 
 
 def diff(workspace: Workspace, dataset_name: str, old: str, new: str = NOW) -> Diff:

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy.orm import Session
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.rights import Right
 from app.services.learning.embedding import usable_features
 from app.services.workspace import Workspace, find_dataset
@@ -168,7 +167,7 @@ def divide(
         NotFoundError: There is no such dataset.
         InputError: A name or the shares cannot be used.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     _check(shares)
     with workspace.database.read() as session:  # nobody else waits while it is worked out
         dataset_id = find_dataset(session, dataset_name).id
@@ -179,12 +178,14 @@ def divide(
         for member in queries.members(session, dataset_id):
             before.setdefault(member.split or "", []).append(member.id)
         session.add(
-            Division(dataset_id=dataset_id, made_by=who.current().name, asked=asked, before=before)
+            Division(
+                dataset_id=dataset_id, made_by=rights.current().name, asked=asked, before=before
+            )
         )
         for name in shares:
             chosen = zip(drawn.members, drawn.names, strict=True)
             queries.put(session, [member.id for member, part in chosen if part == name], name)
-        audit.record(session, "split", f"dataset {dataset_id}", **asked)
+        audit_log.record(session, "split", f"dataset {dataset_id}", **asked)
         return queries.counts(session, dataset_id)
 
 
@@ -199,7 +200,7 @@ def undo(workspace: Workspace, dataset_name: str) -> dict[str, int]:
         NotFoundError: There is no such dataset.
         ConflictError: There is none to take back.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with workspace.database.read() as session:
         dataset_id = find_dataset(session, dataset_name).id
     with workspace.database.write(dataset_id) as session:
@@ -209,7 +210,7 @@ def undo(workspace: Workspace, dataset_name: str) -> dict[str, int]:
         for split, image_ids in division.before.items():
             queries.put(session, image_ids, split or None)
         division.undone_at = now()
-        audit.record(session, "split.undo", f"dataset {dataset_id}", division=division.id)
+        audit_log.record(session, "split.undo", f"dataset {dataset_id}", division=division.id)
         session.flush()
         return queries.counts(session, dataset_id)
 

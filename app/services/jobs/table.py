@@ -17,8 +17,7 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.rights import Right
 from app.services.jobs.bell import JobQueue
 from app.services.jobs.cancel_marks import CancelMarks
@@ -264,7 +263,7 @@ class Jobs:
         self._marks.put(job_id)  # the job may have to hear of it before anything can be written
         with self.database.write(JOBS) as session:
             job = _find(session, job_id)
-            audit.record(session, "job.cancel", f"job {job.id}", kind=job.kind)
+            audit_log.record(session, "job.cancel", f"job {job.id}", kind=job.kind)
             if job.status is not JobStatus.RUNNING:
                 self._marks.clear(job_id)
             if job.status is JobStatus.QUEUED:
@@ -389,12 +388,12 @@ def add(
     job = Job(kind=kind, dataset_id=dataset_id, payload=payload or {})
     session.add(job)
     session.flush()
-    audit.record(session, f"job.{kind}", f"job {job.id}", dataset=dataset_id)
+    audit_log.record(session, f"job.{kind}", f"job {job.id}", dataset=dataset_id)
     return job
 
 
 def _allow(kind: JobKind) -> None:
-    who.require(Right.EXPORT if kind is JobKind.EXPORT else Right.MANAGE)
+    rights.require(Right.EXPORT if kind is JobKind.EXPORT else Right.MANAGE)
 
 
 def new_owner(role: str) -> str:

@@ -185,9 +185,8 @@ class _Made:
 def _make_proposals(workspace: Workspace, task: _Task, progress: Progress) -> _Made:
     """Score every pair with the task's run and choose what to propose."""
     from clsl_core.compute import explained
+    from clsl_core.recovery import ranking
     from clsl_core.recovery.model_file import load_recovery
-    from clsl_core.recovery.ranking import ProposeConfig
-    from clsl_core.recovery.ranking import propose as choose
 
     recovery = load_recovery(task.folder / "model", workspace.settings.device)
     if recovery.category_count != task.own_categories:
@@ -198,7 +197,9 @@ def _make_proposals(workspace: Workspace, task: _Task, progress: Progress) -> _M
     with explained("scoring images"):
         scores = _of_categories(recovery.predict(task.features, progress), task.columns)
         progress(len(task.features), len(task.features), "choosing what to propose")
-        made = choose(scores, task.known.values, ProposeConfig(), SEED, task.settled)
+        made = ranking.propose(
+            scores, task.known.values, ranking.ProposeConfig(), SEED, task.settled
+        )
     image_ids = task.known.image_ids.tolist()
     category_ids = task.known.category_ids.tolist()
     progress(len(task.features), len(task.features), "finding images that look alike")

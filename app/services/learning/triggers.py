@@ -17,9 +17,9 @@ from cronsim import CronSim, CronSimError
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.rights import Right
-from app.services.jobs import table as job_service
+from app.services.jobs import table
 from app.services.jobs.table import LOOP, JobView
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import ConflictError, InputError, NotFoundError
@@ -38,7 +38,7 @@ def start(workspace: Workspace, dataset_id: int, trigger_: str = "by hand") -> J
         NotFoundError: There is no such dataset.
         ConflictError: A training waits already.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with workspace.database.write(JOBS) as session:
         if session.get(Dataset, dataset_id) is None:
             raise NotFoundError(f"there is no dataset with the id {dataset_id}")
@@ -49,7 +49,7 @@ def start(workspace: Workspace, dataset_id: int, trigger_: str = "by hand") -> J
                 f"job {waiting[0].id} ({waiting[0].kind}) is already at work on this dataset: the "
                 "training that follows takes in everything decided until it begins"
             )
-        view = job_service.view_of(session, job)
+        view = table.view_of(session, job)
     workspace.jobs.queue.ring(view.id)
     return view
 
@@ -78,7 +78,7 @@ def trigger(
     if _about_to_train(session, dataset_id):
         return None
     then = [kind.value for kind in LOOP[LOOP.index(first) + 1 :]]
-    return job_service.add(session, first, dataset_id, {"trigger": why, "then": then})
+    return table.add(session, first, dataset_id, {"trigger": why, "then": then})
 
 
 def due_retraining(session: Session, dataset_id: int) -> int | None:
@@ -124,7 +124,7 @@ def set_schedule(workspace: Workspace, name: str, expression: str | None) -> str
         NotFoundError: There is no such dataset.
         InputError: The expression cannot be read.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     kept = " ".join((expression or "").split()) or None
     words = None if kept is None else schedule_in_words(kept)
     with workspace.database.write(JOBS) as session:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Forbidden
 from app.services.workspace import Workspace, find_dataset
@@ -21,7 +21,7 @@ def enter(workspace: Workspace, dataset_name: str, annotator_name: str) -> Grant
         InputError: The name cannot be an annotator's.
         Forbidden: They are switched off.
     """
-    actor = who.current()
+    actor = rights.current()
     if actor.person_id is not None:
         with workspace.database.read() as session:
             return Grant(actor.person_id, find_dataset(session, dataset_name).id)

@@ -9,8 +9,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.grants import AccessDenied, Grant
 from app.services.access.rights import Right
 from app.services.people.annotators import check_annotator
@@ -56,7 +55,7 @@ def create(workspace: Workspace, name: str, annotator: str, days: int | None = N
         NotFoundError: There is nobody of that name.
         InputError: The name cannot be used, or the number of days.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     if days is not None and not 1 <= days <= 3650:
         raise InputError(f"a token cannot end after {days} days: choose from 1 to 3650")
     token = PREFIX + secrets.token_urlsafe(32)
@@ -75,7 +74,7 @@ def create(workspace: Workspace, name: str, annotator: str, days: int | None = N
         )
         session.add(made)
         session.flush()
-        audit.record(session, "token.create", f"token {made.id}", name=name, person=person.id)
+        audit_log.record(session, "token.create", f"token {made.id}", name=name, person=person.id)
     return token
 
 
@@ -104,13 +103,13 @@ def revoke(workspace: Workspace, token_id: int) -> None:
         Forbidden: Whoever acts is no administrator.
         NotFoundError: There is no such token.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with workspace.database.write(PEOPLE) as session:
         token = session.get(ApiToken, token_id)
         if token is None:
             raise NotFoundError(f"there is no token {token_id}: `clsl token list` lists them")
         token.revoked_at = token.revoked_at or now()
-        audit.record(session, "token.revoke", f"token {token_id}")
+        audit_log.record(session, "token.revoke", f"token {token_id}")
 
 
 def check(workspace: Workspace, token: str, dataset: str) -> Grant:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.rights import Right
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import ImageError, InputError, NotFoundError
@@ -94,7 +93,7 @@ def set_places(
         InputError: A root is neither a folder nor a URL, or there is none.
         NotFoundError: There is no such dataset.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     if not roots:
         raise InputError("a dataset needs at least one place for its pictures")
     checked = [check_place(root) for root in roots]
@@ -102,7 +101,7 @@ def set_places(
         dataset = find_dataset(session, dataset_name)
         dataset.image_root, dataset.more_roots = checked[0], checked[1:]
         dataset.url_field = url_field or None
-        audit.record(session, "dataset.places", dataset.name, roots=len(checked))
+        audit_log.record(session, "dataset.places", dataset.name, roots=len(checked))
     return places(workspace, dataset_name)
 
 
@@ -119,7 +118,7 @@ def look_again(
     Raises:
         NotFoundError: There is no such dataset.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
         loader, found = images_of(workspace, dataset), queries.problems(session, dataset.id)

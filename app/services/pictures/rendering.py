@@ -13,7 +13,7 @@ from app.services.access.grants import Grant
 from app.services.pictures.places import images_of
 from app.services.workspace import Workspace
 from clsl_core.errors import NotFoundError
-from clsl_core.pictures.loading import thumbnail as make_thumbnail
+from clsl_core.pictures import loading
 from db.models import Dataset, EmbeddingRun, Image, ModelRun, Proposal
 
 SIZES = (240, 480, 960, 1920)
@@ -48,7 +48,7 @@ def thumbnail(workspace: Workspace, grant: Grant, image_id: int, size: int) -> P
     kept = f"{grant.dataset_id}/{name}.webp"
     content = workspace.thumbnails.get(kept)
     if content is None:
-        content = make_thumbnail(loader.load(file_name, at_least=size), size)
+        content = loading.thumbnail(loader.load(file_name, at_least=size), size)
         workspace.thumbnails.put(kept, content)
     return Picture(content, "image/webp", f'"{name}"')
 

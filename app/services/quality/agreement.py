@@ -9,7 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.rights import Right
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.statistics.agreement import alpha, cohen, fleiss
@@ -99,7 +99,7 @@ def report(workspace: Workspace, name: str) -> AgreementReport:
         Forbidden: Whoever acts may not see how others judge.
         NotFoundError: There is no such dataset.
     """
-    who.require(Right.ADJUDICATE)
+    rights.require(Right.ADJUDICATE)
     with workspace.database.read() as session:
         dataset = find_dataset(session, name)
         said = queries.of_panels(session, dataset.id)

@@ -17,8 +17,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from sqlalchemy.orm import Session
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Right
 from app.services.quality.audit_pairs import Check, find_checks, open_table, unknown_pairs
@@ -120,7 +119,7 @@ def begin(
         NotFoundError: No such category in the dataset, or no model run serves.
         Forbidden: Whoever acts may not decide.
     """
-    who.require(Right.DECIDE)
+    rights.require(Right.DECIDE)
     config = config or AuditConfig()
     with workspace.database.write(grant.dataset_id) as session:
         _category(session, grant, category_id)
@@ -168,7 +167,7 @@ def apply(workspace: Workspace, grant: Grant, category_id: int, client_id: str) 
         NotFoundError: No audit of the category has begun.
         Forbidden: Whoever acts may not decide.
     """
-    who.require(Right.DECIDE)
+    rights.require(Right.DECIDE)
     check_id(client_id)
     with workspace.database.write(grant.dataset_id) as session:
         if decisions.of_batch(session, client_id):
@@ -206,7 +205,7 @@ def apply(workspace: Workspace, grant: Grant, category_id: int, client_id: str) 
         decisions.apply(session, [(one, None) for one in made])
         _end(session, begun, client_id)
         low = state.result.precision_low
-        audit.record(
+        audit_log.record(
             session,
             "accept in bulk",
             f"category {category_id}",

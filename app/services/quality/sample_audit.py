@@ -12,7 +12,7 @@ import secrets
 import numpy as np
 from sqlalchemy.orm import Session
 
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Right
 from app.services.instant.tables import InstantTable
@@ -48,7 +48,7 @@ def draw(
         InputError: ``size`` is not positive, or nothing is unknown.
         Forbidden: Whoever acts may not decide.
     """
-    who.require(Right.DECIDE)
+    rights.require(Right.DECIDE)
     with workspace.database.read() as session:
         run = runs.serving_run(session, grant.dataset_id)
         table = open_table(workspace, run)

@@ -8,8 +8,7 @@ from dataclasses import replace
 
 from sqlalchemy.orm import Session
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Right
 from app.services.reviewing.cards import Card, make_cards
@@ -37,7 +36,7 @@ def add(workspace: Workspace, name: str, number: int) -> int:
         NotFoundError: There is no such dataset.
         InputError: The number is not from 1 to MOST, or no label is known.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     if not 1 <= number <= MOST:
         raise InputError(f"{number} pairs: give a number from 1 to {MOST}")
     with workspace.database.read() as session:
@@ -50,7 +49,7 @@ def add(workspace: Workspace, name: str, number: int) -> int:
         if not chosen:
             raise InputError(f"{name!r} has no label left that could serve as a known answer")
         session.add_all(chosen)
-        audit.record(session, "gold", f"dataset {dataset_id}", pairs=len(chosen))
+        audit_log.record(session, "gold", f"dataset {dataset_id}", pairs=len(chosen))
         return len(chosen)
 
 
@@ -64,13 +63,13 @@ def clear(workspace: Workspace, name: str) -> int:
         Forbidden: Whoever acts is no administrator.
         NotFoundError: There is no such dataset.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with workspace.database.read() as session:
         dataset_id = find_dataset(session, name).id
     with workspace.database.write(dataset_id) as session:
         number = queries.count(session, dataset_id)
         queries.clear(session, dataset_id)
-        audit.record(session, "gold", f"dataset {dataset_id}", cleared=number)
+        audit_log.record(session, "gold", f"dataset {dataset_id}", cleared=number)
         return number
 
 

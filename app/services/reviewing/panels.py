@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Right
 from app.services.workspace import Workspace, find_dataset
@@ -112,7 +111,7 @@ def set_overlap(workspace: Workspace, name: str, overlap: int) -> int:
         NotFoundError: There is no such dataset.
         InputError: The number is not from 1 to MOST.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     if not 1 <= overlap <= MOST:
         raise InputError(f"an overlap of {overlap}: give a number of people from 1 to {MOST}")
     with workspace.database.read() as session:
@@ -128,7 +127,7 @@ def set_overlap(workspace: Workspace, name: str, overlap: int) -> int:
         settled = [panel for panel in waiting if panel.status is not PanelStatus.WAITING]
         category_ids = {panel.category_id for panel in settled}
         subject = f"dataset {dataset_id}"
-        audit.record(session, "overlap", subject, before=before, after=overlap)
+        audit_log.record(session, "overlap", subject, before=before, after=overlap)
     workspace.instant.soon(dataset_id, category_ids)
     return len(settled)
 
@@ -153,7 +152,7 @@ def conflicts(
     Raises:
         Forbidden: Whoever acts may not see what others said.
     """
-    who.require(Right.ADJUDICATE)
+    rights.require(Right.ADJUDICATE)
     limit = max(1, min(limit, MAX_CONFLICTS))
     with workspace.database.read() as session:
         rows = panels.conflicts(session, dataset_id, limit, outvoted=outvoted, after=after)
@@ -189,7 +188,7 @@ def adjudicate(
         NotFoundError: Nobody has judged the pair.
         ConflictError: Verdicts are missing, all agree, or it is settled already.
     """
-    who.require(Right.ADJUDICATE)
+    rights.require(Right.ADJUDICATE)
     if verdict not in ("present", "absent"):
         raise InputError(f"the verdict is {verdict!r}: expected present or absent")
     client_id = client_id or uuid.uuid4().hex

@@ -11,10 +11,10 @@ from typing import TypeVar
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Right
-from app.services.learning import triggers as learning
+from app.services.learning import triggers
 from app.services.reviewing import panels as sharing
 from app.services.reviewing.cards import Card
 from app.services.reviewing.queue import card_of
@@ -71,7 +71,7 @@ def decide(
     Raises:
         InputError: More than MAX_DECISIONS at once, or the batch's id cannot be used.
     """
-    who.require(Right.DECIDE)
+    rights.require(Right.DECIDE)
     if len(answers) > MAX_DECISIONS:
         raise InputError(f"{len(answers)} verdicts in one request: send at most {MAX_DECISIONS}")
     if batch_id is not None:
@@ -105,7 +105,7 @@ def _decide_together(
                 said.append(_decide(session, request.grant, facts, answer, request.batch_id))
             receipts.append(said)
         facts.store(session)
-        job_id = learning.due_retraining(session, dataset_id)
+        job_id = triggers.due_retraining(session, dataset_id)
     touched = {
         answer.category_id
         for request, said in zip(requests, receipts, strict=True)
@@ -133,7 +133,7 @@ def mark_others_absent(
     Raises:
         InputError: The batch's id cannot be used.
     """
-    who.require(Right.DECIDE)
+    rights.require(Right.DECIDE)
     check_id(client_id)
     with workspace.database.write(grant.dataset_id) as session:
         if _seen(session, client_id):
@@ -159,7 +159,7 @@ def mark_others_absent(
                     decision = _decision(grant, answer, client_id, proposed.values(), turn.voice)
                     made.append((decision, None))
         _store(session, made)
-        job_id = learning.due_retraining(session, grant.dataset_id)
+        job_id = triggers.due_retraining(session, grant.dataset_id)
     # That something nobody thought of is not there is no news for its category.
     _spread(workspace, grant.dataset_id, proposed, job_id)
     return Receipt(client_id, "saved", count=len(made))
@@ -372,7 +372,7 @@ def undo(workspace: Workspace, grant: Grant, client_id: str, undoes: str) -> Rec
     Raises:
         InputError: The undo's own id cannot be used.
     """
-    who.require(Right.DECIDE)
+    rights.require(Right.DECIDE)
     check_id(client_id)
     with workspace.database.write(grant.dataset_id) as session:
         single = decisions.by_client_id(session, undoes)
@@ -463,7 +463,7 @@ def redo(workspace: Workspace, grant: Grant, client_id: str, redoes: str) -> Rec
     Raises:
         InputError: The id cannot be used.
     """
-    who.require(Right.DECIDE)
+    rights.require(Right.DECIDE)
     check_id(client_id)
     with workspace.database.write(grant.dataset_id) as session:
         if _seen(session, client_id):
@@ -493,7 +493,7 @@ def redo(workspace: Workspace, grant: Grant, client_id: str, redoes: str) -> Rec
             new.source = decision.source
             made.append((new, label))
         _store(session, made)
-        job_id = learning.due_retraining(session, grant.dataset_id)
+        job_id = triggers.due_retraining(session, grant.dataset_id)
         touched = {decision.category_id for decision in again}
     _spread(workspace, grant.dataset_id, touched, job_id)
     if not again:
