@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from app.services import demo
 from app.services.exporting import export
 from app.services.importing import ingest, unfinished
-from app.services.jobs.bell import HueyQueue, connect_queue
+from app.services.jobs.bell import HueyBell, connect_huey
 from app.services.jobs.keeper import LOCK_NAME
 from app.services.jobs.table import WORKER, Handler, new_owner
 from app.services.learning import embedding, proposing, training, triggers
@@ -78,8 +78,8 @@ def run_worker(settings: Settings, *, exit_with_input: bool = False) -> None:
         owner = new_owner("worker")
         work = handlers(workspace)
         jobs = workspace.jobs
-        huey = connect_queue(settings.effective_queue_url, settings.data_dir)
-        HueyQueue(huey, lambda job_id: jobs.run(job_id, owner, work))
+        huey = connect_huey(settings.effective_queue_url, settings.data_dir)
+        HueyBell(huey, lambda job_id: jobs.run(job_id, owner, work))
         presence = Presence(workspace.database, owner)
         presence.keep()
         # Where the database is a file the lock is ours, so every other worker of it is gone.

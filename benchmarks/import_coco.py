@@ -28,7 +28,7 @@ from typing import Any
 from app.services.datasets import overview
 from app.services.exporting import export
 from app.services.importing import ingest
-from app.services.jobs.bell import SilentQueue
+from app.services.jobs.bell import SilentBell
 from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from clsl_core.errors import ClslError, InputError
@@ -125,7 +125,7 @@ def _peak() -> float:
 
 
 def _workspace(folder: Path) -> Workspace:
-    return Workspace.open(Settings(data_dir=folder / "data"), SilentQueue())
+    return Workspace.open(Settings(data_dir=folder / "data"), SilentBell())
 
 
 def _load(folder: Path) -> dict[str, Any]:

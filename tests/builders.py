@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.services.access.grants import Grant
 from app.services.importing.ingest import ImportRequest, ImportResult, import_file
-from app.services.jobs.bell import SilentQueue
+from app.services.jobs.bell import SilentBell
 from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from clsl_core.types import LabelState
@@ -22,7 +22,7 @@ from db.queries.labels import triples
 def make_workspace(folder: Path, **settings: Any) -> Workspace:
     """A workspace whose bell rings nowhere."""
     settings = {"data_dir": folder, "backbone": "builtin", **settings}
-    return Workspace.open(Settings(**settings), SilentQueue())
+    return Workspace.open(Settings(**settings), SilentBell())
 
 
 def coco_document(images: int = 4, categories: int = 3) -> dict[str, Any]:

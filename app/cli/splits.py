@@ -61,7 +61,7 @@ def _change(
 ) -> dict[str, int]:
     if undo:
         return splits.undo(workspace, name)
-    return splits.divide(workspace, name, splits.parse_shares(parts), seed, keep=keep)
+    return splits.split_images(workspace, name, splits.parse_shares(parts), seed, keep=keep)
 
 
 def _print_plan(plan: SplitPlan, *, as_json: bool) -> None:

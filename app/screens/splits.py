@@ -64,7 +64,7 @@ def change(dataset: DatasetView) -> None:
     may = rights.may(Right.MANAGE)
     one, other, _ = st.columns([1, 1, 2])
     if one.button("Divide the images", type="primary", key="split", disabled=not may):
-        splits.divide(workspace(), dataset.name, shares, int(seed), keep=keep)
+        splits.split_images(workspace(), dataset.name, shares, int(seed), keep=keep)
         st.rerun()
     if other.button("Undo the last division", key="split-undo", disabled=not may):
         splits.undo(workspace(), dataset.name)

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from app.services.jobs import table
-from app.services.jobs.bell import SilentQueue
+from app.services.jobs.bell import SilentBell
 from app.services.jobs.table import JobContext, Jobs, new_owner
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, InputError, NotFoundError
@@ -24,7 +24,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def jobs(database: Database) -> Jobs:
-    return Jobs(database, SilentQueue())
+    return Jobs(database, SilentBell())
 
 
 def age(jobs: Jobs, job_id: int, seconds: float, owner: str) -> None:
@@ -39,7 +39,7 @@ def age(jobs: Jobs, job_id: int, seconds: float, owner: str) -> None:
 def test_submit_inserts_then_rings(jobs: Jobs) -> None:
     job = jobs.submit(JobKind.DEMO, None, {"a": 1})
     assert jobs.get(job.id).status is JobStatus.QUEUED
-    assert jobs.queue.rung == [job.id]
+    assert jobs.bell.rung == [job.id]
 
 
 def test_a_job_runs_once_however_often_it_is_rung(jobs: Jobs) -> None:
@@ -71,7 +71,7 @@ def test_a_stale_job_goes_back_to_the_queue_and_is_rung(jobs: Jobs) -> None:
     age(jobs, job.id, 3600, "cli:1")
     assert jobs.sweep() == 1
     assert jobs.get(job.id).status is JobStatus.QUEUED
-    assert jobs.queue.rung == [job.id, job.id]
+    assert jobs.bell.rung == [job.id, job.id]
 
 
 def test_a_beating_job_is_left_alone_unless_its_owner_is_known_dead(jobs: Jobs) -> None:
@@ -162,7 +162,7 @@ def test_the_next_job_of_a_chain_is_submitted_with_the_success(workspace: Worksp
         JobKind.TRAIN,
         {"trigger": "test", "then": ["propose"]},
     )
-    assert jobs.queue.rung == [first.id, second.id]
+    assert jobs.bell.rung == [first.id, second.id]
 
 
 def test_one_training_runs_and_at_most_one_waits(workspace: Workspace) -> None:

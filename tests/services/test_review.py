@@ -199,11 +199,11 @@ def test_enough_decisions_start_one_retraining(workspace: Workspace, grant: Gran
     verdicts.decide(workspace, grant, [undone])
     verdicts.undo(workspace, grant, "undo-id-1", undone.client_id)
     verdicts.decide(workspace, grant, [answer(card) for card in rest[:2]])
-    assert workspace.jobs.queue.rung == []
+    assert workspace.jobs.bell.rung == []
     for card in rest[2:]:
         verdicts.decide(workspace, grant, [answer(card)])
     with workspace.database.read() as session:
         (job,) = session.scalars(select(Job)).all()
     assert job.kind is JobKind.TRAIN
     assert job.payload == {"trigger": "decisions", "then": ["propose"]}
-    assert workspace.jobs.queue.rung == [job.id]
+    assert workspace.jobs.bell.rung == [job.id]

@@ -188,7 +188,7 @@ def test_a_due_time_triggers_once_however_many_passed(
     job = workspace.jobs.get(job_id)
     assert (job.dataset_id, job.kind) == (dataset_id, JobKind.EMBED)
     assert job.payload == {"trigger": "schedule", "then": ["train", "propose"]}
-    assert workspace.jobs.queue.rung == [job_id]
+    assert workspace.jobs.bell.rung == [job_id]
     assert triggers.run_due(workspace, later + timedelta(minutes=1)) == []
     # The next one finds that a training waits already.
     assert triggers.run_due(workspace, later + timedelta(days=1)) == []

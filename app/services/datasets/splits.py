@@ -1,4 +1,4 @@
-"""Dividing a dataset's images into splits, such as train, val and test: previewed, undoable."""
+"""Splitting a dataset's images into parts, such as train, val and test: previewed, undoable."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from clsl_core.statistics.iterative_stratification import (
     FREE,
     counts,
     deviation,
+    iterative_split,
     random_parts,
-    stratify,
 )
-from db.models import Division
+from db.models import SplitChange
 from db.queries import datasets, runs
-from db.queries import divisions as queries
+from db.queries import splits as queries
 from db.types import now
 
-__all__ = ["CategoryShares", "SplitPlan", "divide", "parse_shares", "plan", "sizes", "undo"]
+__all__ = ["CategoryShares", "SplitPlan", "parse_shares", "plan", "sizes", "split_images", "undo"]
 
 DRAWS = 10
-"""Random divisions that a plan is compared with."""
+"""Random splits that a plan is compared with."""
 MOST = 20
 _NAME = re.compile(r"[\w][\w .-]{0,99}")
 
@@ -48,7 +48,7 @@ class CategoryShares:
 
 @dataclass(frozen=True, slots=True)
 class SplitPlan:
-    """A division that is not made yet.
+    """A split that is not made yet.
 
     Attributes:
         images: How many go into each split.
@@ -58,7 +58,7 @@ class SplitPlan:
         categories: With a known positive, the rarest first.
         deviation: How far, in the mean over categories, the worst split's portion of the
             positives is from its share.
-        by_chance: The same of a random division, in the mean of ten.
+        by_chance: The same of a random split, in the mean of ten.
     """
 
     images: dict[str, int]
@@ -149,7 +149,7 @@ def plan(
     )
 
 
-def divide(
+def split_images(
     workspace: Workspace,
     dataset_name: str,
     shares: Mapping[str, float],
@@ -178,7 +178,7 @@ def divide(
         for member in queries.members(session, dataset_id):
             before.setdefault(member.split or "", []).append(member.id)
         session.add(
-            Division(
+            SplitChange(
                 dataset_id=dataset_id, made_by=rights.current().name, asked=asked, before=before
             )
         )
@@ -190,7 +190,7 @@ def divide(
 
 
 def undo(workspace: Workspace, dataset_name: str) -> dict[str, int]:
-    """Take the newest division back: every image is in the split that it was in before.
+    """Take the newest split back: every image is in the split that it was in before.
 
     Returns:
         How many images each split has; those in none under "".
@@ -204,20 +204,20 @@ def undo(workspace: Workspace, dataset_name: str) -> dict[str, int]:
     with workspace.database.read() as session:
         dataset_id = find_dataset(session, dataset_name).id
     with workspace.database.write(dataset_id) as session:
-        division = queries.newest(session, dataset_id)
-        if division is None:
+        change = queries.newest(session, dataset_id)
+        if change is None:
             raise ConflictError(f"{dataset_name!r} was not divided here: there is nothing to undo")
-        for split, image_ids in division.before.items():
+        for split, image_ids in change.before.items():
             queries.put(session, image_ids, split or None)
-        division.undone_at = now()
-        audit_log.record(session, "split.undo", f"dataset {dataset_id}", division=division.id)
+        change.undone_at = now()
+        audit_log.record(session, "split.undo", f"dataset {dataset_id}", division=change.id)
         session.flush()
         return queries.counts(session, dataset_id)
 
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """A division worked out.
+    """A split worked out.
 
     Attributes:
         members: N images.
@@ -258,7 +258,7 @@ def _draw(
         fixed = np.array([place.get(member.split or "", FREE) for member in members], np.int64)
     groups = _same_pictures(workspace, session, dataset_id, rows)
     wanted = list(shares.values())
-    parts = stratify(len(members), pairs, wanted, seed, groups=groups, fixed=fixed)
+    parts = iterative_split(len(members), pairs, wanted, seed, groups=groups, fixed=fixed)
     return _Drawn(members, parts, [names[part] for part in parts], groups, pairs, ids.tolist())
 
 

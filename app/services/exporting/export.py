@@ -36,7 +36,7 @@ from clsl_core.types import (
     no_progress,
 )
 from db.models import Annotation, Annotator, Category, Dataset, Decision, Image, Label
-from db.queries import datasets, divisions, proposals, runs
+from db.queries import datasets, proposals, runs, splits
 from db.types import now
 
 SHOWN = 20
@@ -160,7 +160,7 @@ def left_behind(
         dataset = find_dataset(session, dataset_name)
         effects = Effects.of(session, dataset)
         if _keeps_records(dataset, format_name, choice, effects):
-            divided = divisions.newest(session, dataset.id) is not None
+            divided = splits.newest(session, dataset.id) is not None
             whole = divided and format_name not in KEPT_WHOLE
             return ["the splits given here (one file for each split does)"] if whole else []
         part = choice.part.select(session, dataset)

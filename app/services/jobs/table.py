@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from app.services.access import audit_log, rights
 from app.services.access.rights import Right
-from app.services.jobs.bell import JobQueue
+from app.services.jobs.bell import Bell
 from app.services.jobs.cancel_marks import CancelMarks
 from app.services.runtime.logs import of_job
 from clsl_core.errors import ClslError, ConflictError, JobCancelled, NotFoundError
@@ -36,7 +36,7 @@ __all__ = [
     "JobStatus",
     "JobView",
     "Jobs",
-    "add",
+    "add_job",
     "new_owner",
     "view_of",
 ]
@@ -159,12 +159,12 @@ class Jobs:
 
     Args:
         database: Where the jobs are.
-        queue: The bell.
+        bell: Tells a worker of a job.
     """
 
-    def __init__(self, database: Database, queue: JobQueue) -> None:
+    def __init__(self, database: Database, bell: Bell) -> None:
         self.database = database
-        self.queue = queue
+        self.bell = bell
         self._marks = CancelMarks(database)
 
     def submit(
@@ -178,14 +178,14 @@ class Jobs:
         _allow(kind)
         try:
             with self.database.write(JOBS) as session:
-                job = add(session, kind, dataset_id, payload)
+                job = add_job(session, kind, dataset_id, payload)
                 view = view_of(session, job)
         except IntegrityError as error:
             raise ConflictError(
                 "a training of this dataset is already waiting to start: it will take in "
                 "everything decided until then"
             ) from error
-        self.queue.ring(view.id)
+        self.bell.ring(view.id)
         return view
 
     def run_here(
@@ -205,7 +205,7 @@ class Jobs:
         owner = new_owner("cli")
         try:
             with self.database.write(JOBS) as session:
-                job = add(session, kind, dataset_id, payload)
+                job = add_job(session, kind, dataset_id, payload)
                 claimed = queries.claim(session, job.id, owner)
                 view = view_of(session, claimed or job)
         except IntegrityError as error:
@@ -291,7 +291,7 @@ class Jobs:
             queries.fail_abandoned_runs(session)
         waiting = [job.id for job in self.live() if job.status is JobStatus.QUEUED]
         for job_id in waiting:
-            self.queue.ring(job_id)
+            self.bell.ring(job_id)
         return count
 
     def _silent(self) -> dict[int, datetime | None]:
@@ -375,10 +375,10 @@ class Jobs:
                 session.add(Notice(dataset_id=job.dataset_id, good=False, message=message))
         self._marks.clear(view.id)
         if follower is not None:
-            self.queue.ring(follower)
+            self.bell.ring(follower)
 
 
-def add(
+def add_job(
     session: Session, kind: JobKind, dataset_id: int | None, payload: JsonObject | None = None
 ) -> Job:
     """Insert a waiting job in the caller's transaction; ring after the commit.
@@ -455,7 +455,7 @@ def _follower(session: Session, job: Job) -> int | None:
     keep = {key: job.payload[key] for key in ("trigger",) if key in job.payload}
     if kind is JobKind.PROPOSE and "model_run" in (job.result or {}):
         keep["model_run"] = (job.result or {})["model_run"]
-    return add(session, kind, dataset_id, {**keep, "then": then[1:]}).id
+    return add_job(session, kind, dataset_id, {**keep, "then": then[1:]}).id
 
 
 @contextmanager

@@ -29,13 +29,19 @@ if TYPE_CHECKING:
     from clsl_core.backbones.spec import Backbone
     from clsl_core.features import FeatureView
 
-__all__ = ["Wording", "forget_context", "forget_descriptions", "keep_descriptions", "learn_prompts"]
+__all__ = [
+    "CategoryText",
+    "forget_context",
+    "forget_descriptions",
+    "keep_descriptions",
+    "learn_prompts",
+]
 
 _CONTEXT = "prompt-context.npy"
 
 
 @dataclass(frozen=True)
-class Wording:
+class CategoryText:
     """The words for a dataset's categories.
 
     Attributes:
@@ -47,7 +53,7 @@ class Wording:
     context: npt.NDArray[np.float32] | None
 
     @classmethod
-    def of(cls, workspace: Workspace, dataset_id: int, features: Path) -> Wording:
+    def of(cls, workspace: Workspace, dataset_id: int, features: Path) -> CategoryText:
         """What is kept for a dataset and the features in a folder."""
         file, context = _descriptions(workspace, dataset_id), features / _CONTEXT
         said = json.loads(file.read_text("utf-8")) if file.exists() else {}

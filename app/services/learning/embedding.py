@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.services.jobs.table import JobContext
-from app.services.learning.category_text import Wording, forget_context, learn_prompts
+from app.services.learning.category_text import CategoryText, forget_context, learn_prompts
 from app.services.pictures.places import images_of
 from app.services.workspace import Workspace
 from clsl_core.errors import ImageError, TrainingError
@@ -335,15 +335,15 @@ def text_vectors(
         return None
     taken = {name.lower() for name in names}
     words = names + [word for word in BACKGROUND_WORDS if word not in taken]
-    wording = Wording.of(workspace, dataset_id, folder)
-    path = folder / f"text-{wording.digest(words)}.npy"
+    text = CategoryText.of(workspace, dataset_id, folder)
+    path = folder / f"text-{text.digest(words)}.npy"
     if path.exists():
         vectors: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
     else:
         if backbone is None:
             weights = _here(workspace, dataset_id, spec["pretrained"])
             backbone = load_backbone(spec["name"], weights, workspace.settings.device)
-        encoded = wording.encode(backbone, names, words[len(names) :])
+        encoded = text.encode(backbone, names, words[len(names) :])
         if encoded is None:
             return None
         vectors = encoded

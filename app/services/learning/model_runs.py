@@ -15,8 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.services.access import rights
 from app.services.access.rights import Right
-from app.services.jobs import table
-from app.services.jobs.table import JobView
+from app.services.jobs.table import JobView, add_job, view_of
 from app.services.learning import gate
 from app.services.learning.proposing import find_run
 from app.services.workspace import Workspace, find_dataset
@@ -149,9 +148,9 @@ def put_in_charge(workspace: Workspace, dataset_id: int, run_id: int) -> JobView
     rights.require(Right.MANAGE)
     with workspace.database.write() as session:
         payload = _order(session, dataset_id, run_id)
-        job = table.add(session, JobKind.PROPOSE, dataset_id, payload)
-        view = table.view_of(session, job)
-    workspace.jobs.queue.ring(view.id)
+        job = add_job(session, JobKind.PROPOSE, dataset_id, payload)
+        view = view_of(session, job)
+    workspace.jobs.bell.ring(view.id)
     return view
 
 

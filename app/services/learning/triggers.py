@@ -19,8 +19,7 @@ from sqlalchemy.orm import Session
 
 from app.services.access import rights
 from app.services.access.rights import Right
-from app.services.jobs import table
-from app.services.jobs.table import LOOP, JobView
+from app.services.jobs.table import LOOP, JobView, add_job, view_of
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import ConflictError, InputError, NotFoundError
 from db.models import Dataset, Job, JobKind, JobStatus
@@ -49,8 +48,8 @@ def start(workspace: Workspace, dataset_id: int, trigger_: str = "by hand") -> J
                 f"job {waiting[0].id} ({waiting[0].kind}) is already at work on this dataset: the "
                 "training that follows takes in everything decided until it begins"
             )
-        view = table.view_of(session, job)
-    workspace.jobs.queue.ring(view.id)
+        view = view_of(session, job)
+    workspace.jobs.bell.ring(view.id)
     return view
 
 
@@ -78,7 +77,7 @@ def trigger(
     if _about_to_train(session, dataset_id):
         return None
     then = [kind.value for kind in LOOP[LOOP.index(first) + 1 :]]
-    return table.add(session, first, dataset_id, {"trigger": why, "then": then})
+    return add_job(session, first, dataset_id, {"trigger": why, "then": then})
 
 
 def due_retraining(session: Session, dataset_id: int) -> int | None:
@@ -181,7 +180,7 @@ def run_due(workspace: Workspace, moment: datetime | None = None) -> list[int]:
                 job = trigger(session, dataset.id, "schedule")
                 added += [] if job is None else [job.id]
     for job_id in added:
-        workspace.jobs.queue.ring(job_id)
+        workspace.jobs.bell.ring(job_id)
     return added
 
 

@@ -122,7 +122,7 @@ def _spread(
     """Tell those whom verdicts concern, once they are stored."""
     workspace.instant.soon(dataset_id, category_ids)
     if job_id is not None:
-        workspace.jobs.queue.ring(job_id)
+        workspace.jobs.bell.ring(job_id)
 
 
 def mark_others_absent(

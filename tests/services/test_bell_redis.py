@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from app.services.jobs.bell import HueyQueue, connect_queue
+from app.services.jobs.bell import HueyBell, connect_huey
 from app.services.jobs.table import JobKind, JobStatus
 from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
@@ -75,9 +75,9 @@ def export(workspace: Workspace, dataset_id: int) -> int:
 
 def test_messages_are_json_and_arrive_in_order(server: Server, tmp_path: Path) -> None:
     handled: list[int] = []
-    ringing = HueyQueue(connect_queue(server.url, tmp_path))
-    there = connect_queue(server.url, tmp_path)
-    HueyQueue(there, handled.append)
+    ringing = HueyBell(connect_huey(server.url, tmp_path))
+    there = connect_huey(server.url, tmp_path)
+    HueyBell(there, handled.append)
     for job_id in (3, 1, 2):
         ringing.ring(job_id)
     (key,) = redis.Redis(port=server.port).keys("*")
@@ -114,5 +114,5 @@ def test_a_worker_hears_it_and_a_killed_server_costs_no_job(
 def test_a_server_that_is_not_there_says_what_to_do(server: Server, tmp_path: Path) -> None:
     server.kill()
     with pytest.raises(DatabaseError, match="CLSL_QUEUE_URL"):
-        connect_queue(server.url, tmp_path)
+        connect_huey(server.url, tmp_path)
     server.start()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.services.jobs.bell import HueyQueue, connect_queue
+from app.services.jobs.bell import HueyBell, connect_huey
 from app.services.runtime.settings import Settings
 from clsl_core.errors import DatabaseError, InputError
 
@@ -17,9 +17,9 @@ def settings(tmp_path: Path, database_url: str | None) -> Settings:
 
 def test_what_is_rung_here_is_handled_there(settings: Settings) -> None:
     handled: list[int] = []
-    ringing = HueyQueue(connect_queue(settings.effective_queue_url, settings.data_dir))
-    there = connect_queue(settings.effective_queue_url, settings.data_dir)
-    HueyQueue(there, handled.append)
+    ringing = HueyBell(connect_huey(settings.effective_queue_url, settings.data_dir))
+    there = connect_huey(settings.effective_queue_url, settings.data_dir)
+    HueyBell(there, handled.append)
     for job_id in (3, 1, 2):
         ringing.ring(job_id)
     while (task := there.dequeue()) is not None:
@@ -39,17 +39,17 @@ def test_the_queue_is_where_the_database_is(settings: Settings, backend: str) ->
 def test_a_bell_that_cannot_be_reached_is_left_to_the_sweep(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    huey = connect_queue(None, tmp_path)
+    huey = connect_huey(None, tmp_path)
     huey.storage.close()
     (tmp_path / "queue.db").unlink()
     (tmp_path / "queue.db").mkdir()
     with caplog.at_level(logging.ERROR):
-        HueyQueue(huey).ring(7)
+        HueyBell(huey).ring(7)
     assert "job 7 could not be announced" in caplog.text
 
 
 def test_urls_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="neither redis"):
-        connect_queue("ftp://user:hidden@host", tmp_path)
+        connect_huey("ftp://user:hidden@host", tmp_path)
     with pytest.raises(DatabaseError, match="the queue cannot be used"):
-        connect_queue(f"postgresql://clsl@/nowhere?host={tmp_path}", tmp_path)
+        connect_huey(f"postgresql://clsl@/nowhere?host={tmp_path}", tmp_path)

@@ -47,7 +47,7 @@ def test_it_does_what_was_previewed_and_is_undone_exactly(workspace: Workspace) 
     assert plan.deviation == 0
     assert plan.by_chance > 0
     assert plan.together is None
-    made = splits.divide(workspace, "set", SHARES)
+    made = splits.split_images(workspace, "set", SHARES)
     assert made == {"test": 6, "train": 12, "val": 6}
     after = split_of(workspace)
     assert plan.moved == sum(before[name] != after[name] for name in before)
@@ -58,7 +58,7 @@ def test_it_does_what_was_previewed_and_is_undone_exactly(workspace: Workspace) 
             .join(Image, Image.id == Label.image_id)
         ).all()
     assert sorted((row[0], row[1]) for row in rows).count(("blue", "test")) == 2
-    splits.divide(workspace, "set", {"only": 1.0})
+    splits.split_images(workspace, "set", {"only": 1.0})
     splits.undo(workspace, "set")
     assert split_of(workspace) == after
     splits.undo(workspace, "set")
@@ -72,7 +72,7 @@ def test_images_that_have_a_split_may_keep_it(workspace: Workspace) -> None:
     for image in document["images"][:5]:
         image["split"] = "test"
     make_dataset(workspace, document=document)
-    splits.divide(workspace, "set", SHARES, keep=True)
+    splits.split_images(workspace, "set", SHARES, keep=True)
     found = split_of(workspace)
     assert {found[image["file_name"]] for image in document["images"][:5]} == {"test"}
     assert set(found.values()) == {"train", "val", "test"}
@@ -90,7 +90,7 @@ def test_the_same_picture_is_never_in_two_splits(workspace: Workspace) -> None:
     embedding.embed(workspace, dataset_id)
     assert splits.plan(workspace, "set", SHARES).together == len(copies)
     for seed in range(5):
-        splits.divide(workspace, "set", SHARES, seed)
+        splits.split_images(workspace, "set", SHARES, seed)
         found = split_of(workspace)
         for one, other in copies:
             assert found[f"{one:03}.jpg"] == found[f"{other:03}.jpg"]
@@ -102,7 +102,7 @@ def test_splits_go_out_and_outlive_a_newer_file(
 ) -> None:
     document = coco_document(images=8)
     make_dataset(workspace, document=document)
-    splits.divide(workspace, "set", SHARES)
+    splits.split_images(workspace, "set", SHARES)
     given = split_of(workspace)
     output = tmp_path / f"out{ending}"
     export.export_dataset(workspace, "set", output, name)
@@ -125,7 +125,7 @@ def test_a_file_of_another_format_says_that_it_cannot_take_them(
     root = workspace.data_dir / "source-set" / "images"
     import_file(workspace, ImportRequest(str(tmp_path / "voc"), str(root), "voc", "voc"))
     assert export.left_behind(workspace, "voc", "voc") == []
-    splits.divide(workspace, "voc", SHARES)
+    splits.split_images(workspace, "voc", SHARES)
     (said,) = export.left_behind(workspace, "voc", "voc")
     assert "splits given here" in said
 
@@ -134,7 +134,7 @@ def test_who_may_and_what_cannot_be(workspace: Workspace) -> None:
     make_dataset(workspace)
     with rights.acting(rights.Actor("eve", rights.Role.REVIEWER)):
         with pytest.raises(rights.Forbidden):
-            splits.divide(workspace, "set", SHARES)
+            splits.split_images(workspace, "set", SHARES)
         with pytest.raises(rights.Forbidden):
             splits.undo(workspace, "set")
     for shares, word in (

@@ -9,7 +9,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from clsl_core.types import LabelState
-from db.models import Category, Division, Image, Label
+from db.models import Category, Image, Label, SplitChange
 
 AT_ONCE = 1_000
 
@@ -52,10 +52,12 @@ def put(session: Session, image_ids: Sequence[int], split: str | None) -> None:
         session.execute(update(Image).where(Image.id.in_(part)).values(split=split))
 
 
-def newest(session: Session, dataset_id: int) -> Division | None:
-    """The newest division that was not undone."""
-    query = select(Division).where(Division.dataset_id == dataset_id, Division.undone_at.is_(None))
-    return session.scalar(query.order_by(Division.id.desc()).limit(1))
+def newest(session: Session, dataset_id: int) -> SplitChange | None:
+    """The newest change that was not undone."""
+    query = select(SplitChange).where(
+        SplitChange.dataset_id == dataset_id, SplitChange.undone_at.is_(None)
+    )
+    return session.scalar(query.order_by(SplitChange.id.desc()).limit(1))
 
 
 def counts(session: Session, dataset_id: int) -> dict[str, int]:
