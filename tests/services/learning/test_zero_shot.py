@@ -7,7 +7,7 @@ from app.services.learning import embedding, proposing, training
 from app.services.workspace import Workspace
 from db.models import EmbeddingRun
 from tests.builders import coco_document, make_dataset
-from tests.core.test_backbone_open_clip import VIT, checkpoints  # noqa: F401 - a fixture
+from tests.core.backbones.test_open_clip import VIT, checkpoints  # noqa: F401 - a fixture
 
 
 def test_names_alone_give_proposals(workspace: Workspace, checkpoints: Path) -> None:  # noqa: F811

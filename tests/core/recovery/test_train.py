@@ -24,7 +24,7 @@ from clsl_core.types import Origin, Progress, no_progress
 from tests.core.synthetic import make_collection, tiny_config
 
 COLLECTION = make_collection()
-TOKENS = Path(__file__).parents[2] / "../shared/data/tokens_coco_a.npz"
+TOKENS = Path(__file__).parents[3] / "../shared/data/tokens_coco_a.npz"
 
 
 def train(

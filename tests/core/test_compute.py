@@ -1,4 +1,4 @@
-"""When memory runs out, pieces get smaller; what cannot get smaller says so."""
+"""When memory runs out, pieces get smaller or say so; training leaves cores to others."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clsl_core.compute import Pieces, explained
+from clsl_core.compute import Pieces, explained, half_the_threads
 from clsl_core.errors import TrainingError
 from clsl_core.features import FeatureView
 from clsl_core.recovery.ranking import ProposeConfig, propose
@@ -117,3 +117,16 @@ def test_training_scoring_and_heat_maps_go_on_in_smaller_pieces() -> None:
 def test_training_without_room_for_one_image_says_so() -> None:
     with pytest.raises(TrainingError, match=r"memory ran out while .*, even one image at a time"):
         train(room=0)
+
+
+@pytest.mark.parametrize(("before", "inside"), [(1, 1), (2, 1), (4, 2)])
+def test_half_inside_all_again_outside(before: int, inside: int) -> None:
+    usual = torch.get_num_threads()
+    torch.set_num_threads(before)
+    try:
+        with pytest.raises(RuntimeError), half_the_threads():
+            assert torch.get_num_threads() == inside
+            raise RuntimeError
+        assert torch.get_num_threads() == before
+    finally:
+        torch.set_num_threads(usual)

@@ -9,7 +9,7 @@ from app.services.categories.changes import Policy, Rule
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 from tests.builders import coco_document, make_dataset
-from tests.services.test_category_changes import everything
+from tests.services.categories.test_changes import everything
 
 
 @pytest.fixture(autouse=True)

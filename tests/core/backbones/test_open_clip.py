@@ -15,7 +15,7 @@ from clsl_core.backbones import weights
 from clsl_core.backbones.choice import choose_backbone, load_backbone
 from clsl_core.backbones.open_clip import TEMPLATES, OpenClipBackbone, patch_and_pooled
 from clsl_core.errors import BackboneError
-from tests.core.test_backbone import check_features
+from tests.core.backbones.test_spec import check_features
 
 TEXT = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
 VISION = {"image_size": 32, "layers": 3, "width": 16, "head_width": 8, "patch_size": 8}

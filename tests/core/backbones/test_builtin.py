@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from clsl_core.backbones.builtin import BuiltinBackbone
 from clsl_core.pictures.loading import LocalImages
-from tests.core.test_backbone import check_features
+from tests.core.backbones.test_spec import check_features
 
 BACKBONE = BuiltinBackbone()
 

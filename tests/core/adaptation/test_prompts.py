@@ -12,7 +12,7 @@ from clsl_core.adaptation.prompts import PromptConfig, PromptReader, learn_conte
 from clsl_core.backbones.open_clip import OpenClipBackbone
 from clsl_core.errors import BackboneError, JobCancelled, TrainingError
 from clsl_core.features import FeatureView
-from tests.core.test_finetune import VIT, checkpoints, one_thread  # noqa: F401 - fixtures
+from tests.core.adaptation.test_finetune import VIT, checkpoints, one_thread  # noqa: F401 - fixtures
 
 NAMES = ["cat", "traffic_light", "日本", "fire hydrant"]
 CONFIG = PromptConfig(steps=60, batch_size=32, learning_rate=0.05, temperature=0.1)

@@ -15,7 +15,7 @@ from app.services.workspace import Workspace
 from clsl_core.types import Finetune
 from db.models import Category, Dataset, EmbeddingRun, JobStatus, ModelRun
 from tests.builders import coco_document, make_dataset
-from tests.core.test_finetune import VIT, checkpoints  # noqa: F401 - a fixture
+from tests.core.adaptation.test_finetune import VIT, checkpoints  # noqa: F401 - a fixture
 
 REQUEST = FinetuneRequest(Finetune.FULL, epochs=2, image_size=32)
 PAYLOAD = {"trigger": "by hand", "finetune": REQUEST.to_json()}

@@ -11,7 +11,7 @@ from clsl_core.adaptation.prompts import LearnedContext
 from clsl_core.errors import BackboneError, InputError
 from db.models import EmbeddingRun
 from tests.builders import coco_document, make_dataset
-from tests.core.test_finetune import VIT, checkpoints, one_thread  # noqa: F401 - fixtures
+from tests.core.adaptation.test_finetune import VIT, checkpoints, one_thread  # noqa: F401 - fixtures
 
 
 @pytest.fixture
