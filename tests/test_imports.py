@@ -66,6 +66,13 @@ def circles(graph: Graph) -> list[list[str]]:
     return [sorted(modules) for modules in found if len(modules) > 1]
 
 
+def test_no_module_imports_one_that_imports_it() -> None:
+    graph = import_graph(ROOT, PACKAGES)
+    assert len(graph) > 300, "the modules of the house are not where this test looks"
+    found = circles(graph)
+    assert not found, "circles of imports:\n" + "\n".join(" <-> ".join(each) for each in found)
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
