@@ -1,8 +1,8 @@
 """How many positives are still missing: a small random audit, an estimate with an interval.
 
 The unknown pairs of a category are cut into strata by score, a few of each stratum are drawn at
-random (``strata.draw_sample``) and checked by people. Letters, for stratum h: N_h pairs, n_h of
-them checked, x_h of the checked ones positive.
+random (``stratified_sample.draw_sample``) and checked by people. Letters, for stratum h: N_h
+pairs, n_h of them checked, x_h of the checked ones positive.
 
 *Estimate* (Cochran 1977, ch. 5): M = Σ_h N_h x_h / n_h, unbiased whatever the scores are
 worth. Good scores make the interval narrow, bad ones make it wide, neither makes it wrong.
