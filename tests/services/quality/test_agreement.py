@@ -111,8 +111,8 @@ def test_a_known_answer_looks_like_any_question(workspace: Workspace) -> None:
             assert not shown & secret
     card = asked(workspace, grant, secret)
     assert not card.disputes
-    shown = boxes.boxes(workspace, grant, card.image_id).boxes
-    assert card.category_id not in {box.category_id for box in shown}
+    drawn = boxes.boxes(workspace, grant, card.image_id).boxes
+    assert card.category_id not in {box.category_id for box in drawn}
     assert renew_leases(workspace, grant, [card.proposal_id]) == []
 
 
