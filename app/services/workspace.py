@@ -22,7 +22,7 @@ from app.services.runtime.group_commit import GroupCommit
 from app.services.runtime.settings import Settings
 from clsl_core.errors import DatabaseError, NotFoundError
 from db.models import Dataset
-from db.queries import datasets as dataset_queries
+from db.queries import datasets
 from db.session import Database
 
 
@@ -89,9 +89,9 @@ def find_dataset(session: Session, name: str) -> Dataset:
     Raises:
         NotFoundError: There is none; the message lists those there are.
     """
-    dataset = dataset_queries.by_name(session, name)
+    dataset = datasets.by_name(session, name)
     if dataset is None:
-        known = dataset_queries.names(session)
+        known = datasets.names(session)
         listed = ", ".join(repr(other) for other in known[:20]) or "none yet"
         raise NotFoundError(f"there is no dataset called {name!r}; there are: {listed}")
     return dataset

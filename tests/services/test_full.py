@@ -15,7 +15,7 @@ from app import worker
 from app.services.jobs.table import JobKind, JobStatus, JobView
 from app.services.learning import embedding, model_runs
 from app.services.workspace import Workspace
-from clsl_core.backbones import choice as backbone
+from clsl_core.backbones import choice
 from clsl_core.backbones.spec import BackboneSpec, FakeBackbone, ImageFeatures
 from clsl_core.errors import TrainingError
 from clsl_core.features import FeatureStore
@@ -49,7 +49,7 @@ class NarrowBackbone(FakeBackbone):
 def narrow(monkeypatch: pytest.MonkeyPatch) -> NarrowBackbone:
     made = NarrowBackbone()
     made.tried = []
-    monkeypatch.setattr(backbone, "choose_backbone", lambda *_: (made, None))
+    monkeypatch.setattr(choice, "choose_backbone", lambda *_: (made, None))
     return made
 
 

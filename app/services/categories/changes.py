@@ -24,8 +24,7 @@ from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import ConflictError, InputError, NotFoundError
 from clsl_core.types import JsonObject
 from db.models import Category, CategoryChange, ChangeKind
-from db.queries import category_changes as queries
-from db.queries import datasets, decisions
+from db.queries import category_changes, datasets, decisions
 from db.queries.category_changes import Kind, Outcome
 from db.types import now
 
@@ -183,7 +182,7 @@ def history(workspace: Workspace, dataset_name: str) -> list[ChangeView]:
     """
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
-        return [view(one) for one in queries.all_changes(session, dataset.id)]
+        return [view(one) for one in category_changes.all_changes(session, dataset.id)]
 
 
 def rename(workspace: Workspace, dataset_name: str, category: str, name: str) -> ChangeView:
@@ -271,7 +270,7 @@ def undo(workspace: Workspace, dataset_name: str, change_id: int | None = None) 
     rights.require(Right.MANAGE)
     with writing(workspace, dataset_name) as session:
         dataset = find_dataset(session, dataset_name)
-        standing = list(queries.standing(session, dataset.id))
+        standing = list(category_changes.standing(session, dataset.id))
         batch = _batch_to_undo(session, standing, dataset_name, change_id)
         _check_later(standing, batch)
         last, restored, kept = decisions.last_id(session, dataset.id), 0, 0
@@ -391,9 +390,9 @@ def add_rename(
 def forecast(session: Session, sources: Sequence[Category], target: Category) -> MergePreview:
     """What a merge of these would do."""
     ids = [one.id for one in sources]
-    kinds = queries.kinds(session, target.id, ids)
-    annotations, waiting, parts = queries.hanging(session, ids)
-    examples = queries.contradictions(session, target.id, ids, EXAMPLES)
+    kinds = category_changes.kinds(session, target.id, ids)
+    annotations, waiting, parts = category_changes.hanging(session, ids)
+    examples = category_changes.contradictions(session, target.id, ids, EXAMPLES)
     choices = [*((Policy.SAME, rule) for rule in Rule), (Policy.WIDER, None)]
     return MergePreview(
         target=target.name,
@@ -446,12 +445,12 @@ def add_merge(
         "annotations": before.annotations,
     }
     change = _note(session, target, ChangeKind.MERGE, details, batch)
-    queries.note_labels(session, change, ids, _outcome(policy, rule))
-    queries.write_labels(session, change)
+    category_changes.note_labels(session, change, ids, _outcome(policy, rule))
+    category_changes.write_labels(session, change)
     for one in sources:
         one.merged_into_id = target.id
     session.flush()
-    queries.close_proposals(session, change, ids)
+    category_changes.close_proposals(session, change, ids)
     return change
 
 
@@ -463,11 +462,11 @@ def _undo_one(session: Session, change: CategoryChange) -> tuple[int, int]:
         session.flush()
         return 0, 0
     ids = [one["id"] for one in change.details["sources"]]
-    counts = queries.restore_labels(session, change)
+    counts = category_changes.restore_labels(session, change)
     for id_ in ids:
         session.get_one(Category, id_).merged_into_id = None
     session.flush()
-    queries.reopen_proposals(session, change, ids)
+    category_changes.reopen_proposals(session, change, ids)
     return counts
 
 

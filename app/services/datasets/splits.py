@@ -26,8 +26,7 @@ from clsl_core.statistics.iterative_stratification import (
     random_parts,
 )
 from db.models import SplitChange
-from db.queries import datasets, runs
-from db.queries import splits as queries
+from db.queries import datasets, runs, splits
 from db.types import now
 
 __all__ = ["CategoryShares", "SplitPlan", "parse_shares", "plan", "sizes", "split_images", "undo"]
@@ -97,7 +96,7 @@ def sizes(workspace: Workspace, dataset_name: str) -> dict[str, int]:
         NotFoundError: There is no such dataset.
     """
     with workspace.database.read() as session:
-        return queries.counts(session, find_dataset(session, dataset_name).id)
+        return splits.counts(session, find_dataset(session, dataset_name).id)
 
 
 def plan(
@@ -175,7 +174,7 @@ def split_images(
     asked = {"shares": dict(shares), "seed": seed, "keep": keep}
     with workspace.database.write(dataset_id) as session:
         before: dict[str, list[int]] = {}
-        for member in queries.members(session, dataset_id):
+        for member in splits.members(session, dataset_id):
             before.setdefault(member.split or "", []).append(member.id)
         session.add(
             SplitChange(
@@ -184,9 +183,9 @@ def split_images(
         )
         for name in shares:
             chosen = zip(drawn.members, drawn.names, strict=True)
-            queries.put(session, [member.id for member, part in chosen if part == name], name)
+            splits.put(session, [member.id for member, part in chosen if part == name], name)
         audit_log.record(session, "split", f"dataset {dataset_id}", **asked)
-        return queries.counts(session, dataset_id)
+        return splits.counts(session, dataset_id)
 
 
 def undo(workspace: Workspace, dataset_name: str) -> dict[str, int]:
@@ -204,15 +203,15 @@ def undo(workspace: Workspace, dataset_name: str) -> dict[str, int]:
     with workspace.database.read() as session:
         dataset_id = find_dataset(session, dataset_name).id
     with workspace.database.write(dataset_id) as session:
-        change = queries.newest(session, dataset_id)
+        change = splits.newest(session, dataset_id)
         if change is None:
             raise ConflictError(f"{dataset_name!r} was not divided here: there is nothing to undo")
         for split, image_ids in change.before.items():
-            queries.put(session, image_ids, split or None)
+            splits.put(session, image_ids, split or None)
         change.undone_at = now()
         audit_log.record(session, "split.undo", f"dataset {dataset_id}", division=change.id)
         session.flush()
-        return queries.counts(session, dataset_id)
+        return splits.counts(session, dataset_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +227,7 @@ class _Drawn:
         category_ids: By place, those with a positive.
     """
 
-    members: list[queries.Member]
+    members: list[splits.Member]
     parts: npt.NDArray[np.int64]
     names: list[str]
     groups: npt.NDArray[np.int64] | None
@@ -246,9 +245,9 @@ def _draw(
     keep: bool,
 ) -> _Drawn:
     names = list(shares)
-    members = queries.members(session, dataset_id)
+    members = splits.members(session, dataset_id)
     rows = {member.id: row for row, member in enumerate(members)}
-    found = np.array(list(queries.positives(session, dataset_id)), np.int64).reshape(-1, 2)
+    found = np.array(list(splits.positives(session, dataset_id)), np.int64).reshape(-1, 2)
     ids, columns = np.unique(found[:, 1], return_inverse=True)
     images = np.array([rows[id_] for id_ in found[:, 0].tolist()], np.int64)
     pairs = np.stack([images, columns.reshape(-1)], axis=1)

@@ -31,7 +31,7 @@ from clsl_core.types import (
     ValidationReport,
     no_progress,
 )
-from db.queries import datasets as queries
+from db.queries import datasets
 
 __all__ = ["CategoryShare", "ImportPreview", "ProblemGroup", "Sample", "look"]
 
@@ -196,7 +196,7 @@ def _preview(
     loader: ImageLoader | None = None
     if root is not None:
         with workspace.database.read() as session:
-            existing = None if name is None else queries.by_name(session, name)
+            existing = None if name is None else datasets.by_name(session, name)
         found = ingest.unreachable(workspace, existing, root, url_field, content, progress)
         problems = dict(found)
         chosen = dict(_chosen(content, problems))

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from clsl_core.errors import ConflictError
 from db.models import Dataset
-from db.queries import unfinished as queries
+from db.queries import unfinished
 from db.session import Database
 from db.types import now
 
@@ -33,7 +33,7 @@ def begin(database: Database, dataset: Dataset) -> int:
     """
     name = dataset.name
     with database.read() as session:
-        other = queries.by_name(session, name)
+        other = unfinished.by_name(session, name)
     if other is not None:
         if other not in abandoned(database):
             raise ConflictError(
@@ -58,7 +58,7 @@ def stamp(session: Session, dataset_id: int) -> None:
     Raises:
         ConflictError: Somebody has cleared its rows away.
     """
-    if not queries.stamp(session, dataset_id, now()):
+    if not unfinished.stamp(session, dataset_id, now()):
         raise ConflictError("another import of the same name has begun meanwhile: start again")
 
 
@@ -66,7 +66,7 @@ def show(database: Database, dataset_id: int) -> None:
     """Let everybody see a dataset: all of it is there."""
     with database.write(dataset_id) as session:
         stamp(session, dataset_id)
-        queries.stamp(session, dataset_id, None)
+        unfinished.stamp(session, dataset_id, None)
 
 
 def abandoned(database: Database) -> list[int]:
@@ -93,12 +93,12 @@ def clear(database: Database) -> int:
 def discard(database: Database, dataset_id: int) -> None:
     """Remove an unfinished dataset, little by little, so that nobody else waits for long."""
     with database.write(dataset_id) as session:
-        more = queries.condemn(session, dataset_id)
+        more = unfinished.condemn(session, dataset_id)
     while more:
         with database.write(dataset_id) as session:
-            more = queries.delete_some(session, dataset_id)
+            more = unfinished.delete_some(session, dataset_id)
 
 
 def _stamps(database: Database) -> dict[int, datetime]:
     with database.read() as session:
-        return queries.stamps(session)
+        return unfinished.stamps(session)

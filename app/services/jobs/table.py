@@ -25,7 +25,7 @@ from app.services.runtime.logs import of_job
 from clsl_core.errors import ClslError, ConflictError, JobCancelled, NotFoundError
 from clsl_core.types import JsonObject
 from db.models import Dataset, Job, JobKind, JobStatus, Notice
-from db.queries import jobs as queries
+from db.queries import jobs
 from db.session import JOBS, Database, absent
 from db.types import now
 
@@ -144,7 +144,7 @@ class JobContext:
     def beat(self) -> bool:
         """Write a heartbeat and look for a cancel; False when the beating may end."""
         with self._database.write(JOBS) as session:
-            cancel = queries.beat(session, self.job.id, self._owner)
+            cancel = jobs.beat(session, self.job.id, self._owner)
         if cancel is None or cancel:
             self._stop.set()
         return cancel is not None
@@ -206,7 +206,7 @@ class Jobs:
         try:
             with self.database.write(JOBS) as session:
                 job = add_job(session, kind, dataset_id, payload)
-                claimed = queries.claim(session, job.id, owner)
+                claimed = jobs.claim(session, job.id, owner)
                 view = view_of(session, claimed or job)
         except IntegrityError as error:
             raise ConflictError(
@@ -224,7 +224,7 @@ class Jobs:
         """
         try:
             with self.database.write(JOBS) as session:
-                job = queries.claim(session, job_id, owner)
+                job = jobs.claim(session, job_id, owner)
                 view = None if job is None else view_of(session, job)
         except IntegrityError:
             return False  # a training of the same dataset runs elsewhere; a sweep comes back to it
@@ -245,12 +245,12 @@ class Jobs:
     def recent(self, limit: int = 50, dataset_id: int | None = None) -> list[JobView]:
         """The newest jobs first."""
         with self.database.read() as session:
-            return [view_of(session, job) for job in queries.recent(session, limit, dataset_id)]
+            return [view_of(session, job) for job in jobs.recent(session, limit, dataset_id)]
 
     def live(self, dataset_id: int | None = None) -> list[JobView]:
         """The jobs that wait or run, oldest first."""
         with self.database.read() as session:
-            return [view_of(session, job) for job in queries.live(session, dataset_id)]
+            return [view_of(session, job) for job in jobs.live(session, dataset_id)]
 
     def cancel(self, job_id: int) -> JobView:
         """Ask a job to stop: a waiting one is over at once, a running one within two seconds.
@@ -284,11 +284,9 @@ class Jobs:
         with self.database.write(JOBS) as session:
             dead = []
             if self.database.shared:
-                dead = absent(session, queries.owners(session, WORKER))
-            count = queries.requeue_interrupted(
-                session, silent, dead_owner_prefix, MAX_ATTEMPTS, dead
-            )
-            queries.fail_abandoned_runs(session)
+                dead = absent(session, jobs.owners(session, WORKER))
+            count = jobs.requeue_interrupted(session, silent, dead_owner_prefix, MAX_ATTEMPTS, dead)
+            jobs.fail_abandoned_runs(session)
         waiting = [job.id for job in self.live() if job.status is JobStatus.QUEUED]
         for job_id in waiting:
             self.bell.ring(job_id)
@@ -301,13 +299,13 @@ class Jobs:
         alive when it was put back: what looks odd is watched for longer than between two beats.
         """
         with self.database.read() as session:
-            found = queries.heartbeats(session)
+            found = jobs.heartbeats(session)
         limit = timedelta(seconds=STALE_SECONDS)
         odd = {id_: beat for id_, beat in found.items() if not beat or abs(now() - beat) > limit}
         if odd:
             time.sleep(WATCH_SECONDS)
             with self.database.read() as session:
-                later = queries.heartbeats(session)
+                later = jobs.heartbeats(session)
             odd = {id_: beat for id_, beat in odd.items() if later.get(id_) == beat}
         return odd
 
@@ -449,7 +447,7 @@ def _follower(session: Session, job: Job) -> int | None:
         return None
     kind = JobKind(then[0])
     if kind is JobKind.TRAIN:
-        for other in queries.live_of_kind(session, dataset_id, kind):
+        for other in jobs.live_of_kind(session, dataset_id, kind):
             if other.status is JobStatus.QUEUED:
                 return other.id
     keep = {key: job.payload[key] for key in ("trigger",) if key in job.payload}

@@ -21,8 +21,7 @@ from clsl_core.errors import BackboneError, InputError
 from clsl_core.files import atomic_file, atomic_text
 from clsl_core.types import JsonObject, LabelMatrix, Progress
 from db.models import EmbeddingRun
-from db.queries import datasets as dataset_queries
-from db.queries import labels
+from db.queries import datasets, labels
 
 if TYPE_CHECKING:
     from clsl_core.adaptation.prompts import PromptReader
@@ -100,7 +99,7 @@ def keep_descriptions(workspace: Workspace, dataset_id: int, file: Path) -> list
 
     found = read_descriptions(file)
     with workspace.database.read() as session:
-        names = {row.name for row in dataset_queries.categories(session, dataset_id)}
+        names = {row.name for row in datasets.categories(session, dataset_id)}
     unknown = [name for name in found if name not in names]
     if len(unknown) == len(found):
         raise InputError(
@@ -148,7 +147,7 @@ def learn_prompts(
     with workspace.database.read() as session:
         run = session.get_one(EmbeddingRun, run_id)
         folder = workspace.data_dir / run.directory
-        categories = dataset_queries.categories(session, run.dataset_id)
+        categories = datasets.categories(session, run.dataset_id)
         names, ids = [row.name for row in categories], [row.id for row in categories]
         matrix = LabelMatrix.from_triples(image_ids, ids, labels.triples(session, run.dataset_id))
     taken = {name.lower() for name in names}

@@ -29,8 +29,7 @@ from db.models import (
     ImageStatus,
     RunStatus,
 )
-from db.queries import datasets as dataset_queries
-from db.queries import runs
+from db.queries import datasets, runs
 from db.types import now
 
 if TYPE_CHECKING:
@@ -289,7 +288,7 @@ def _finish_embedding(
     workspace: Workspace, dataset_id: int, run_id: int, notice: str | None
 ) -> JsonObject:
     with workspace.database.write(dataset_id) as session:
-        counts = dataset_queries.image_status_counts(session, dataset_id)
+        counts = datasets.image_status_counts(session, dataset_id)
         usable, broken = counts.get(ImageStatus.OK, 0), counts.get(ImageStatus.PROBLEM, 0)
         run = session.get_one(EmbeddingRun, run_id)
         run.image_count, run.finished_at = usable, now()
@@ -330,7 +329,7 @@ def text_vectors(
         run = session.get_one(EmbeddingRun, run_id)
         spec, folder = run.spec, workspace.data_dir / run.directory
         dataset_id = run.dataset_id
-        names = [row.name for row in dataset_queries.categories(session, run.dataset_id)]
+        names = [row.name for row in datasets.categories(session, run.dataset_id)]
     if not spec["has_text"]:
         return None
     taken = {name.lower() for name in names}

@@ -20,8 +20,7 @@ from clsl_core.errors import TrainingError
 from clsl_core.files import atomic_file, atomic_text
 from clsl_core.types import Finetune, JsonObject, LabelMatrix, Progress, no_progress
 from db.models import Dataset, Image
-from db.queries import datasets as dataset_queries
-from db.queries import labels
+from db.queries import datasets, labels
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pillow
@@ -154,7 +153,7 @@ def _collect(workspace: Workspace, dataset_id: int) -> _Start:
         ).all()
         if not rows:
             raise TrainingError(f"{dataset.name!r} has no pictures to learn from: import some")
-        categories = dataset_queries.categories(session, dataset_id)
+        categories = datasets.categories(session, dataset_id)
         matrix = LabelMatrix.from_triples(
             [row.id for row in rows],
             [category.id for category in categories],

@@ -32,8 +32,7 @@ from db.models import (
     ProposalStatus,
     RunStatus,
 )
-from db.queries import datasets as dataset_queries
-from db.queries import labels, proposals, runs
+from db.queries import datasets, labels, proposals, runs
 
 if TYPE_CHECKING:
     from clsl_core.features import FeatureView
@@ -152,7 +151,7 @@ def _read_task(workspace: Workspace, dataset_id: int, run_id: int | None) -> _Ta
             )
         embedding = session.get_one(EmbeddingRun, run.embedding_run_id)
         features, image_ids = usable_features(workspace, session, embedding)
-        present = [row.id for row in dataset_queries.categories(session, dataset_id)]
+        present = [row.id for row in datasets.categories(session, dataset_id)]
         own = list(run.snapshot.get("categories", present))
         columns = [place for place, id_ in enumerate(own) if id_ in set(present)]
         category_ids = [own[place] for place in columns]

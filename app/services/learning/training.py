@@ -26,8 +26,7 @@ from db.models import (
     ModelRun,
     RunStatus,
 )
-from db.queries import datasets as dataset_queries
-from db.queries import decisions, labels, runs
+from db.queries import datasets, decisions, labels, runs
 from db.types import now
 
 if TYPE_CHECKING:
@@ -201,7 +200,7 @@ def _begin_training(
         dataset = session.get_one(Dataset, dataset_id)
         embedding = embedding_in_use(session, dataset)
         features, image_ids = usable_features(workspace, session, embedding)
-        category_ids = [row.id for row in dataset_queries.categories(session, dataset_id)]
+        category_ids = [row.id for row in datasets.categories(session, dataset_id)]
         matrix = LabelMatrix.from_triples(
             image_ids, category_ids, labels.triples(session, dataset_id)
         )

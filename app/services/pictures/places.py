@@ -16,7 +16,7 @@ from clsl_core.pictures.loading import ImageLoader, LocalImages
 from clsl_core.pictures.remote import FirstOf, RemoteImages, below
 from clsl_core.types import Progress, no_progress
 from db.models import Dataset
-from db.queries import picture_places as queries
+from db.queries import picture_places
 
 __all__ = [
     "Places",
@@ -81,7 +81,7 @@ def places(workspace: Workspace, dataset_name: str) -> Places:
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
         roots = (dataset.image_root, *dataset.more_roots)
-        return Places(roots, dataset.url_field, queries.count_problems(session, dataset.id))
+        return Places(roots, dataset.url_field, picture_places.count_problems(session, dataset.id))
 
 
 def set_places(
@@ -121,7 +121,7 @@ def look_again(
     rights.require(Right.MANAGE)
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
-        loader, found = images_of(workspace, dataset), queries.problems(session, dataset.id)
+        loader, found = images_of(workspace, dataset), picture_places.problems(session, dataset.id)
     there: list[int] = []
     for done, (image_id, file_name) in enumerate(found):
         if done % 500 == 0:
@@ -133,7 +133,7 @@ def look_again(
         there.append(image_id)
     for start in range(0, len(there), BATCH):
         with workspace.database.write(dataset.id) as session:
-            queries.try_again(session, there[start : start + BATCH])
+            picture_places.try_again(session, there[start : start + BATCH])
     return len(there), len(found) - len(there)
 
 
@@ -195,6 +195,6 @@ def _remote(workspace: Workspace, url_of: UrlOf) -> RemoteImages:
 
 def _url_in_record(workspace: Workspace, dataset_id: int, field: str, file_name: str) -> str | None:
     with workspace.database.read() as session:
-        record = queries.record_of(session, dataset_id, file_name)
+        record = picture_places.record_of(session, dataset_id, file_name)
     url = None if record is None else record.get(field)
     return url if isinstance(url, str) else None

@@ -12,7 +12,7 @@ from app.services.people.annotators import check_annotator
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import InputError, NotFoundError
 from db.models import Annotator, Assignment, Category
-from db.queries import assignments as queries
+from db.queries import assignments
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def unassign(workspace: Workspace, name: str, annotator: str) -> int:
         person = session.scalar(select(Annotator).where(Annotator.name == annotator.strip()))
         if person is None:
             raise NotFoundError(f"nobody is called {annotator!r}")
-        found = queries.share(session, dataset.id, person.id).parts
+        found = assignments.share(session, dataset.id, person.id).parts
         for part in found:
             session.delete(part)
         audit_log.record(session, "unassign", f"dataset {dataset.id}", person=person.name)
@@ -115,5 +115,5 @@ def parts(workspace: Workspace, name: str) -> list[Part]:
         dataset = find_dataset(session, name)
         return [
             Part(one.id, person, category, one.split, one.prefix, one.exclusive)
-            for one, person, category in queries.everybodys(session, dataset.id)
+            for one, person, category in assignments.everybodys(session, dataset.id)
         ]

@@ -16,7 +16,7 @@ from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import InputError
 from clsl_core.types import LabelState
 from db.models import Category, Gold, Image, Lease, Proposal, ProposalStatus
-from db.queries import gold as queries
+from db.queries import gold
 from db.types import now
 
 EVERY = 20
@@ -42,8 +42,8 @@ def add(workspace: Workspace, name: str, number: int) -> int:
     with workspace.database.read() as session:
         dataset_id = find_dataset(session, name).id
     with workspace.database.write(dataset_id) as session:
-        absent = queries.draw(session, dataset_id, LabelState.ABSENT, number)
-        present = queries.draw(session, dataset_id, LabelState.PRESENT, number)
+        absent = gold.draw(session, dataset_id, LabelState.ABSENT, number)
+        present = gold.draw(session, dataset_id, LabelState.PRESENT, number)
         some = max(number // 2, number - len(present))
         chosen = [*absent[:some], *present[: number - len(absent[:some])]]
         if not chosen:
@@ -67,8 +67,8 @@ def clear(workspace: Workspace, name: str) -> int:
     with workspace.database.read() as session:
         dataset_id = find_dataset(session, name).id
     with workspace.database.write(dataset_id) as session:
-        number = queries.count(session, dataset_id)
-        queries.clear(session, dataset_id)
+        number = gold.count(session, dataset_id)
+        gold.clear(session, dataset_id)
         audit_log.record(session, "gold", f"dataset {dataset_id}", cleared=number)
         return number
 
@@ -99,13 +99,13 @@ def mix_in(
     made = hide(session, grant, cards)
     if not cards or secrets.randbelow(EVERY) >= len(cards):
         return made, set()
-    found = queries.unasked(session, grant.dataset_id, grant.annotator_id, category_id, TRIED)
-    for gold, image, category in found:
-        if not fits(image, category) or _held(session, gold):
+    found = gold.unasked(session, grant.dataset_id, grant.annotator_id, category_id, TRIED)
+    for known, image, category in found:
+        if not fits(image, category) or _held(session, known):
             continue
         place = secrets.randbelow(len(made) + 1)
         beside = made[min(place, len(made) - 1)]
-        proposal = _proposal(session, run_id, gold, beside)
+        proposal = _proposal(session, run_id, known, beside)
         if proposal.status is not ProposalStatus.DECIDED:
             continue
         (card,) = hide(session, grant, make_cards(session, [(proposal, image, category)]))
@@ -122,7 +122,7 @@ def mix_in(
 
 def hide(session: Session, grant: Grant, cards: Sequence[Card]) -> list[Card]:
     """Cards without the labels that are secret to whoever sees them."""
-    hidden = queries.secret(session, grant.annotator_id, {card.image_id for card in cards})
+    hidden = gold.secret(session, grant.annotator_id, {card.image_id for card in cards})
     return [
         replace(
             card,
@@ -132,19 +132,19 @@ def hide(session: Session, grant: Grant, cards: Sequence[Card]) -> list[Card]:
     ]
 
 
-def _held(session: Session, gold: Gold) -> bool:
-    lease = session.get(Lease, (gold.image_id, gold.category_id))
+def _held(session: Session, known: Gold) -> bool:
+    lease = session.get(Lease, (known.image_id, known.category_id))
     return lease is not None and lease.expires_at > now()
 
 
-def _proposal(session: Session, run_id: int, gold: Gold, beside: Card) -> Proposal:
+def _proposal(session: Session, run_id: int, known: Gold, beside: Card) -> Proposal:
     """The run's proposal of a gold pair; where there is none, one that no queue ever holds."""
-    found = queries.proposal(session, run_id, gold)
+    found = gold.proposal(session, run_id, known)
     if found is None:
         found = Proposal(
             model_run_id=run_id,
-            image_id=gold.image_id,
-            category_id=gold.category_id,
+            image_id=known.image_id,
+            category_id=known.category_id,
             state=LabelState.from_word(beside.state),
             score=beside.score,
             probability=beside.probability,

@@ -21,8 +21,16 @@ from app.services.reviewing.queue import card_of
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 from db.models import Category, Decision, Image, Label, Proposal, ProposalStatus, Verdict, Voice
-from db.queries import category_changes, datasets, decisions, leases, panels, proposals, runs
-from db.queries import labels as label_queries
+from db.queries import (
+    category_changes,
+    datasets,
+    decisions,
+    labels,
+    leases,
+    panels,
+    proposals,
+    runs,
+)
 
 MAX_DECISIONS = 100
 ID_LENGTH = range(8, 65)
@@ -141,7 +149,7 @@ def mark_others_absent(
         image = session.get(Image, image_id)
         if image is None or image.dataset_id != grant.dataset_id:
             return Receipt(client_id, "refused", "this image is not in the dataset any more")
-        known = label_queries.categories_of(session, image_id)
+        known = labels.categories_of(session, image_id)
         shared = panels.sharing(session, grant.dataset_id)
         run = runs.serving_run(session, grant.dataset_id)
         proposed = {} if run is None else proposals.of_image(session, run.id, image_id)
@@ -203,7 +211,7 @@ class _Facts:
             proposals=_rows(session, Proposal, proposal_ids),
             labels={
                 (label.image_id, label.category_id): label
-                for label in label_queries.of_pairs(session, pairs)
+                for label in labels.of_pairs(session, pairs)
             },
             standing=decisions.standing(session, proposal_ids, annotator_ids),
             shared=panels.sharing(session, dataset_id),
@@ -390,7 +398,7 @@ def undo(workspace: Workspace, grant: Grant, client_id: str, undoes: str) -> Rec
         if not standing:
             return Receipt(client_id, "stale", "this was already undone")
         pairs = [(decision.image_id, decision.category_id) for decision in standing]
-        held = label_queries.of_pairs(session, pairs)  # read at once, found in the session then
+        held = labels.of_pairs(session, pairs)  # read at once, found in the session then
         current = [decision for decision in standing if _is_current(session, decision)]
         alone = single is not None
         events = [_undo(grant, decision, client_id, single=alone) for decision in current]

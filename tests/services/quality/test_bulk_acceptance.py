@@ -28,8 +28,7 @@ from db.models import (
     Proposal,
     ProposalStatus,
 )
-from db.queries import decisions
-from db.queries import labels as label_queries
+from db.queries import decisions, labels
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals
 
 IMAGES = 600
@@ -85,7 +84,7 @@ def audit(workspace: Workspace, grant: Grant, category_id: int, truth: Truth, se
     return given
 
 
-def labels(workspace: Workspace) -> dict[tuple[int, int], tuple[LabelState, LabelSource]]:
+def labels_now(workspace: Workspace) -> dict[tuple[int, int], tuple[LabelState, LabelSource]]:
     with workspace.database.read() as session:
         rows = session.scalars(select(Label))
         return {(one.image_id, one.category_id): (one.state, one.source) for one in rows}
@@ -127,7 +126,7 @@ def test_accepted_as_one_and_undone_as_one(workspace: Workspace, grant: Grant) -
     images = frame(workspace, red)
     truth = {id_: i % 25 != 24 for i, id_ in enumerate(images)}
     given = audit(workspace, grant, red, truth, seed=1)
-    before = labels(workspace)
+    before = labels_now(workspace)
     found = offer(workspace, red)
     assert found.precision_low is not None
     assert found.precision_low >= 0.8
@@ -135,7 +134,7 @@ def test_accepted_as_one_and_undone_as_one(workspace: Workspace, grant: Grant) -
     assert (receipt.status, receipt.count) == ("saved", found.qualify)
     assert found.qualify > 100
     assert given < 150
-    after = labels(workspace)
+    after = labels_now(workspace)
     assert {pair: after[pair] for pair in before} == before
     new = {pair: value for pair, value in after.items() if pair not in before}
     assert len(new) == receipt.count
@@ -143,10 +142,10 @@ def test_accepted_as_one_and_undone_as_one(workspace: Workspace, grant: Grant) -
     assert bulk_acceptance.apply(workspace, grant, red, "batch-id-1").status == "duplicate"
     waiting = len(frame(workspace, red))
     assert verdicts.undo(workspace, grant, "undo-id-1", "batch-id-1").count == receipt.count
-    assert labels(workspace) == before
+    assert labels_now(workspace) == before
     assert len(frame(workspace, red)) == waiting + receipt.count
     assert verdicts.redo(workspace, grant, "redo-id-1", "batch-id-1").count == receipt.count
-    assert labels(workspace) == after
+    assert labels_now(workspace) == after
 
 
 def test_the_source_travels_with_the_file(
@@ -176,7 +175,7 @@ def test_what_nobody_saw_counts_as_no_verdict(workspace: Workspace, grant: Grant
     bulk_acceptance.apply(workspace, grant, red, "batch-id-1")
     with workspace.database.read() as session:
         assert decisions.count_after(session, grant.dataset_id, 0) == given
-        assert len(label_queries.decided_after(session, red, 0)) == given
+        assert len(labels.decided_after(session, red, 0)) == given
         assert session.scalars(select(func.count(Decision.id))).one() == 300
 
 

@@ -14,7 +14,7 @@ from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.types import LabelState
 from db.models import ModelRun, Proposal
-from db.queries import quality as counted
+from db.queries import quality
 from tests.builders import make_dataset, make_grant, make_proposals
 
 
@@ -79,7 +79,7 @@ def test_acceptance_agreement_effort(workspace: Workspace, grant: Grant) -> None
 def test_blocks_follow_one_another(workspace: Workspace, grant: Grant) -> None:
     say(workspace, grant, ["present", "present", "absent", "absent", "present"])
     with workspace.database.read() as session:
-        blocks = counted.agreement_blocks(session, grant.dataset_id, 2)
+        blocks = quality.agreement_blocks(session, grant.dataset_id, 2)
     assert [(one.number, one.count, one.agreed) for one in blocks] == [
         (0, 2, 2),
         (1, 2, 0),
