@@ -9,7 +9,7 @@ import typer
 
 from app.cli.console import err, out, print_json, print_table
 from app.services.access import audit_log
-from app.services.people import people, tokens
+from app.services.people import api_tokens, people
 from app.services.workspace import opened
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -99,7 +99,7 @@ def create(
 ) -> None:
     """Make a token. It is shown once and never again."""
     with opened(context.obj) as workspace:
-        token = tokens.create(workspace, name, annotator, days)
+        token = api_tokens.create(workspace, name, annotator, days)
     err.print("keep it: it is shown this once (Authorization: Bearer …, X-CLSL-Dataset: NAME)")
     out.print(token)
 
@@ -108,7 +108,7 @@ def create(
 def list_tokens(context: typer.Context, as_json: AsJson = False) -> None:
     """All tokens, without what is secret about them."""
     with opened(context.obj) as workspace:
-        found = tokens.tokens(workspace)
+        found = api_tokens.tokens(workspace)
     rows = [
         {
             "id": one.id,
@@ -135,7 +135,7 @@ def revoke(
 ) -> None:
     """End a token at once."""
     with opened(context.obj) as workspace:
-        tokens.revoke(workspace, id_)
+        api_tokens.revoke(workspace, id_)
     out.print(f"token {id_} is revoked")
 
 

@@ -20,7 +20,7 @@ from app.api.openapi import description
 from app.api.verdicts import AT_ONCE
 from app.services.access.grants import Access, Grant, read_secret
 from app.services.access.rights import Role
-from app.services.people import identities, people, tokens
+from app.services.people import api_tokens, identities, people
 from app.services.reviewing import queue, verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
@@ -424,7 +424,7 @@ def test_every_route_for_every_role(
     workspace: Workspace, client: TestClient, role: Role, scripted: bool
 ) -> None:
     if scripted:
-        token = tokens.create(workspace, "script", "ada")
+        token = api_tokens.create(workspace, "script", "ada")
         headers = {"Authorization": f"Bearer {token}", "X-CLSL-Dataset": "set"}
         client = TestClient(client.app, headers=headers)
     people.set_role(workspace, "root", "admin")
@@ -470,7 +470,7 @@ def test_a_role_counts_from_the_next_request_on(workspace: Workspace, client: Te
 def test_a_key_of_before_people_signed_in_opens_nothing(
     workspace: Workspace, grant: Grant, client: TestClient
 ) -> None:
-    token = tokens.create(workspace, "script", "ada")
+    token = api_tokens.create(workspace, "script", "ada")
     assert client.get("/api/categories").status_code == 200
     said = {
         "iss": "https://i.example",
@@ -494,7 +494,7 @@ def test_a_key_of_before_people_signed_in_opens_nothing(
 def test_a_script_needs_a_token_that_stands_and_a_dataset(
     workspace: Workspace, client: TestClient
 ) -> None:
-    token = tokens.create(workspace, "script", "ada")
+    token = api_tokens.create(workspace, "script", "ada")
     bare = TestClient(client.app)
 
     def status(token: str, **headers: str) -> int:
@@ -505,5 +505,5 @@ def test_a_script_needs_a_token_that_stands_and_a_dataset(
     assert status(token, **{"X-CLSL-Dataset": "other"}) == 404
     assert status(token) == 404
     assert status("clsl_wrong", **{"X-CLSL-Dataset": "set"}) == 401
-    tokens.revoke(workspace, tokens.tokens(workspace)[0].id)
+    api_tokens.revoke(workspace, api_tokens.tokens(workspace)[0].id)
     assert status(token, **{"X-CLSL-Dataset": "set"}) == 401

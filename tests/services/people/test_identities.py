@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from app.services.access import audit_log, rights
 from app.services.access.rights import Actor, Forbidden, Right, Role
-from app.services.people import annotators, identities, people, tokens
+from app.services.people import annotators, api_tokens, identities, people
 from app.services.people.identities import Claims, SignInRefused, read_claims
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError
@@ -127,13 +127,13 @@ def test_who_leaves_the_members_is_out_at_once(workspace: Workspace) -> None:
 def test_demoted_and_switched_off_at_once(workspace: Workspace) -> None:
     identities.sign_in(workspace, claims("1", "Ada"))
     identities.sign_in(workspace, claims("2", "Bob"))
-    token = tokens.create(workspace, "script", "Bob")
+    token = api_tokens.create(workspace, "script", "Bob")
     make_dataset(workspace)
     people.set_role(workspace, "Bob", "reviewer")
     bob = identities.known(workspace, claims("2", "Bob"))
     assert bob.role is Role.REVIEWER
     people.switch(workspace, "Bob", on=False)
-    grant = tokens.check(workspace, token, "set")
+    grant = api_tokens.check(workspace, token, "set")
     for act in (
         lambda: identities.known(workspace, claims("2", "Bob")),
         lambda: identities.sign_in(workspace, claims("2", "Bob", ago=1)),

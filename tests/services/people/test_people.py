@@ -15,7 +15,7 @@ from app.services.datasets import overview
 from app.services.exporting import export
 from app.services.jobs.table import JobKind
 from app.services.learning import triggers
-from app.services.people import people, tokens
+from app.services.people import api_tokens, people
 from app.services.reviewing import flags, queue, verdict_file, verdicts
 from app.services.reviewing.queue import QueueQuery
 from app.services.reviewing.verdicts import Answer
@@ -57,8 +57,8 @@ ACTS: dict[str, tuple[Role, Act]] = {
     "loop": (Role.ADMIN, lambda w, g: triggers.start(w, g.dataset_id)),
     "setting": (Role.ADMIN, lambda w, g: overview.set_retrain_after(w, "set", 3)),
     "role": (Role.ADMIN, lambda w, g: people.set_role(w, "bob", "viewer")),
-    "token": (Role.ADMIN, lambda w, g: tokens.create(w, "script", "ada")),
-    "revoke": (Role.ADMIN, lambda w, g: tokens.revoke(w, 1)),
+    "token": (Role.ADMIN, lambda w, g: api_tokens.create(w, "script", "ada")),
+    "revoke": (Role.ADMIN, lambda w, g: api_tokens.revoke(w, 1)),
 }
 
 
@@ -68,7 +68,7 @@ def grant(workspace: Workspace) -> Grant:
     make_proposals(workspace, dataset_id)
     workspace.jobs.submit(JobKind.DEMO, None)
     grant = make_grant(workspace, dataset_id)
-    tokens.create(workspace, "first", "ada")
+    api_tokens.create(workspace, "first", "ada")
     return grant
 
 
@@ -114,27 +114,29 @@ def test_roles_are_given_and_the_last_administrator_stays(
 
 
 def test_a_token_is_shown_once_and_ends(workspace: Workspace, grant: Grant) -> None:
-    token = tokens.create(workspace, "nightly", "ada", days=2)
+    token = api_tokens.create(workspace, "nightly", "ada", days=2)
     with workspace.database.read() as session:
         kept = session.scalars(select(ApiToken).where(ApiToken.name == "nightly")).one()
         everything = [str(row) for row in session.execute(text("SELECT * FROM api_token"))]
     assert kept.digest == hashlib.sha256(token.encode()).hexdigest()
     assert not any(token in row for row in everything)
-    assert tokens.check(workspace, token, "set") == Grant(grant.annotator_id, grant.dataset_id)
-    assert next(t for t in tokens.tokens(workspace) if t.id == kept.id).last_used_at is not None
+    assert api_tokens.check(workspace, token, "set") == Grant(grant.annotator_id, grant.dataset_id)
+    assert next(t for t in api_tokens.tokens(workspace) if t.id == kept.id).last_used_at is not None
     with pytest.raises(NotFoundError, match="X-CLSL-Dataset"):
-        tokens.check(workspace, token, "other")
+        api_tokens.check(workspace, token, "other")
     for wrong in ("", "clsl_", token[:-1], token + "x", kept.digest, "\ud800"):
         with pytest.raises(AccessDenied):
-            tokens.check(workspace, wrong, "set")
+            api_tokens.check(workspace, wrong, "set")
     with workspace.database.write() as session:
         session.execute(update(ApiToken).values(expires_at=now() - timedelta(seconds=1)))
     with pytest.raises(AccessDenied):
-        tokens.check(workspace, token, "set")
-    other = tokens.create(workspace, "other", "ada")
-    tokens.revoke(workspace, next(t.id for t in tokens.tokens(workspace) if t.name == "other"))
+        api_tokens.check(workspace, token, "set")
+    other = api_tokens.create(workspace, "other", "ada")
+    api_tokens.revoke(
+        workspace, next(t.id for t in api_tokens.tokens(workspace) if t.name == "other")
+    )
     with pytest.raises(AccessDenied):
-        tokens.check(workspace, other, "set")
+        api_tokens.check(workspace, other, "set")
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ def test_tokens_that_cannot_be(
     workspace: Workspace, grant: Grant, arguments: tuple, message: str
 ) -> None:
     with pytest.raises(ClslError, match=message):
-        tokens.create(workspace, *arguments)
+        api_tokens.create(workspace, *arguments)
 
 
 def test_what_is_done_is_noted_with_who_did_it(workspace: Workspace, grant: Grant) -> None:
@@ -177,7 +179,7 @@ def test_what_is_refused_leaves_no_trace(workspace: Workspace, grant: Grant) -> 
     with pytest.raises(NotFoundError):
         workspace.jobs.cancel(99)
     with pytest.raises(NotFoundError):
-        tokens.revoke(workspace, 99)
+        api_tokens.revoke(workspace, 99)
     assert audit_log.events(workspace.database) == before
     with workspace.database.read() as session:
         assert session.scalars(select(Annotator.role)).all() == [Role.ADMIN]
