@@ -13,7 +13,7 @@ import streamlit as st
 from app.context import plain, workspace
 from app.services.access.grants import Grant
 from app.services.pictures import rendering
-from app.services.reviewing import verdicts
+from app.services.reviewing import undo, verdicts
 from app.services.reviewing.cards import IMAGE_SIZE, Card
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
@@ -54,7 +54,7 @@ def _certainty(card: Card) -> str:
 
 
 def _buttons(grant: Grant, card: Card) -> None:
-    accept, reject, skip, undo = st.columns(4)
+    accept, reject, skip, back = st.columns(4)
     opposite = "absent" if card.state == "present" else "present"
     for column, label, shortcut, verdict in (
         (accept, "Accept", "a", card.state),
@@ -69,7 +69,7 @@ def _buttons(grant: Grant, card: Card) -> None:
             on_click=_decide,
             args=(grant, card, verdict),
         )
-    with undo:
+    with back:
         _undo_button(grant)
 
 
@@ -98,6 +98,6 @@ def _decide(grant: Grant, card: Card, verdict: str) -> None:
 
 def _undo(grant: Grant) -> None:
     client_id = st.session_state[UNDO_KEY].pop()
-    receipt = verdicts.undo(workspace(), grant, uuid.uuid4().hex, client_id)
+    receipt = undo.undo(workspace(), grant, uuid.uuid4().hex, client_id)
     if receipt.status != "saved":
         st.toast(plain(receipt.message or receipt.status))

@@ -48,7 +48,7 @@ class Conflict:
     opinions: list[Opinion]
 
 
-def turn(
+def turn_of(
     session: Session,
     grant: Grant,
     shared: panels.Sharing,

@@ -16,7 +16,7 @@ import migrations
 from app.services.backup import archive, server_rows
 from app.services.datasets import snapshots
 from app.services.operations.doctor import examine
-from app.services.reviewing import verdicts
+from app.services.reviewing import undo, verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
@@ -47,7 +47,7 @@ def fill(workspace: Workspace) -> int:
     make_proposals(workspace, dataset_id)
     grant = make_grant(workspace, dataset_id, "ada \\. \u2028 ü")
     verdicts.decide(workspace, grant, [Answer("a-decision-1", 2, 1, "absent")])
-    verdicts.undo(workspace, grant, "an-undo-1", "a-decision-1")
+    undo.undo(workspace, grant, "an-undo-1", "a-decision-1")
     verdicts.decide(workspace, grant, [Answer("a-decision-2", 2, 1, "present")])
     snapshots.take(workspace, "set", "first")
     return dataset_id

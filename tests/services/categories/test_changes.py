@@ -13,7 +13,7 @@ from app.services.access import rights
 from app.services.access.rights import Actor, Forbidden, Role
 from app.services.categories import changes
 from app.services.categories.changes import Policy, Rule
-from app.services.reviewing import verdicts
+from app.services.reviewing import undo, verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, InputError, NotFoundError
@@ -241,7 +241,7 @@ def test_a_decision_that_is_taken_back_finds_no_trace_of_an_undone_merge(
     changes.merge(workspace, "set", ["green"], "red", Policy.SAME)
     verdicts.decide(workspace, grant, [Answer("answer-1", images[0], category["red"], "absent")])
     changes.undo(workspace, "set")
-    assert verdicts.undo(workspace, grant, "an-undo-1", "answer-1").status == "saved"
+    assert undo.undo(workspace, grant, "an-undo-1", "answer-1").status == "saved"
     assert known(workspace, dataset_id) == before
 
 
@@ -257,9 +257,9 @@ def test_nobody_decides_about_a_hidden_category(workspace: Workspace) -> None:
     )
     assert receipt.status == "refused"
     assert "merged" in str(receipt.message)
-    assert verdicts.undo(workspace, grant, "an-undo-1", "answer-1").status == "refused"
+    assert undo.undo(workspace, grant, "an-undo-1", "answer-1").status == "refused"
     changes.undo(workspace, "set")
-    assert verdicts.undo(workspace, grant, "an-undo-2", "answer-1").status == "saved"
+    assert undo.undo(workspace, grant, "an-undo-2", "answer-1").status == "saved"
 
 
 def test_proposals_of_the_hidden_and_the_answered_wait_no_more(workspace: Workspace) -> None:

@@ -11,7 +11,7 @@ from app.services.access import rights
 from app.services.datasets import snapshots
 from app.services.datasets.snapshots import Diff
 from app.services.importing import ingest
-from app.services.reviewing import verdicts
+from app.services.reviewing import undo, verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, DatabaseError, InputError, NotFoundError
@@ -67,7 +67,7 @@ def test_they_equal_an_independent_count_after_any_decisions(
             )[0]
             given += [id_] if receipt.status == "saved" else []
             if given and chance.random() < 0.2:
-                verdicts.undo(workspace, grant, f"undo-{number}-{step:03d}", given.pop())
+                undo.undo(workspace, grant, f"undo-{number}-{step:03d}", given.pop())
     for old in range(3):
         for new in range(3):
             found = snapshots.diff(workspace, "set", str(old), str(new))

@@ -17,7 +17,7 @@ from app.services.exporting import export
 from app.services.exporting.part import ExportChoice, ExportPart, Only
 from app.services.importing.ingest import ImportRequest, import_file
 from app.services.jobs.table import JobKind
-from app.services.reviewing import verdicts
+from app.services.reviewing import undo, verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError, NotFoundError
@@ -195,12 +195,12 @@ def test_a_snapshot_goes_out_as_it_was(
         Answer("an-answer-3", rows[2], columns[0], "present"),
     ]
     verdicts.decide(workspace, grant, answers)
-    verdicts.undo(workspace, grant, "an-undo-before", "an-answer-3")
+    undo.undo(workspace, grant, "an-undo-before", "an-answer-3")
     then = tmp_path / "then"
     export.export_dataset(workspace, "set", then, name)
     counts = export.preview(workspace, "set")
     snapshots.take(workspace, "set", "first")
-    verdicts.undo(workspace, grant, "an-undo-after", "an-answer-1")
+    undo.undo(workspace, grant, "an-undo-after", "an-answer-1")
     later = [
         Answer("an-answer-4", rows[1], columns[0], "present"),
         Answer("an-answer-5", rows[4], columns[0], "absent"),

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from app.services.access.grants import Grant
 from app.services.instant.order import FRONT
 from app.services.instant.tables import InstantTable
-from app.services.reviewing import verdicts
+from app.services.reviewing import undo, verdicts
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
@@ -112,7 +112,7 @@ def test_an_undone_verdict_leaves_no_trace(workspace: Workspace, grant: Grant) -
     client_id = decide(workspace, grant, image_id, category_id, "absent")
     update(grant.dataset_id, category_id)
     assert [id_ for id_ in before if id_ != image_id] != order(workspace, category_id)
-    verdicts.undo(workspace, grant, "undo-of-the-verdict", client_id)
+    undo.undo(workspace, grant, "undo-of-the-verdict", client_id)
     update(grant.dataset_id, category_id)
     assert order(workspace, category_id) == before
 

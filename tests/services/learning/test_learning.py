@@ -11,7 +11,7 @@ from app.services.datasets import overview
 from app.services.exporting import export
 from app.services.learning import embedding, model_runs, proposing, training, triggers
 from app.services.pictures import rendering
-from app.services.reviewing import verdicts
+from app.services.reviewing import undo, verdicts
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
@@ -128,7 +128,7 @@ def test_proposing_again_with_the_same_run_keeps_where_verdicts_came_from(
     for i, card in enumerate(cards):
         answer = Answer(f"client-{i}", card.image_id, card.category_id, "present", card.proposal_id)
         verdicts.decide(workspace, grant, [answer])
-    verdicts.undo(workspace, grant, "undo-id-1", "client-1")
+    undo.undo(workspace, grant, "undo-id-1", "client-1")
     proposing.propose(workspace, dataset_id)
     export.export_dataset(workspace, "set", tmp_path / "out.json")
     (label,) = json.loads((tmp_path / "out.json").read_text())["labels"]

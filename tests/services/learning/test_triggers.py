@@ -10,7 +10,7 @@ from sqlalchemy import select
 from app.services.datasets import overview
 from app.services.jobs.table import JobKind, JobStatus, JobView
 from app.services.learning import embedding, model_runs, notices, training, triggers
-from app.services.reviewing import verdicts
+from app.services.reviewing import undo, verdicts
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
@@ -162,7 +162,7 @@ def test_a_run_notes_what_started_it_and_how_much_was_new(
     category = first_category(workspace)
     for i in (2, 3, 5):
         verdicts.decide(workspace, grant, [Answer(f"decision-{i}", i, category, "absent")])
-    verdicts.undo(workspace, grant, "an-undo-id", "decision-5")
+    undo.undo(workspace, grant, "an-undo-id", "decision-5")
     training.train(workspace, dataset_id, "schedule")
     with workspace.database.read() as session:
         run = session.scalars(select(ModelRun)).one()

@@ -14,7 +14,7 @@ from app.services.jobs import table
 from app.services.jobs.table import JobKind, JobStatus
 from app.services.operations import doctor
 from app.services.operations.doctor import Finding
-from app.services.reviewing import verdicts
+from app.services.reviewing import undo, verdicts
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
@@ -52,7 +52,7 @@ def test_what_is_whole_is_called_so(workspace: Workspace) -> None:
                 f"{verdict}-client-{card.proposal_id}", card.image_id, card.category_id, verdict
             )
             assert verdicts.decide(workspace, grant, [answer])[0].status == "saved"
-    verdicts.undo(workspace, grant, "undo-id-1", f"absent-client-{first.proposal_id}")
+    undo.undo(workspace, grant, "undo-id-1", f"absent-client-{first.proposal_id}")
     found = {finding.check: finding for finding in doctor.examine(workspace.settings)}
     assert [found[check] for check in DATA if not found[check].ok] == []
 

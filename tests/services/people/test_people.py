@@ -16,7 +16,7 @@ from app.services.exporting import export
 from app.services.jobs.table import JobKind
 from app.services.learning import triggers
 from app.services.people import api_tokens, people
-from app.services.reviewing import flags, queue, verdict_file, verdicts
+from app.services.reviewing import flags, queue, undo, verdict_file, verdicts
 from app.services.reviewing.queue import QueueQuery
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
@@ -35,8 +35,8 @@ ACTS: dict[str, tuple[Role, Act]] = {
         lambda w, g: verdicts.decide(w, g, [Answer(uuid.uuid4().hex, 1, 1, "absent")]),
     ),
     "absent": (Role.ANNOTATOR, lambda w, g: verdicts.mark_others_absent(w, g, "absent-id", 1)),
-    "undo": (Role.ANNOTATOR, lambda w, g: verdicts.undo(w, g, "undo-id-1", "nothing")),
-    "redo": (Role.ANNOTATOR, lambda w, g: verdicts.redo(w, g, "redo-id-1", "nothing")),
+    "undo": (Role.ANNOTATOR, lambda w, g: undo.undo(w, g, "undo-id-1", "nothing")),
+    "redo": (Role.ANNOTATOR, lambda w, g: undo.redo(w, g, "redo-id-1", "nothing")),
     "flag": (Role.ANNOTATOR, lambda w, g: flags.flag(w, g, "flag-id-1", 1)),
     "unflag": (Role.ANNOTATOR, lambda w, g: flags.unflag(w, g, "unflag-1", 1)),
     "export": (

@@ -10,7 +10,7 @@ from app.services.access.grants import Grant
 from app.services.access.rights import Actor, Forbidden, Role
 from app.services.pictures import boxes
 from app.services.quality import agreement
-from app.services.reviewing import assignments, gold, panels, verdicts
+from app.services.reviewing import assignments, gold, panels, undo, verdicts
 from app.services.reviewing.cards import Card
 from app.services.reviewing.history import history
 from app.services.reviewing.queue import QueueQuery, next_cards, release_leases, renew_leases
@@ -137,7 +137,7 @@ def test_a_known_answer_changes_no_label_and_is_asked_once(workspace: Workspace)
     assert figures["bob"].low == pytest.approx(0.2065, abs=0.001)  # Wilson, one of one
     (entry,) = history(workspace, ada).entries
     assert entry.undoable
-    assert verdicts.undo(workspace, ada, uuid.uuid4().hex, said).status == "saved"
+    assert undo.undo(workspace, ada, uuid.uuid4().hex, said).status == "saved"
     assert [one.annotator for one in agreement.report(workspace, "set").gold] == ["bob"]
 
 

@@ -12,7 +12,7 @@ from app.services.exporting import export
 from app.services.importing.ingest import ImportRequest, import_file
 from app.services.instant.tables import InstantTable
 from app.services.quality import bulk_acceptance
-from app.services.reviewing import verdicts
+from app.services.reviewing import undo, verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError, NotFoundError
@@ -141,10 +141,10 @@ def test_accepted_as_one_and_undone_as_one(workspace: Workspace, grant: Grant) -
     assert set(new.values()) == {(LabelState.PRESENT, LabelSource.MODEL_AUDITED)}
     assert bulk_acceptance.apply(workspace, grant, red, "batch-id-1").status == "duplicate"
     waiting = len(frame(workspace, red))
-    assert verdicts.undo(workspace, grant, "undo-id-1", "batch-id-1").count == receipt.count
+    assert undo.undo(workspace, grant, "undo-id-1", "batch-id-1").count == receipt.count
     assert labels_now(workspace) == before
     assert len(frame(workspace, red)) == waiting + receipt.count
-    assert verdicts.redo(workspace, grant, "redo-id-1", "batch-id-1").count == receipt.count
+    assert undo.redo(workspace, grant, "redo-id-1", "batch-id-1").count == receipt.count
     assert labels_now(workspace) == after
 
 

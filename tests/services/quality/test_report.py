@@ -9,7 +9,7 @@ from sqlalchemy import event, select
 
 from app.services.access.grants import Grant
 from app.services.quality import report
-from app.services.reviewing import verdicts
+from app.services.reviewing import undo, verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from clsl_core.types import LabelState
@@ -64,7 +64,7 @@ def test_labels_by_state_and_source(workspace: Workspace, grant: Grant) -> None:
 def test_acceptance_agreement_effort(workspace: Workspace, grant: Grant) -> None:
     said = ["present", "absent", "present", "present", "skip", "absent", "present", "absent"]
     ids = say(workspace, grant, said)
-    verdicts.undo(workspace, grant, uuid.uuid4().hex, ids[6])
+    undo.undo(workspace, grant, uuid.uuid4().hex, ids[6])
     shown = report.quality_of(workspace, "set")
     assert sum(row.verdicts for row in shown.acceptance) == 5  # PRESENT, no skip, none undone
     assert sum(row.accepted for row in shown.acceptance) == 3

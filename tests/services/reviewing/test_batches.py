@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from app.services.access.grants import Grant
-from app.services.reviewing import verdicts
+from app.services.reviewing import undo, verdicts
 from app.services.reviewing.history import history
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
@@ -48,7 +48,7 @@ def test_one_pair_answered_twice_in_one_request(workspace: Workspace, grant: Gra
     assert [one.status for one in receipts] == ["saved", "saved", "saved", "duplicate"]
     pair = (first.image_id, first.category_id)
     assert state(workspace)[pair] == (LabelState.ABSENT, "human")
-    assert verdicts.undo(workspace, grant, "undo-id-1", second.client_id).status == "saved"
+    assert undo.undo(workspace, grant, "undo-id-1", second.client_id).status == "saved"
     assert state(workspace)[pair] == (LabelState.PRESENT, "human")
 
 
@@ -62,19 +62,19 @@ def test_a_batch_is_stored_undone_and_redone_as_one(workspace: Workspace, grant:
     again = verdicts.decide(workspace, grant, given, "batch-id-1")
     assert [receipt.status for receipt in again] == ["duplicate"] * 3
 
-    undone = verdicts.undo(workspace, grant, "undo-id-1", "batch-id-1")
+    undone = undo.undo(workspace, grant, "undo-id-1", "batch-id-1")
     assert (undone.status, undone.count, undone.card) == ("saved", 3, None)
     assert state(workspace) == before
-    assert verdicts.undo(workspace, grant, "undo-id-1", "batch-id-1").status == "duplicate"
-    assert verdicts.undo(workspace, grant, "undo-id-2", "batch-id-1").status == "stale"
+    assert undo.undo(workspace, grant, "undo-id-1", "batch-id-1").status == "duplicate"
+    assert undo.undo(workspace, grant, "undo-id-2", "batch-id-1").status == "stale"
     assert len(next_cards(workspace, grant, QueueQuery(limit=100)).cards) == 8
 
-    redone = verdicts.redo(workspace, grant, "redo-id-1", "batch-id-1")
+    redone = undo.redo(workspace, grant, "redo-id-1", "batch-id-1")
     assert (redone.status, redone.count) == ("saved", 3)
     assert state(workspace) == after
-    assert verdicts.redo(workspace, grant, "redo-id-1", "batch-id-1").status == "duplicate"
-    assert verdicts.redo(workspace, grant, "redo-id-2", "batch-id-1").status == "stale"
-    assert verdicts.undo(workspace, grant, "undo-id-3", "redo-id-1").count == 3
+    assert undo.redo(workspace, grant, "redo-id-1", "batch-id-1").status == "duplicate"
+    assert undo.redo(workspace, grant, "redo-id-2", "batch-id-1").status == "stale"
+    assert undo.undo(workspace, grant, "undo-id-3", "redo-id-1").count == 3
     assert state(workspace) == before
     with workspace.database.read() as session:
         events = session.scalars(select(Decision)).all()
@@ -87,7 +87,7 @@ def test_what_was_decided_again_stays(workspace: Workspace, grant: Grant) -> Non
     first = given[0]
     later = Answer("client-id-9", first.image_id, first.category_id, "absent")
     verdicts.decide(workspace, grant, [later])
-    receipt = verdicts.undo(workspace, grant, "undo-id-1", "batch-id-1")
+    receipt = undo.undo(workspace, grant, "undo-id-1", "batch-id-1")
     assert (receipt.status, receipt.count) == ("saved", 1)
     assert receipt.message == "1 of 2 were decided again since and stay"
     assert state(workspace)[first.image_id, first.category_id] == (LabelState.ABSENT, "human")
@@ -96,13 +96,13 @@ def test_what_was_decided_again_stays(workspace: Workspace, grant: Grant) -> Non
 def test_redo_gives_way_to_somebody_else(workspace: Workspace, grant: Grant) -> None:
     (given,) = answers(workspace, grant, "present")
     verdicts.decide(workspace, grant, [given])
-    verdicts.undo(workspace, grant, "undo-id-1", given.client_id)
+    undo.undo(workspace, grant, "undo-id-1", given.client_id)
     other = make_grant(workspace, grant.dataset_id, "bob")
     verdicts.decide(
         workspace, other, [Answer("client-id-9", given.image_id, given.category_id, "absent")]
     )
-    assert verdicts.redo(workspace, grant, "redo-id-1", given.client_id).status == "stale"
-    assert verdicts.redo(workspace, other, "redo-id-2", given.client_id).status == "refused"
+    assert undo.redo(workspace, grant, "redo-id-1", given.client_id).status == "stale"
+    assert undo.redo(workspace, other, "redo-id-2", given.client_id).status == "refused"
 
 
 def test_all_others_are_absent(workspace: Workspace, grant: Grant) -> None:
@@ -118,7 +118,7 @@ def test_all_others_are_absent(workspace: Workspace, grant: Grant) -> None:
     assert all(decision.proposal_id and decision.seconds == 2.5 for decision in decisions)
     repeated = verdicts.mark_others_absent(workspace, grant, "absent-id-1", card.image_id)
     assert repeated.status == "duplicate"
-    assert verdicts.undo(workspace, grant, "undo-id-1", "absent-id-1").count == 2
+    assert undo.undo(workspace, grant, "undo-id-1", "absent-id-1").count == 2
     assert state(workspace) == before
     stranger = Grant(grant.annotator_id, make_dataset(workspace, "other").dataset_id)
     refused = verdicts.mark_others_absent(workspace, stranger, "absent-id-2", card.image_id)
@@ -132,9 +132,9 @@ def test_ids_of_batches_are_checked(workspace: Workspace, grant: Grant, bad: str
     with pytest.raises(InputError):
         verdicts.mark_others_absent(workspace, grant, bad, 1)
     with pytest.raises(InputError):
-        verdicts.undo(workspace, grant, bad, "batch-id-1")
+        undo.undo(workspace, grant, bad, "batch-id-1")
     with pytest.raises(InputError):
-        verdicts.redo(workspace, grant, bad, "batch-id-1")
+        undo.redo(workspace, grant, bad, "batch-id-1")
 
 
 def test_the_same_verdict_from_another_window_is_a_duplicate(
@@ -160,7 +160,7 @@ class TestHistory:
         verdicts.decide(workspace, grant, [single])
         batch = answers(workspace, grant, "present", "present", "absent")
         verdicts.decide(workspace, grant, batch, "batch-id-1")
-        verdicts.undo(workspace, grant, "undo-id-1", "batch-id-1")
+        undo.undo(workspace, grant, "undo-id-1", "batch-id-1")
         newest, oldest = history(workspace, grant).entries
         assert (newest.id, newest.batch, newest.count) == ("batch-id-1", True, 3)
         assert (newest.verdict, newest.exceptions) == ("present", 1)
@@ -208,7 +208,7 @@ class TestHistory:
 def test_undone_events_are_kept(workspace: Workspace, grant: Grant) -> None:
     given = answers(workspace, grant, "present")
     verdicts.decide(workspace, grant, given, "batch-id-1")
-    verdicts.undo(workspace, grant, "undo-id-1", "batch-id-1")
+    undo.undo(workspace, grant, "undo-id-1", "batch-id-1")
     with workspace.database.read() as session:
         stored = session.scalars(select(Decision.verdict).order_by(Decision.id)).all()
     assert stored == [Verdict.PRESENT, Verdict.UNDO]

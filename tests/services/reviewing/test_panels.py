@@ -9,7 +9,7 @@ from sqlalchemy import update
 from app.services.access import rights
 from app.services.access.rights import Actor, Forbidden, Role
 from app.services.operations.doctor import Finding, examine
-from app.services.reviewing import panels, verdicts
+from app.services.reviewing import panels, undo, verdicts
 from app.services.reviewing.history import history
 from app.services.reviewing.queue import QueueQuery, next_cards, release_leases
 from app.services.reviewing.verdicts import Answer
@@ -106,14 +106,14 @@ def test_undo_derives_the_label_anew(workspace: Workspace) -> None:
     team = Team(workspace, 2)
     first, second = team.say(0, "present"), team.say(1, "present")
     assert team.state() == AGREED
-    undone = verdicts.undo(workspace, team.people[0], uuid.uuid4().hex, first)
+    undone = undo.undo(workspace, team.people[0], uuid.uuid4().hex, first)
     assert undone.status == "saved"
     assert team.state() == WAITS
     assert team.pair in team.offered(0)
     assert team.pair not in team.offered(1)
-    assert verdicts.redo(workspace, team.people[0], uuid.uuid4().hex, first).status == "saved"
+    assert undo.redo(workspace, team.people[0], uuid.uuid4().hex, first).status == "saved"
     assert team.state() == AGREED
-    verdicts.undo(workspace, team.people[1], uuid.uuid4().hex, second)
+    undo.undo(workspace, team.people[1], uuid.uuid4().hex, second)
     assert team.state() == WAITS
 
 
@@ -121,7 +121,7 @@ def test_a_panel_in_which_nobody_speaks_is_no_more(workspace: Workspace) -> None
     team = Team(workspace, 2)
     for person in (0, 1):
         said = team.say(person, "absent")
-        verdicts.undo(workspace, team.people[person], uuid.uuid4().hex, said)
+        undo.undo(workspace, team.people[person], uuid.uuid4().hex, said)
         assert team.state() == NOTHING
 
 
@@ -138,9 +138,9 @@ def test_a_tie_is_settled_by_a_reviewer_and_can_be_opened_again(workspace: Works
     settled = (LabelState.PRESENT, PanelStatus.ADJUDICATED, ProposalStatus.DECIDED)
     assert team.state() == settled
     assert panels.conflicts(workspace, team.id) == []
-    assert verdicts.undo(workspace, team.people[0], uuid.uuid4().hex, first).status == "stale"
+    assert undo.undo(workspace, team.people[0], uuid.uuid4().hex, first).status == "stale"
     assert team.state() == settled
-    assert verdicts.undo(workspace, judge, uuid.uuid4().hex, ruling).status == "saved"
+    assert undo.undo(workspace, judge, uuid.uuid4().hex, ruling).status == "saved"
     assert team.state() == TIED
 
 
@@ -275,7 +275,7 @@ def test_a_disputed_label_stays_until_all_have_spoken(workspace: Workspace) -> N
     second = team.say(1, "absent")
     assert team.state() == (LabelState.ABSENT, PanelStatus.AGREED, ProposalStatus.DECIDED)
     for person, said in enumerate((first, second)):
-        verdicts.undo(workspace, team.people[person], uuid.uuid4().hex, said)
+        undo.undo(workspace, team.people[person], uuid.uuid4().hex, said)
     assert team.state() == imported
     with workspace.database.read() as session:
         label = session.get_one(Label, pair)
@@ -290,7 +290,7 @@ def test_everything_undone_leaves_no_trace_in_labels(workspace: Workspace) -> No
             before = set(labels.triples(session, team.id))
         said = [team.say(i, verdict) for i, verdict in enumerate(("present", "absent", "present"))]
         for i in order:
-            verdicts.undo(workspace, team.people[i], uuid.uuid4().hex, said[i])
+            undo.undo(workspace, team.people[i], uuid.uuid4().hex, said[i])
         assert team.state() == NOTHING
         with workspace.database.read() as session:
             assert set(labels.triples(session, team.id)) == before

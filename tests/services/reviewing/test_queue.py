@@ -11,7 +11,7 @@ from sqlalchemy import event, select, text, update
 
 from app.services.access.grants import Grant
 from app.services.learning import neighbours
-from app.services.reviewing import flags, verdicts
+from app.services.reviewing import flags, undo, verdicts
 from app.services.reviewing.cards import MAX_OTHERS
 from app.services.reviewing.queue import QueueQuery, next_cards, release_leases, renew_leases
 from app.services.reviewing.verdicts import Answer
@@ -349,7 +349,7 @@ class TestDisputes:
         other = make_grant(workspace, grant.dataset_id, "bob")
         late = replace(answer, client_id="client-id-2")
         assert verdicts.decide(workspace, other, [late])[0].status == "stale"
-        assert verdicts.undo(workspace, grant, "undo-id-1", "client-id-1").status == "saved"
+        assert undo.undo(workspace, grant, "undo-id-1", "client-id-1").status == "saved"
         with workspace.database.read() as session:
             label = session.get_one(Label, (card.image_id, card.category_id))
             assert (label.state, label.source) == (disputed.state, disputed.source)

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select, update
 
 from app.services.access.grants import Grant
-from app.services.reviewing import verdicts
+from app.services.reviewing import undo, verdicts
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer, Card
 from app.services.workspace import Workspace
@@ -71,13 +71,13 @@ def test_undo_restores_exactly(workspace: Workspace, grant: Grant, verdict: str)
     card = cards(workspace, grant)[0]
     given = answer(card, verdict)
     verdicts.decide(workspace, grant, [given])
-    receipt = verdicts.undo(workspace, grant, "undo-id-1", given.client_id)
+    receipt = undo.undo(workspace, grant, "undo-id-1", given.client_id)
     assert receipt.status == "saved"
     assert receipt.card == card
     assert label_of(workspace, card) is None
     assert cards(workspace, grant)[0] == card
-    assert verdicts.undo(workspace, grant, "undo-id-1", given.client_id).status == "duplicate"
-    assert verdicts.undo(workspace, grant, "undo-id-2", given.client_id).status == "stale"
+    assert undo.undo(workspace, grant, "undo-id-1", given.client_id).status == "duplicate"
+    assert undo.undo(workspace, grant, "undo-id-2", given.client_id).status == "stale"
 
 
 def test_undo_of_an_overruled_import_gives_the_import_back(
@@ -88,7 +88,7 @@ def test_undo_of_an_overruled_import_gives_the_import_back(
     assert label is not None
     pair = (label.image_id, label.category_id)
     verdicts.decide(workspace, grant, [Answer("decide-by-id", *pair, "absent")])
-    assert verdicts.undo(workspace, grant, "undo-id-1", "decide-by-id").status == "saved"
+    assert undo.undo(workspace, grant, "undo-id-1", "decide-by-id").status == "saved"
     with workspace.database.read() as session:
         restored = session.get_one(Label, pair)
         assert (restored.state, restored.source) == (LabelState.PRESENT, LabelSource.IMPORT)
@@ -101,12 +101,12 @@ def test_undo_of_what_was_decided_again_is_refused_as_stale(
     card = cards(workspace, grant)[0]
     first, second = answer(card, "present"), answer(card, "absent")
     verdicts.decide(workspace, grant, [first, second])
-    assert verdicts.undo(workspace, grant, "undo-id-1", first.client_id).status == "stale"
-    assert verdicts.undo(workspace, grant, "undo-id-2", second.client_id).status == "saved"
+    assert undo.undo(workspace, grant, "undo-id-1", first.client_id).status == "stale"
+    assert undo.undo(workspace, grant, "undo-id-2", second.client_id).status == "saved"
     label = label_of(workspace, card)
     assert label is not None
     assert label.state is LabelState.PRESENT
-    assert verdicts.undo(workspace, grant, "undo-id-3", first.client_id).status == "saved"
+    assert undo.undo(workspace, grant, "undo-id-3", first.client_id).status == "saved"
     assert label_of(workspace, card) is None
 
 
@@ -180,14 +180,14 @@ def test_a_grant_reaches_only_its_own_dataset(workspace: Workspace, grant: Grant
     assert verdicts.decide(workspace, stranger, [answer(card)])[0].status == "refused"
     given = answer(card)
     verdicts.decide(workspace, grant, [given])
-    assert verdicts.undo(workspace, stranger, "undo-id-1", given.client_id).status == "refused"
+    assert undo.undo(workspace, stranger, "undo-id-1", given.client_id).status == "refused"
 
 
 def test_nobody_undoes_for_somebody_else(workspace: Workspace, grant: Grant) -> None:
     given = answer(cards(workspace, grant)[0])
     verdicts.decide(workspace, grant, [given])
     other = make_grant(workspace, grant.dataset_id, "bob")
-    receipt = verdicts.undo(workspace, other, "undo-id-1", given.client_id)
+    receipt = undo.undo(workspace, other, "undo-id-1", given.client_id)
     assert receipt.status == "refused"
 
 
@@ -197,7 +197,7 @@ def test_enough_decisions_start_one_retraining(workspace: Workspace, grant: Gran
     first, *rest = cards(workspace, grant, limit=6)
     undone = answer(first)
     verdicts.decide(workspace, grant, [undone])
-    verdicts.undo(workspace, grant, "undo-id-1", undone.client_id)
+    undo.undo(workspace, grant, "undo-id-1", undone.client_id)
     verdicts.decide(workspace, grant, [answer(card) for card in rest[:2]])
     assert workspace.jobs.bell.rung == []
     for card in rest[2:]:
