@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.gpu.section import NotRun, Row, Setup, measured
 from benchmarks.gpu.timing import median_seconds
-from clsl_core.backbones.choice import normalised
+from clsl_core.backbones.spec import normalised
 
 __all__ = ["search"]
 

@@ -12,7 +12,7 @@ import open_clip
 import torch
 from PIL import Image
 
-from clsl_core.backbones.choice import BackboneSpec
+from clsl_core.backbones.spec import BackboneSpec
 from clsl_core.backbones.open_clip import OpenClipBackbone
 
 __all__ = ["TINY", "drawn_jpegs", "drawn_pictures", "random_backbone"]
