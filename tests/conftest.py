@@ -2,7 +2,8 @@
 
 Tests that ask for a database run twice: on SQLite, and on PostgreSQL where its programs are
 installed. Where they are not, the end of the run says so. The mark ``sqlite_only`` is for what is
-about SQLite's file.
+about SQLite's file, ``one_database`` for what no database has a say in, and ``both_databases`` for
+what must hold on PostgreSQL before all else.
 """
 
 import logging
@@ -36,8 +37,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" not in metafunc.fixturenames:
         return
     backends = [pytest.param("sqlite")]
-    if not metafunc.definition.get_closest_marker("sqlite_only"):
-        backends.append(pytest.param("postgresql", marks=pytest.mark.postgres))
+    marked = metafunc.definition.get_closest_marker
+    if not marked("sqlite_only") and not marked("one_database"):
+        order = [] if marked("both_databases") else [pytest.mark.second_order("on PostgreSQL")]
+        backends.append(pytest.param("postgresql", marks=[pytest.mark.postgres, *order]))
     metafunc.parametrize("backend", backends)
 
 

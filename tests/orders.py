@@ -5,14 +5,13 @@ A test of the second order carries ``second_order("why")``: ``make test`` leaves
 what they left out is said once, by the one that started them.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 SECOND = "second_order"
-LEFT_OUT = pytest.StashKey[Counter[str]]()
+LEFT_OUT = pytest.StashKey[dict[str, int]]()
 """How many tests were left to ``make test-all``, by the reason."""
 ABSENT = pytest.StashKey[str]()
 """Why nothing ran on PostgreSQL."""
@@ -26,12 +25,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
-    """Count what is left to the other command, by its reason."""
+    """Count what is left to the other command, by its reason; not what nobody asked for."""
     for item in items:
-        mark = item.get_closest_marker(SECOND)
-        if mark is not None:
-            left_out = item.config.stash.setdefault(LEFT_OUT, Counter())
-            left_out[mark.args[0]] += 1
+        mark, option = item.get_closest_marker(SECOND), item.config.option
+        if mark is not None and f"not {SECOND}" in option.markexpr and not option.keyword:
+            left_out = item.config.stash.setdefault(LEFT_OUT, {})
+            left_out[mark.args[0]] = left_out.get(mark.args[0], 0) + 1
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -51,13 +50,14 @@ def pytest_testnodedown(node: Any) -> None:
             node.config.stash[key] = output[name]
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     """Say what did not run."""
     left_out = config.stash.get(LEFT_OUT, None)
     if left_out:
-        reasons = ", ".join(f"{count} {why}" for why, count in Counter(left_out).most_common())
+        reasons = ", ".join(f"{count} {why}" for why, count in left_out.items())
         terminalreporter.write_line(
             f"Left to `make test-all`: {sum(left_out.values())} tests ({reasons}).", yellow=True
         )
