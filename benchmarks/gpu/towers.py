@@ -12,8 +12,8 @@ import open_clip
 import torch
 from PIL import Image
 
-from clsl_core.backbones.spec import BackboneSpec
 from clsl_core.backbones.open_clip import OpenClipBackbone
+from clsl_core.backbones.spec import BackboneSpec
 
 __all__ = ["TINY", "drawn_jpegs", "drawn_pictures", "random_backbone"]
 

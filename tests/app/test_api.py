@@ -57,6 +57,7 @@ def test_health_needs_no_key(client: TestClient) -> None:
     assert TestClient(client.app).get("/api/health").json() == {"status": "ok"}
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -208,12 +209,14 @@ def test_keys_are_kept_and_conflicts_refused(client: TestClient) -> None:
     assert "already" in refused.json()["error"]
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("name", ["short", "x" * 65, "has space", "ümläut-ü"])
 def test_a_window_that_names_itself_oddly_is_refused(client: TestClient, name: str) -> None:
     headers = {"X-CLSL-Client": name.encode()}
     assert client.get("/api/queue", headers=headers).status_code == 400
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -235,6 +238,7 @@ def test_bad_fields_are_refused(client: TestClient, path: str, body: dict) -> No
     assert response.json()["error"]
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     "body",
     [
@@ -260,6 +264,7 @@ def test_bad_bodies_are_refused(client: TestClient, body: bytes) -> None:
     assert response.json()["error"]
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     "query",
     [

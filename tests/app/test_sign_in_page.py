@@ -85,6 +85,7 @@ def closed(app: AppTest) -> str:
     return texts(app)
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("page", PAGES)
 def test_no_page_shows_anything_before(page: str) -> None:
     assert "people who sign in" in closed(draw(page, AUTH))
@@ -109,6 +110,7 @@ def test_out_again(workspace: Workspace) -> None:
     assert "you have signed out" in closed(again)
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("missing", AUTH)
 def test_incomplete_secrets_open_nothing(missing: str) -> None:
     auth = {key: value for key, value in AUTH.items() if key != missing}
@@ -146,6 +148,7 @@ def test_secrets_that_went_away_open_nothing(
     assert draw().sidebar.text_input[0].value == "ada"
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

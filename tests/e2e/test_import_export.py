@@ -28,7 +28,12 @@ from tests.security.archives import packed
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.second_order("journeys in a browser"),
+]
 
 PATIENCE = 120_000  # ms
 HOSTILE = "<img src=x onerror='window.caught=1'> =1+1 \u202etac"

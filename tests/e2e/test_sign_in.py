@@ -23,7 +23,7 @@ from tests.oidc_provider import Provider
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.second_order("journeys in a browser")]
 
 ADA = {"sub": "a-1", "name": "Ada *Lovelace*", "email": "ada@example.org", "email_verified": True}
 BOB = {"sub": "b-2", "name": "Ada *Lovelace*", "email": "bob@example.org", "email_verified": True}

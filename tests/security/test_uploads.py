@@ -50,6 +50,7 @@ def left(workspace: Workspace) -> list[Path]:
     return [path for folder in folders for path in folder.rglob("*")]
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
@@ -90,6 +91,7 @@ def test_a_name_is_never_a_path(workspace: Workspace) -> None:
     assert upload.found[0].path.stem.isalnum()
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -128,6 +130,7 @@ def refusal(workspace: Workspace, upload: uploads.Upload) -> str:
     return everything_shown(preview)
 
 
+@pytest.mark.one_database
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["deep.json", "deep.csv", "deep.txt", "deep.jsonl"])
 def test_a_hundred_megabytes_of_brackets(workspace: Workspace, name: str) -> None:

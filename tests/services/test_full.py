@@ -105,6 +105,7 @@ def half_written(workspace: Workspace) -> list[Path]:
     return [path for path in workspace.data_dir.rglob("*") if path.name.endswith(PARTIAL)]
 
 
+@pytest.mark.second_order("kills and full disks")
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [JobKind.EMBED, JobKind.TRAIN, JobKind.PROPOSE])
 def test_a_full_disk_ends_a_job_clearly_at_every_file(

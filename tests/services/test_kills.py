@@ -75,6 +75,7 @@ def switching(workspace: Workspace) -> bool:
         return bool(session.scalar(select(Proposal.id).where(Proposal.model_run_id == newest)))
 
 
+@pytest.mark.second_order("kills and full disks")
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_four_kills_at_random_points(workers: Workers, seed: int) -> None:
@@ -133,6 +134,7 @@ def whole(workers: Workers, dataset_id: int) -> None:
     assert model_runs.all_runs(workspace, "set")[0].trigger == "by hand"
 
 
+@pytest.mark.second_order("kills and full disks")
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [JobKind.EMBED, JobKind.TRAIN, JobKind.PROPOSE])
 def test_a_cancelled_job_ends_within_two_seconds(workers: Workers, kind: JobKind) -> None:

@@ -22,6 +22,8 @@ from db.models import Annotator, Decision, Label
 from db.session import Database
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals, make_workspace
 
+pytestmark = pytest.mark.both_databases
+
 
 def decide_everything(workspace: Workspace) -> int:
     dataset_id = make_dataset(workspace, document=coco_document(images=20)).dataset_id

@@ -25,6 +25,8 @@ from db.models import Annotator, Base, Dataset
 from db.session import Database
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals
 
+pytestmark = pytest.mark.both_databases
+
 Rows = dict[str, list[tuple[Any, ...]]]
 
 

@@ -59,6 +59,7 @@ def test_one_forecast_is_what_then_happens(workspace: Workspace) -> None:
     assert (row.present, row.absent) == (expected.present, expected.absent) == (6, 0)
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("table", "message"),
     [

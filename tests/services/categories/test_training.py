@@ -14,8 +14,8 @@ from db.models import Category, ModelRun, Proposal, ProposalStatus
 from tests.builders import coco_document, make_dataset, make_grant
 
 
-@pytest.fixture
-def dataset_id(workspace: Workspace) -> int:
+def trained(workspace: Workspace) -> int:
+    """A dataset with answers and a run in charge."""
     document = coco_document(images=40, categories=4)
     made = make_dataset(workspace, document=document, grain=20.0)
     grant = make_grant(workspace, made.dataset_id)
@@ -26,6 +26,14 @@ def dataset_id(workspace: Workspace) -> int:
     training.train(workspace, made.dataset_id)
     proposing.propose(workspace, made.dataset_id)
     return made.dataset_id
+
+
+pytestmark = pytest.mark.filled(by=trained)
+
+
+@pytest.fixture
+def dataset_id(known: int) -> int:
+    return known
 
 
 def ids(workspace: Workspace) -> dict[str, int]:

@@ -20,6 +20,8 @@ from db.models import Snapshot
 from db.queries import labels
 from tests.builders import coco_document, make_collection, make_dataset, make_grant
 
+pytestmark = pytest.mark.both_databases
+
 
 def pairs(diff: Diff) -> dict[tuple[str, str], tuple[str, str]]:
     return {(one.file_name, one.category): (one.before, one.after) for one in diff.changes}

@@ -17,6 +17,8 @@ from clsl_core.types import LabelSource, LabelState
 from db.models import Annotation, Image, ImageStatus, Label
 from tests.builders import coco_document, make_collection, make_dataset, make_grant
 
+pytestmark = pytest.mark.both_databases
+
 
 def request(folder: Path, document: dict | None = None, name: str = "set") -> ImportRequest:
     file, root = make_collection(folder, document)
@@ -108,6 +110,7 @@ def test_a_bad_file_leaves_no_trace(workspace: Workspace, tmp_path: Path) -> Non
     assert overview.all_datasets(workspace) == []
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("name", ["", "   ", "x" * 101, "line\nbreak"])
 def test_names_that_cannot_be_used(workspace: Workspace, tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="dataset name"):

@@ -9,6 +9,8 @@ from app.services.jobs.bell import HueyBell, connect_huey
 from app.services.runtime.settings import Settings
 from clsl_core.errors import DatabaseError, InputError
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 def settings(tmp_path: Path, database_url: str | None) -> Settings:

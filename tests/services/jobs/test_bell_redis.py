@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from clsl_core.errors import DatabaseError
 from tests.builders import make_dataset
+from tests.ports import free_port
 from tests.services.conftest import Workers, wait_for
 
 redis = pytest.importorskip("redis")
@@ -30,9 +30,7 @@ class Server:
         program = shutil.which("redis-server")
         if program is None:
             pytest.skip("there is no redis-server: install Debian's package redis-server")
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port = found.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._command = [program, "--port", str(self.port), "--bind", "127.0.0.1"]
         self._command += ["--save", "", "--appendonly", "no", "--dir", str(folder)]

@@ -15,6 +15,8 @@ from db.session import Database, Presence
 from db.types import now
 from tests.builders import make_dataset
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:

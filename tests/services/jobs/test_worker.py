@@ -59,6 +59,7 @@ def test_killed_while_embedding_and_while_training(workers: Workers) -> None:
     assert (len(store), store.verify()) == (IMAGES, [])
 
 
+@pytest.mark.second_order("kills and full disks")
 @pytest.mark.sqlite_only  # a server's queue is shared by several
 @pytest.mark.slow
 def test_one_worker_for_each_data_directory(workers: Workers) -> None:
@@ -72,6 +73,7 @@ def test_one_worker_for_each_data_directory(workers: Workers) -> None:
         assert os.getpriority(os.PRIO_PROCESS, first.pid) == min(own + 10, 19)
 
 
+@pytest.mark.second_order("kills and full disks")
 @pytest.mark.slow
 def test_the_keeper_replaces_a_killed_worker_and_takes_the_last_one_along(
     workers: Workers,
@@ -91,6 +93,7 @@ def test_the_keeper_replaces_a_killed_worker_and_takes_the_last_one_along(
     wait_for(lambda: not is_running(workspace.settings), 10)
 
 
+@pytest.mark.second_order("kills and full disks")
 @pytest.mark.slow
 def test_a_worker_whose_app_died_while_it_was_loading_ends(workers: Workers) -> None:
     keeper = WorkerKeeper(workers.workspace.settings)
@@ -150,6 +153,7 @@ def presences(workspace: Workspace) -> int:
         return session.scalar(held) or 0
 
 
+@pytest.mark.second_order("kills and full disks")
 @pytest.mark.slow
 def test_the_worker_keeps_to_set_times(workers: Workers) -> None:
     workspace = workers.workspace

@@ -20,9 +20,8 @@ from tests.builders import coco_document, make_dataset, make_grant
 IMAGES, ANSWERED, CATEGORIES = 160, 140, 3
 
 
-@pytest.fixture
-def dataset_id(workspace: Workspace) -> int:
-    """A collection whose first images carry imported labels, the others answers of people."""
+def labelled(workspace: Workspace) -> tuple[int, int]:
+    """A collection whose first images carry imported labels, the others answers; one run of it."""
     document = coco_document(images=IMAGES, categories=CATEGORIES)
     document["annotations"] = document["annotations"][: IMAGES - ANSWERED]
     dataset_id = make_dataset(workspace, document=document, grain=60.0).dataset_id
@@ -37,7 +36,21 @@ def dataset_id(workspace: Workspace) -> int:
         ]
         verdicts.decide(workspace, grant, answers)
     embedding.embed(workspace, dataset_id)
-    return dataset_id
+    return dataset_id, next_run(workspace, dataset_id).id
+
+
+pytestmark = pytest.mark.filled(by=labelled)
+
+
+@pytest.fixture
+def dataset_id(known: tuple[int, int]) -> int:
+    return known[0]
+
+
+@pytest.fixture
+def first(workspace: Workspace, known: tuple[int, int]) -> ModelRun:
+    """The run that serves."""
+    return stored(workspace, known[1])
 
 
 def word(present: bool) -> str:
@@ -73,9 +86,8 @@ def shuffled_labels(workspace: Workspace) -> Iterator[None]:
 
 @pytest.mark.slow
 def test_the_first_run_serves_and_one_as_good_takes_over(
-    workspace: Workspace, dataset_id: int
+    workspace: Workspace, dataset_id: int, first: ModelRun
 ) -> None:
-    first = next_run(workspace, dataset_id)
     assert first.serving
     assert first.gate is not None
     assert (first.gate["decision"], first.gate["against"]) == ("serve", None)
@@ -92,23 +104,22 @@ def test_the_first_run_serves_and_one_as_good_takes_over(
 
 @pytest.mark.slow
 def test_a_sabotaged_run_is_kept_explained_and_can_be_overridden(
-    workspace: Workspace, dataset_id: int
+    workspace: Workspace, dataset_id: int, first: ModelRun
 ) -> None:
-    good = next_run(workspace, dataset_id)
     with shuffled_labels(workspace):
         run_id = training.train(workspace, dataset_id)["model_run"]
     result = proposing.propose(workspace, dataset_id, model_run=run_id)
     bad = stored(workspace, run_id)
     assert not result["served"]
-    assert (bad.serving, stored(workspace, good.id).serving) == (False, True)
+    assert (bad.serving, stored(workspace, first.id).serving) == (False, True)
     assert bad.gate["decision"] == "keep"
     assert bad.gate["high"] < 0
     assert "worse with confidence" in bad.gate["reason"]
     assert bad.gate["reason"] in result["message"]
     # It is not asked about again, and nobody starts from it.
-    assert proposing.propose(workspace, dataset_id)["model_run"] == good.id
+    assert proposing.propose(workspace, dataset_id)["model_run"] == first.id
     assert (
-        stored(workspace, training.train(workspace, dataset_id)["model_run"]).parent_id == good.id
+        stored(workspace, training.train(workspace, dataset_id)["model_run"]).parent_id == first.id
     )
     proposing.propose(workspace, dataset_id, model_run=run_id, ordered=True)
     assert stored(workspace, run_id).serving
@@ -119,8 +130,10 @@ def test_a_sabotaged_run_is_kept_explained_and_can_be_overridden(
 
 
 @pytest.mark.slow
-def test_what_a_run_had_learned_from_is_not_compared(workspace: Workspace, dataset_id: int) -> None:
-    first, second = (next_run(workspace, dataset_id) for _ in range(2))
+def test_what_a_run_had_learned_from_is_not_compared(
+    workspace: Workspace, dataset_id: int, first: ModelRun
+) -> None:
+    second = next_run(workspace, dataset_id)
     kept = {run.id: unseen.load(workspace.data_dir / str(run.directory)) for run in (first, second)}
     with workspace.database.read() as session:
         known = np.array(
@@ -137,9 +150,8 @@ def test_what_a_run_had_learned_from_is_not_compared(workspace: Workspace, datas
 
 
 def test_a_run_without_kept_scores_serves_and_says_so(
-    workspace: Workspace, dataset_id: int
+    workspace: Workspace, dataset_id: int, first: ModelRun
 ) -> None:
-    first = next_run(workspace, dataset_id)
     (workspace.data_dir / str(first.directory) / unseen.FILE).unlink()
     second = next_run(workspace, dataset_id)
     assert second.serving
@@ -148,10 +160,10 @@ def test_a_run_without_kept_scores_serves_and_says_so(
 
 
 def test_labels_of_files_and_of_people_are_not_ranked_together(
-    workspace: Workspace, dataset_id: int
+    workspace: Workspace, dataset_id: int, first: ModelRun
 ) -> None:
     """Imported labels are all positive here: beside them nothing can be told apart."""
-    first, second = (next_run(workspace, dataset_id) for _ in range(2))
+    second = next_run(workspace, dataset_id)
     decision = gate.judge(workspace, second.id, first.id)
     held = unseen.load(workspace.data_dir / str(second.directory))
     assert held is not None

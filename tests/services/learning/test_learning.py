@@ -24,19 +24,38 @@ from tests.builders import coco_document, make_dataset, make_grant, make_proposa
 IMAGES = 24
 
 
-@pytest.fixture
-def dataset_id(workspace: Workspace) -> int:
+def imported(workspace: Workspace) -> int:
+    """A dataset."""
     return make_dataset(workspace, document=coco_document(images=IMAGES)).dataset_id
 
 
-def run_loop(workspace: Workspace, dataset_id: int) -> None:
+def embedded(workspace: Workspace) -> int:
+    """A dataset with features."""
+    dataset_id = imported(workspace)
     embedding.embed(workspace, dataset_id)
+    return dataset_id
+
+
+def trained(workspace: Workspace) -> int:
+    """A dataset with a run in charge."""
+    dataset_id = embedded(workspace)
     training.train(workspace, dataset_id)
     proposing.propose(workspace, dataset_id)
+    return dataset_id
 
 
+pytestmark = pytest.mark.filled(by=imported)
+with_features = pytest.mark.filled(by=embedded)
+with_a_run = pytest.mark.filled(by=trained)
+
+
+@pytest.fixture
+def dataset_id(known: int) -> int:
+    return known
+
+
+@with_features
 def test_only_new_pictures_are_embedded(workspace: Workspace, dataset_id: int) -> None:
-    embedding.embed(workspace, dataset_id)
     folder = workspace.data_dir / "features" / str(dataset_id)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.npy")}
     embedding.embed(workspace, dataset_id)
@@ -48,8 +67,8 @@ def test_only_new_pictures_are_embedded(workspace: Workspace, dataset_id: int) -
     assert before.items() < after.items()
 
 
+@with_features
 def test_damaged_features_are_made_again(workspace: Workspace, dataset_id: int) -> None:
-    embedding.embed(workspace, dataset_id)
     (tokens,) = (workspace.data_dir / "features").rglob("*tokens*.npy")
     content = bytearray(tokens.read_bytes())
     content[-1] ^= 0xFF
@@ -78,10 +97,10 @@ def test_a_collection_without_a_usable_picture_says_so(
         embedding.embed(workspace, dataset_id)
 
 
+@with_a_run
 def test_the_loop_proposes_unknown_pairs_with_heat_maps(
     workspace: Workspace, dataset_id: int
 ) -> None:
-    run_loop(workspace, dataset_id)
     view = overview.dataset(workspace, "set")
     (run,) = model_runs.all_runs(workspace, "set")
     assert (run.serving, run.status, run.known_present) == (True, "ready", IMAGES)
@@ -97,10 +116,10 @@ def test_the_loop_proposes_unknown_pairs_with_heat_maps(
         assert card.category not in {label.category for label in card.known}
 
 
+@with_a_run
 def test_a_new_run_takes_over_and_keeps_what_was_decided(
     workspace: Workspace, dataset_id: int
 ) -> None:
-    run_loop(workspace, dataset_id)
     grant = make_grant(workspace, dataset_id)
     card = next_cards(workspace, grant, QueueQuery(strategy="likely")).cards[0]
     answer = Answer("a-client-id", card.image_id, card.category_id, "absent", card.proposal_id)
@@ -119,10 +138,10 @@ def test_a_new_run_takes_over_and_keeps_what_was_decided(
     assert (card.image_id, card.category_id) not in pairs
 
 
+@with_a_run
 def test_proposing_again_with_the_same_run_keeps_where_verdicts_came_from(
     workspace: Workspace, dataset_id: int, tmp_path: Path
 ) -> None:
-    run_loop(workspace, dataset_id)
     grant = make_grant(workspace, dataset_id)
     cards = next_cards(workspace, grant, QueueQuery(strategy="likely")).cards[:2]
     for i, card in enumerate(cards):
@@ -139,10 +158,10 @@ def test_proposing_again_with_the_same_run_keeps_where_verdicts_came_from(
     assert (cards[0].image_id, cards[0].category_id) not in pairs
 
 
+@with_a_run
 def test_what_is_decided_while_proposing_is_not_offered(
     workspace: Workspace, dataset_id: int
 ) -> None:
-    run_loop(workspace, dataset_id)
     grant = make_grant(workspace, dataset_id)
     card = next_cards(workspace, grant, QueueQuery(strategy="likely")).cards[0]
     training.train(workspace, dataset_id)
@@ -160,10 +179,10 @@ def test_what_is_decided_while_proposing_is_not_offered(
     assert (card.image_id, card.category_id) not in {(c.image_id, c.category_id) for c in offered}
 
 
+@with_a_run
 def test_a_cancelled_training_leaves_the_old_run_in_charge(
     workspace: Workspace, dataset_id: int
 ) -> None:
-    run_loop(workspace, dataset_id)
 
     def stop(done: int, total: int, what: str) -> None:
         if not what.startswith("reading"):  # fitting has begun
@@ -175,16 +194,16 @@ def test_a_cancelled_training_leaves_the_old_run_in_charge(
     assert (failed.status, failed.serving, serving.serving) == ("failed", False, True)
 
 
+@with_a_run
 def test_a_damaged_parent_means_a_cold_start(workspace: Workspace, dataset_id: int) -> None:
-    run_loop(workspace, dataset_id)
     for file in (workspace.data_dir / "runs").rglob("*.safetensors"):
         file.write_bytes(b"damaged")
     training.train(workspace, dataset_id)
     assert [run.status for run in model_runs.all_runs(workspace, "set")] == ["ready", "ready"]
 
 
+@with_features
 def test_another_backbone_makes_another_run(workspace: Workspace, dataset_id: int) -> None:
-    embedding.embed(workspace, dataset_id)
     with workspace.database.write() as session:
         first = session.scalars(select(EmbeddingRun)).one()
         first.backbone_key = "another"
@@ -196,8 +215,8 @@ def test_another_backbone_makes_another_run(workspace: Workspace, dataset_id: in
         ]
 
 
+@with_features
 def test_the_same_labels_give_the_same_proposals(workspace: Workspace, dataset_id: int) -> None:
-    embedding.embed(workspace, dataset_id)
     other = make_dataset(workspace, "twin", coco_document(images=IMAGES)).dataset_id
     embedding.embed(workspace, other)
     scores = []
@@ -221,7 +240,7 @@ def test_the_loop_is_started_once(workspace: Workspace, dataset_id: int) -> None
 
 def test_answers_of_the_control_arm_are_what_calibration_leans_on(workspace: Workspace) -> None:
     """Only they: neither imported labels nor answers to other proposals."""
-    dataset_id = make_dataset(workspace).dataset_id
+    dataset_id = make_dataset(workspace, "small").dataset_id
     make_proposals(workspace, dataset_id, control=lambda i: i % 2 == 0)
     grant = make_grant(workspace, dataset_id)
     cards = next_cards(workspace, grant, QueueQuery(limit=4)).cards
@@ -258,10 +277,10 @@ def control_arm(workspace: Workspace) -> set[tuple[int, int]]:
         return {(image_id, category_id) for image_id, category_id in rows}
 
 
+@with_a_run
 def test_the_control_arm_stays_as_it_was_drawn_when_its_run_proposes_again(
     workspace: Workspace, dataset_id: int
 ) -> None:
-    run_loop(workspace, dataset_id)
     before = control_arm(workspace)
     assert len(before) > 10
     grant = make_grant(workspace, dataset_id)
@@ -282,10 +301,10 @@ def test_the_control_arm_stays_as_it_was_drawn_when_its_run_proposes_again(
         assert len(session.execute(query).all()) == len(set(session.execute(query).all()))
 
 
+@with_a_run
 def test_a_run_that_comes_back_draws_its_control_arm_anew(
     workspace: Workspace, dataset_id: int
 ) -> None:
-    run_loop(workspace, dataset_id)
     first = control_arm(workspace)
     grant = make_grant(workspace, dataset_id)
     pair = min(first)
@@ -305,11 +324,11 @@ def test_a_run_that_comes_back_draws_its_control_arm_anew(
     assert len(control_arm(workspace)) > 10
 
 
+@with_a_run
 def test_the_planner_knows_at_once_what_the_tables_hold(
     workspace: Workspace, dataset_id: int
 ) -> None:
     """PostgreSQL guesses until it counts; SQLite takes the orders' indexes without counting."""
-    run_loop(workspace, dataset_id)
     with workspace.database.read() as session:
         if not workspace.database.shared:
             tables = text("SELECT count(*) FROM sqlite_master WHERE name = 'sqlite_stat1'")

@@ -26,8 +26,7 @@ from tests.builders import coco_document, make_collection, make_dataset, make_gr
 IMAGES = 24
 
 
-@pytest.fixture
-def dataset_id(workspace: Workspace) -> int:
+def two_runs(workspace: Workspace) -> int:
     """A dataset with two finished runs, the second in charge."""
     document = coco_document(images=IMAGES)
     dataset_id = make_dataset(workspace, document=document, grain=30.0).dataset_id
@@ -36,6 +35,14 @@ def dataset_id(workspace: Workspace) -> int:
         training.train(workspace, dataset_id)
         proposing.propose(workspace, dataset_id)
     return dataset_id
+
+
+pytestmark = pytest.mark.filled(by=two_runs)
+
+
+@pytest.fixture
+def dataset_id(known: int) -> int:
+    return known
 
 
 def all_runs(workspace: Workspace) -> Sequence[ModelRunView]:

@@ -19,6 +19,8 @@ from db.models import Category, Dataset, Job, ModelRun
 from db.types import now
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals, make_run
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 def dataset_id(workspace: Workspace) -> int:
@@ -209,6 +211,7 @@ def test_times_follow_the_expression() -> None:
     ]
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("expression", "message"),
     [

@@ -139,6 +139,7 @@ def test_a_token_is_shown_once_and_ends(workspace: Workspace, grant: Grant) -> N
         api_tokens.check(workspace, other, "set")
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -33,6 +33,7 @@ def test_changes_are_kept_for_one_annotator_and_taken_back(
     assert keys_of(workspace, grant) == KEYS
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

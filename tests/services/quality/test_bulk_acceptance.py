@@ -227,6 +227,7 @@ def test_it_goes_beyond_the_stored_proposals(workspace: Workspace, grant: Grant)
     assert asked <= expected
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("precision", [0.79, 0.98])
 def test_the_promise_is_kept(workspace: Workspace, grant: Grant, precision: float) -> None:
     """30 audits with an oracle; the scores are useless, so no set is better than the whole."""

@@ -113,6 +113,7 @@ def test_positives_found_outside_the_arm_are_not_missing(
     assert row.missing == sum(truth[id_] for id_ in ids[150:])
 
 
+@pytest.mark.one_database
 def test_unbiased_and_covering(workspace: Workspace, grant: Grant) -> None:
     """40 arms of 60 pairs; people also answer what the model likes, which must not matter."""
     ids = proposal_ids(workspace)

@@ -126,6 +126,7 @@ def test_all_checked_leaves_no_doubt(workspace: Workspace, grant: Grant, truth: 
         sample_audit.draw(workspace, grant, red, 10)
 
 
+@pytest.mark.one_database
 def test_unbiased_and_covering(workspace: Workspace, grant: Grant, truth: Truth) -> None:
     """40 samples of 80 of 300 pairs; others are answered too, which must not matter."""
     pairs = sorted(set(truth) - known(workspace))

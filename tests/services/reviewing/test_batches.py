@@ -125,6 +125,7 @@ def test_all_others_are_absent(workspace: Workspace, grant: Grant) -> None:
     assert refused.status == "refused"
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("bad", ["", "short", "x" * 65])
 def test_ids_of_batches_are_checked(workspace: Workspace, grant: Grant, bad: str) -> None:
     with pytest.raises(InputError):

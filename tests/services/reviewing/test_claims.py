@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +18,8 @@ from app.services.reviewing.queue import QueueQuery, next_cards, release_leases,
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals
+
+pytestmark = pytest.mark.both_databases
 
 Pair = tuple[int, int]
 FOR_EVER = float("inf")

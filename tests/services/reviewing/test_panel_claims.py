@@ -4,6 +4,7 @@ import threading
 import uuid
 from collections import Counter, defaultdict
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,8 @@ from app.services.workspace import Workspace
 from clsl_core.types import LabelState
 from db.models import Decision, Label, Panel, PanelStatus, Verdict
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals
+
+pytestmark = pytest.mark.both_databases
 
 Pair = tuple[int, int]
 STEPS = st.lists(

@@ -20,6 +20,8 @@ from db.models import Label, Panel, PanelStatus, Proposal, ProposalStatus
 from db.queries import decisions, labels, runs, upkeep
 from tests.builders import make_dataset, make_grant, make_proposals, make_run
 
+pytestmark = pytest.mark.both_databases
+
 
 class Team:
     """People on one dataset with proposals."""
@@ -207,6 +209,7 @@ def test_a_smaller_overlap_settles_what_is_complete_now(workspace: Workspace) ->
     assert team.state() == AGREED
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("overlap", [0, -1, 21])
 def test_an_impossible_overlap_is_refused(workspace: Workspace, overlap: int) -> None:
     name = "set"

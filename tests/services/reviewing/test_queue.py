@@ -23,6 +23,8 @@ from db.queries import leases, queue
 from db.types import now
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals
 
+pytestmark = pytest.mark.both_databases
+
 ORDERS = {
     "likely": lambda p: (-p.chance, -p.score, -p.id),
     "uncertain": lambda p: (p.margin, p.id),
@@ -168,6 +170,7 @@ def test_filters(
     assert found(text="_") == []
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     "query",
     [

@@ -57,6 +57,7 @@ class TestVerdictsFromAFile:
         with pytest.raises(FormatError, match="4 different image"):
             decide_file(workspace, "set", self.write(tmp_path, "same.jpg,red,absent"), "csv")
 
+    @pytest.mark.one_database
     @pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"\xff\xfe\x00", b'"open\n'])
     def test_files_that_are_no_verdicts(
         self, workspace: Workspace, grant: Grant, tmp_path: Path, content: bytes

@@ -23,6 +23,8 @@ from db.models import (
 from db.types import now
 from tests.builders import make_dataset, make_grant, make_proposals
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 def grant(workspace: Workspace) -> Grant:

@@ -23,6 +23,8 @@ from db.models import Decision
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals
 from tests.services.conftest import wait_for
 
+pytestmark = pytest.mark.both_databases
+
 
 class Stores:
     """What is stored, in groups; the first group waits until it is let go."""
