@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from app.api import reading
 from app.services.access.grants import Grant
 from app.services.pictures import boxes as picture_facts
-from app.services.pictures import rendering as pictures
+from app.services.pictures import rendering
 from app.services.pictures.rendering import Picture
 from app.services.workspace import Workspace
 
@@ -20,14 +20,14 @@ async def image(workspace: Workspace, grant: Grant, request: Request) -> Respons
     """GET /api/images/ID: one picture as WebP."""
     size = reading.integer(request.query_params.get("size", "960"), "size")
     image_id = reading.row(request, "image_id")
-    picture = await run_in_threadpool(pictures.thumbnail, workspace, grant, image_id, size)
+    picture = await run_in_threadpool(rendering.thumbnail, workspace, grant, image_id, size)
     return _picture(request, picture)
 
 
 async def heatmap(workspace: Workspace, grant: Grant, request: Request) -> Response:
     """GET /api/heatmaps/ID: where the model looked."""
     proposal_id = reading.row(request, "proposal_id")
-    picture = await run_in_threadpool(pictures.heatmap, workspace, grant, proposal_id)
+    picture = await run_in_threadpool(rendering.heatmap, workspace, grant, proposal_id)
     return _picture(request, picture)
 
 

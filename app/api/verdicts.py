@@ -14,7 +14,7 @@ from app.api import operations, reading
 from app.services.access.grants import Grant
 from app.services.reviewing import queue as review_queue
 from app.services.reviewing import undo as undoing
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdicts
 from app.services.reviewing.history import history as read_history
 from app.services.reviewing.queue import QueueQuery
 from app.services.reviewing.verdicts import Answer, Receipt
@@ -70,7 +70,7 @@ async def decisions(workspace: Workspace, grant: Grant, request: Request) -> Res
         raise InputError("the body must hold a list called decisions")
     answers = [_answer(item, index) for index, item in enumerate(items)]
     batch_id = reading.optional_text(body.get("batch_id"), "batch_id")
-    receipts = await run_in_threadpool(review.decide, workspace, grant, answers, batch_id)
+    receipts = await run_in_threadpool(verdicts.decide, workspace, grant, answers, batch_id)
     for receipt in receipts:
         operations.receipts.labels(receipt.status).inc()
     fields = ("client_id", "status", "message")
@@ -82,7 +82,7 @@ async def absent(workspace: Workspace, grant: Grant, request: Request) -> Respon
     """POST /api/absent: every category without a label is not in the image."""
     body = await reading.body(request)
     receipt = await run_in_threadpool(
-        review.mark_others_absent,
+        verdicts.mark_others_absent,
         workspace,
         grant,
         reading.text(body.get("client_id"), "client_id"),
