@@ -36,8 +36,8 @@ export function certainty({ score, probability }, scoreWord) {
   return { word: calibrated ? "probability" : "score", text: calibrated ? percent(value) : value.toFixed(2), value };
 }
 
-// What the model and the label hold: information beside the question, never a part of it.
+// What the label and the model hold, in sentences: information beside the question, never a part of it.
 export function belief({ state, disputes }) {
-  const model = `The model thinks: ${SAID[state]}.`;
-  return disputes ? `The label so far says: ${SAID[opposite(state)]}. ${model}` : model;
+  const label = disputes ? [`The label so far says: ${SAID[opposite(state)]}`] : [];
+  return [...label, `The model thinks: ${SAID[state]}`];
 }

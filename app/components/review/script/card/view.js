@@ -83,9 +83,9 @@ export class CardView {
     const part = this.#parts;
     part.question.replaceChildren(`Is there ${article(chip.category)} `, make("strong", chip.category), " in this picture?");
     part.group.textContent = chip.supercategory ?? "";
-    part.belief.textContent = belief(chip);
+    part.belief.textContent = belief(chip).map((sentence) => `${sentence}.`).join(" ");
     const { word, text, value } = certainty(chip, this.scoreWord);
-    part.scoreWord.textContent = `${word} that it is there`;
+    part.scoreWord.textContent = word === "probability" ? "Probability that it is there" : "Score for it being there";
     part.score.textContent = text;
     part.bar.style.width = `${Math.round(100 * value)}%`;
     part.scoreExtra.textContent = word === "probability" ? `score ${chip.score.toFixed(2)}` : "";

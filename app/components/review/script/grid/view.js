@@ -266,9 +266,9 @@ export class GridView {
   words(cell) {
     const { card, mark } = cell;
     const verdict = mark || this.#rest;
-    const said = [this.#certainty(card), belief(card)];
+    const said = [this.#certainty(card), ...belief(card)];
     if (card.flag) said.push(`flagged by ${card.flag.annotator}${card.flag.comment ? `: ${card.flag.comment}` : ""}`);
-    said.push(`will be stored: ${SIGNS[verdict]} ${SAID[verdict]}`);
+    said.push(`Will be stored: ${SIGNS[verdict]} ${SAID[verdict]}`);
     return { name: card.file_name, facts: said.join(" · "), known: this.#known(card.known ?? []), verdict };
   }
 
