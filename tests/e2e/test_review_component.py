@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from app.components.page_script import MODULES
 from tests.e2e.conftest import StartServer, StreamlitServer
 
 if TYPE_CHECKING:
@@ -526,3 +527,25 @@ def test_the_next_card_is_there_within_milliseconds(page: Page, fake: Fake) -> N
     median, p95 = statistics.median(paints), paints[int(0.95 * len(paints))]
     print(f"key to next card painted: median {median:.1f} ms, p95 {p95:.1f} ms")
     assert median < 50
+
+
+@pytest.mark.usefixtures("errors")
+def test_under_a_base_path_and_modules_are_fetched_once(page: Page, tmp_path: Path) -> None:
+    environment = {"CLSL_FAKE_JOURNAL": str(tmp_path / "journal.jsonl")}
+    server = StreamlitServer(SCRATCH, environment, tmp_path / "server.log")
+    server.options["server.baseUrlPath"] = "clsl"
+    server.url += "/clsl"
+    fetched: list[str] = []
+    page.on("response", lambda one: fetched.append(one.url) if "/api/script/" in one.url else None)
+    try:
+        server.start()
+        page.goto(server.url)
+        until(page, state="card", image=1)
+        page.keyboard.press("a")
+        until(page, image=2, status="All saved", verdicts=1)
+        page.get_by_role("button", name="Rerun").click()
+        page.get_by_text("runs 2").wait_for()
+    finally:
+        server.kill()
+    names = [url.split("/api/script/")[1].split("/", 1)[1] for url in fetched]
+    assert sorted(names) == sorted(MODULES)  # each once, none again for a rerun
