@@ -19,7 +19,7 @@ from app.components.page_script import MODULES
 from tests.e2e.conftest import StartServer, StreamlitServer
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Dialog, Page
+    from playwright.sync_api import Dialog, Page, Route
 
 pytestmark = pytest.mark.e2e
 
@@ -362,6 +362,34 @@ def test_leaving_and_coming_back_keeps_delivery_and_undo(page: Page, fake: Fake)
     until(page, image=2, verdicts=1)
     page.keyboard.press("Backspace")
     until(page, image=1, verdicts=0, status="All saved")
+
+
+@pytest.mark.usefixtures("errors")
+def test_an_undone_question_comes_back_though_the_queue_holds_it(page: Page, fake: Fake) -> None:
+    open_review(page, fake, cards=4)
+    page.keyboard.press("a")
+    until(page, image=2, status="All saved")
+    waiting: list[Route] = []
+    pages: list[Route] = []
+
+    def second_waits(route: Route) -> None:
+        pages.append(route)
+        if len(pages) != 2:
+            route.continue_()
+
+    page.route("**/api/queue*", second_waits)
+    page.route("**/api/undo", lambda route: waiting.append(route))
+    page.reload()
+    until(page, image=2)
+    wait(lambda: len(pages) == 2, page, "the front asked for once more")
+    page.keyboard.press("Backspace")
+    wait(lambda: len(waiting) == 1, page, "the undo")
+    answer = waiting[0].fetch()  # stored, and the queue's page knows it before the answer is there
+    with page.expect_response("**/api/queue*"):
+        pages[1].continue_()
+    page.wait_for_timeout(300)
+    waiting[0].fulfill(response=answer)
+    until(page, image=1, status="All saved")
 
 
 @pytest.mark.usefixtures("errors")

@@ -429,8 +429,14 @@ export class CardMode {
     this.#queue.remove(new Set([proposal]));
   }
 
+  // A question that was asked before this page was opened; the queue may hold it already.
+  #bring(raw) {
+    const card = this.#queue.find(raw.proposal_id) ?? this.#queue.hold(raw);
+    this.#show(card, card.chips.find((chip) => chip.proposal_id === raw.proposal_id));
+  }
+
   #undone({ shows, brings }, gone, card) {
     if (gone && shows) this.#queue.remove(new Set([shows]));
-    else if (card && brings && !this.#queue.has(card.proposal_id)) this.#show(this.#queue.hold(card));
+    else if (card && brings) this.#bring(card);
   }
 }

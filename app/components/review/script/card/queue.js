@@ -62,7 +62,12 @@ export class CardQueue extends Feed {
   }
 
   has(proposalId) {
-    return this.items.some((card) => card.chips.some((chip) => chip.proposal_id === proposalId));
+    return this.find(proposalId) !== null;
+  }
+
+  // The card that asks this question.
+  find(proposalId) {
+    return this.items.find((card) => card.chips.some((chip) => chip.proposal_id === proposalId)) ?? null;
   }
 
   // These questions need no answer here.
