@@ -27,7 +27,7 @@ from tests.app.test_pages import PAGES, draw
 from tests.builders import coco_document, make_dataset, make_proposals
 
 MARK = "evil"
-pytestmark = pytest.mark.sqlite_only  # a name is shown alike whatever it was stored in
+pytestmark = pytest.mark.one_database
 
 NAMES = [f"www.{MARK}.example", f"http://{MARK}.example/a?b=1", f"ada@{MARK}.example"]
 

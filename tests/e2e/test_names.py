@@ -18,7 +18,7 @@ from tests.e2e.conftest import REPOSITORY, StartServer
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.second_order("journeys in a browser")]
 
 NAMES = ["www.evil.example", "http://evil.example/a?b=1", "ada@evil.example"]
 

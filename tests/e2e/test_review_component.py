@@ -377,8 +377,11 @@ def test_an_undone_question_comes_back_though_the_queue_holds_it(page: Page, fak
         if len(pages) != 2:
             route.continue_()
 
+    def undo_waits(route: Route) -> None:
+        waiting.append(route)
+
     page.route("**/api/queue*", second_waits)
-    page.route("**/api/undo", lambda route: waiting.append(route))
+    page.route("**/api/undo", undo_waits)
     page.reload()
     until(page, image=2)
     wait(lambda: len(pages) == 2, page, "the front asked for once more")

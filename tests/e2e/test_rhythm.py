@@ -25,7 +25,7 @@ from tests.e2e.conftest import REPOSITORY, StartServer, StreamlitServer
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.second_order("journeys in a browser")]
 
 IMAGES, CATEGORIES, CARDS = 600, 5, 200
 QUEUES = (
