@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from app.api import page_script
 from app.services.people.preferences import CARD_KEYS, KEYS
 
 Json = dict[str, Any]
@@ -485,6 +486,7 @@ async def test_settings(request: Request) -> Response:
 
 
 ROUTES = [
+    page_script.ROUTE,
     Route("/api/queue", get_queue),
     Route("/api/decisions", post_decisions, methods=["POST"]),
     Route("/api/undo", post_undo, methods=["POST"]),

@@ -1,8 +1,8 @@
 // Lens: zoom and pan of the card's picture, and the boxes of the source file over it.
 
-const LENS_STEP = 1.3;
-const LENS_LARGEST = 8;
-const LENS_SHARP = 1920; // pixels; loaded once somebody looks closer
+export const STEP = 1.3;
+const LARGEST = 8;
+export const SHARP = 1920; // pixels; loaded once somebody looks closer
 const SVG = "http://www.w3.org/2000/svg";
 
 function svg(tag, attributes = {}, text = "") {
@@ -12,7 +12,7 @@ function svg(tag, attributes = {}, text = "") {
   return element;
 }
 
-class Lens {
+export class Lens {
   #stage;
   #frame;
   #scale = 1;
@@ -49,7 +49,7 @@ class Lens {
 
   // Zoom around a point of the stage, its middle where none is given.
   by(factor, at = { x: this.#stage.clientWidth / 2, y: this.#stage.clientHeight / 2 }) {
-    const scale = Math.min(LENS_LARGEST, Math.max(1, this.#scale * factor));
+    const scale = Math.min(LARGEST, Math.max(1, this.#scale * factor));
     const middle = { x: this.#stage.clientWidth / 2, y: this.#stage.clientHeight / 2 };
     const grown = scale / this.#scale;
     const x = (at.x - middle.x) * (1 - grown) + this.#x * grown;
@@ -76,7 +76,7 @@ class Lens {
 
   #wheel(event) {
     event.preventDefault();
-    this.by(LENS_STEP ** (event.deltaY < 0 ? 1 : -1), this.#point(event));
+    this.by(STEP ** (event.deltaY < 0 ? 1 : -1), this.#point(event));
   }
 
   #down(event) {
@@ -106,7 +106,7 @@ class Lens {
 }
 
 // The boxes as a layer that lies over the picture. Names are text, never markup.
-function boxesLayer({ width, height, boxes }, picture) {
+export function boxesLayer({ width, height, boxes }, picture) {
   const wide = width ?? picture.naturalWidth;
   const high = height ?? picture.naturalHeight;
   const layer = svg("svg", { viewBox: `0 0 ${wide} ${high}`, preserveAspectRatio: "none", class: "boxes", "aria-hidden": "true" });

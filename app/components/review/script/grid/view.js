@@ -1,22 +1,14 @@
 // Grid view: the cells on the page, the words above them, the large view. Text is never markup.
 
+import { make, partsOf } from "../dom.js";
+import { article, belief, certainty, COUNT, opposite, SAID, SIGNS } from "../words.js";
+import { sizeFor } from "./cells.js";
+import { LargeView } from "./large.js";
+import { GridPointer } from "./pointer.js";
+
 const TILE_KEY = "clsl-grid-size";
 const TILE = 104; // pixels, the least width of a cell until somebody moves the slider
-const GRID_GAP = 8; // pixels between cells
-
-function percent(value) {
-  return `${Math.round(100 * value)} %`;
-}
-
-function opposite(state) {
-  return state === "present" ? "absent" : "present";
-}
-
-// What the model says of a card, in words.
-function belief({ score, probability }, scoreWord) {
-  const calibrated = scoreWord === "probability" && probability !== null;
-  return calibrated ? `probability ${percent(probability)}` : `score ${score.toFixed(2)}`;
-}
+const GAP = 8; // pixels between cells
 
 // The slider's last position, in this browser.
 const tileSize = {
@@ -36,25 +28,25 @@ const tileSize = {
   },
 };
 
-class GridView {
+export class GridView {
   scoreWord = "probability";
-  #parts = {};
+  #parts;
   #buttons = {};
   #cells = new Map(); // element -> cell, of the page
   #order = []; // cells of the page
   #columns = 1;
-  #rest = "present"; // the page's default verdict
+  #rest = "present"; // what is said of the pictures without a mark
   #watcher;
   #observer;
   #pointer;
   onSeen = () => {}; // a cell came on the screen, or left it
   onResize = () => {};
 
-  // on: rest(state), mark(cell, event), leave(cell), move(step), close(), peek(cell), unpeek(), open(cell)
+  // on: rest(state), turn(cell, event), say(cell, mark), move(step), close(), peek(cell), unpeek(), open(cell)
   constructor(mount, template, api, on) {
     const root = template.content.firstElementChild.cloneNode(true);
     mount.append(root);
-    for (const part of [root, ...root.querySelectorAll("[data-part]")]) this.#parts[part.dataset.part] = part;
+    this.#parts = partsOf(root);
     this.#listen(root, on);
     this.large = new LargeView(this.#parts, api);
     this.#watcher = new IntersectionObserver((entries) => this.#watched(entries), { threshold: 0.5 });
@@ -93,8 +85,9 @@ class GridView {
       absent: () => on.rest("absent"),
       previous: () => on.move(-1),
       next: () => on.move(1),
-      mark: () => on.mark(this.large.cell, {}),
-      leave: () => on.leave(this.large.cell),
+      there: () => on.say(this.large.cell, "present"),
+      notThere: () => on.say(this.large.cell, "absent"),
+      leave: () => on.say(this.large.cell, "skip"),
       close: () => on.close(),
     };
     for (const button of root.querySelectorAll("[data-grid]")) {
@@ -116,7 +109,7 @@ class GridView {
       pressed = false;
     });
     this.#pointer = new GridPointer(gridCells, {
-      click: (element, event) => on.mark(this.#cells.get(element), event),
+      click: (element, event) => on.turn(this.#cells.get(element), event),
       rest: (element) => on.peek(this.#cells.get(element)),
       hold: (element) => on.open(this.#cells.get(element)),
       leave: () => on.unpeek(),
@@ -143,7 +136,7 @@ class GridView {
     const { gridCells } = this.#parts;
     const [first] = this.#order;
     const high = first ? first.element.offsetHeight : 0;
-    return high ? this.#columns * Math.floor((gridCells.clientHeight + GRID_GAP) / (high + GRID_GAP)) : 0;
+    return high ? this.#columns * Math.floor((gridCells.clientHeight + GAP) / (high + GAP)) : 0;
   }
 
   // The size of thumbnail that a cell shows without blur.
@@ -156,10 +149,9 @@ class GridView {
   question(category, rest) {
     const part = this.#parts;
     this.#rest = rest;
-    const article = /^[aeiou]/i.test(category) ? "an" : "a";
-    part.gridQuestion.replaceChildren(`Which of these show ${article} `, make("strong", category), "?");
-    part.gridHint.textContent =
-      rest === "present" ? "Mark the ones that do not." : "Mark the ones that do.";
+    const other = opposite(rest);
+    part.gridQuestion.replaceChildren(`Is there ${article(category)} `, make("strong", category), " in these pictures?");
+    part.gridHint.textContent = `Stored as ${SIGNS[rest]} ${rest}, all but those you turn to ${SIGNS[other]} ${other}.`;
     part.gridCells.setAttribute("aria-label", `Pictures to check for ${category}`);
     part.grid.dataset.rest = rest;
     this.#buttons.present.setAttribute("aria-pressed", String(rest === "present"));
@@ -232,14 +224,18 @@ class GridView {
 
   mark(cell) {
     const { element, mark, card } = cell;
-    const verdict = opposite(this.#rest);
-    const words = { exception: `, marked as exception: ${verdict}`, skip: ", left undecided", "": "" };
-    const signs = { exception: GRID_STATES[verdict], skip: "?", "": "" };
-    const problem = cell.gone || cell.broken ? `, ${element.children[1].textContent}` : "";
+    const verdict = mark || this.#rest;
+    const stored = cell.gone || cell.broken ? element.children[1].textContent : SAID[verdict];
     element.dataset.mark = mark;
-    element.setAttribute("aria-selected", String(mark === "exception"));
-    element.setAttribute("aria-label", `${card.file_name}, ${belief(card, this.scoreWord)}${problem}${words[mark]}`);
-    element.children[2].textContent = signs[mark];
+    element.dataset.verdict = verdict;
+    element.setAttribute("aria-selected", String(verdict === "present"));
+    element.setAttribute("aria-label", `${card.file_name}, ${this.#certainty(card)}, ${stored}`);
+    element.children[2].textContent = SIGNS[verdict];
+  }
+
+  #certainty(card) {
+    const { word, text } = certainty(card, this.scoreWord);
+    return `${word} ${text}`;
   }
 
   // The one cell that the tab key reaches.
@@ -269,18 +265,16 @@ class GridView {
 
   words(cell) {
     const { card, mark } = cell;
-    const verdict = opposite(this.#rest);
-    const marked = { exception: `marked ${GRID_STATES[verdict]} ${verdict}`, skip: "left undecided", "": "" };
-    const said = [belief(card, this.scoreWord)];
-    if (card.disputes) said.push("the label so far says otherwise");
+    const verdict = mark || this.#rest;
+    const said = [this.#certainty(card), ...belief(card)];
     if (card.flag) said.push(`flagged by ${card.flag.annotator}${card.flag.comment ? `: ${card.flag.comment}` : ""}`);
-    if (marked[mark]) said.push(marked[mark]);
-    return { name: card.file_name, facts: said.join(" · "), known: this.#known(card.known ?? []), mark, verdict, undecided: mark === "skip" };
+    said.push(`Will be stored: ${SIGNS[verdict]} ${SAID[verdict]}`);
+    return { name: card.file_name, facts: said.join(" · "), known: this.#known(card.known ?? []), verdict };
   }
 
   #known(known) {
     return known.map(({ category, state, source }) => {
-      const chip = make("span", `${GRID_STATES[state]} ${category}`, "grid-chip");
+      const chip = make("span", `${SIGNS[state]} ${category}`, "grid-chip");
       chip.title = `${state} (${source})`;
       return chip;
     });

@@ -1,12 +1,15 @@
 // Grid's large view: a picture beside the pointer, or over the whole page.
 
+import { make } from "../dom.js";
+import { Picture, sized } from "../queue/picture.js";
+import { SIZES } from "./cells.js";
+
 const PEEK_GAP = 12; // pixels between a picture and its large view, and inside it
 const PEEK_WIDEST = 560;
 const PEEK_LEAST = 240;
 const PEEK_WORDS = 200; // pixels kept for what stands below
-const GRID_STATES = { present: "✓", absent: "✗" };
 
-class LargeView {
+export class LargeView {
   #parts;
   #api;
   #pictures = new Map(); // cell -> its large picture: the one shown and its neighbours
@@ -57,16 +60,14 @@ class LargeView {
     this.#draw();
   }
 
-  words({ name, facts, known, mark, verdict, undecided }) {
+  words({ name, facts, known, verdict }) {
     const part = this.#parts;
-    this.root.dataset.mark = mark;
     this.root.dataset.verdict = verdict;
     part.gridLargeName.textContent = name;
     part.gridLargeFacts.textContent = facts;
     part.gridLargeKnown.replaceChildren(...known.flatMap((chip) => [chip, " "]));
-    const sign = `${GRID_STATES[verdict]} ${verdict}`;
-    part.gridLargeMark.textContent = mark === "exception" ? `Unmark ${sign}` : `Mark ${sign}`;
-    part.gridLargeLeave.setAttribute("aria-pressed", String(undecided));
+    const buttons = { present: part.gridLargeThere, absent: part.gridLargeNotThere, skip: part.gridLargeLeave };
+    for (const [state, button] of Object.entries(buttons)) button.setAttribute("aria-pressed", String(state === verdict));
   }
 
   close() {
@@ -84,7 +85,7 @@ class LargeView {
       this.#pictures.delete(cell);
     }
     for (const cell of cells.filter((other) => !this.#pictures.has(other))) {
-      const picture = new Picture(this.#api, sized(cell.card.image_url, GRID_SIZES.at(-1)));
+      const picture = new Picture(this.#api, sized(cell.card.image_url, SIZES.at(-1)));
       picture.onSettled = () => {
         if (this.cell === cell) this.#draw();
       };

@@ -1,6 +1,7 @@
-// Grid's marks: which pictures of a page are exceptions, and which are left undecided.
+// Grid's marks: which pictures of a page say something of their own. A mark is what the person
+// said: "present", "absent" or "skip"; "" goes with the rest. It stays when the rest changes.
 
-class GridMarks {
+export class GridMarks {
   #cells = [];
   #range = null; // { anchor, marks }: where a range began, and the marks before it
   #cleared = null; // the marks that clear() took away
@@ -31,23 +32,23 @@ class GridMarks {
     return this.#cells.some((cell) => cell.mark);
   }
 
-  toggle(cell, mark) {
+  say(cell, mark) {
     this.settle();
-    this.#set(cell, cell.mark === mark ? "" : mark);
+    this.#set(cell, mark);
   }
 
-  all() {
+  all(mark) {
     this.settle();
-    for (const cell of this.#cells) this.#set(cell, "exception");
+    for (const cell of this.#cells) this.#set(cell, mark);
   }
 
-  // From where the range began to here all are exceptions; what it leaves is as it was before.
-  extend(from, to) {
+  // From where the range began to here all get the mark; what it leaves is as it was before.
+  extend(from, to, mark) {
     this.#range ??= { anchor: from, marks: this.list };
     this.#cleared = null;
     const { anchor, marks } = this.#range;
     const [first, last] = [Math.min(anchor, to), Math.max(anchor, to)];
-    this.#cells.forEach((cell, at) => this.#set(cell, at >= first && at <= last ? "exception" : (marks[at] ?? "")));
+    this.#cells.forEach((cell, at) => this.#set(cell, at >= first && at <= last ? mark : (marks[at] ?? "")));
   }
 
   // Takes all marks away; where there are none, brings back those it took. Tells how many went.

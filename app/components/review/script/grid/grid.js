@@ -1,17 +1,27 @@
-// Grid: one category, many pictures. The exceptions are marked; the rest follows the default.
+// Grid: one category, many pictures. Each shows what will be stored of it: what somebody said of
+// it, else what is said of the rest.
 
-const GRID_LEAST_LOOK = 400; // milliseconds; a page shown for less was not looked at
-const GRID_KEEP = 3; // pages behind the current one whose pictures stay loaded, for a quick undo
+import { newId } from "../delivery/tab.js";
+import { freeKeyboard } from "../keys.js";
+import { opposite, plural, SAID, SIGNS } from "../words.js";
+import { GridFeed, PAGE } from "./cells.js";
+import { GridMarks } from "./marks.js";
+import { counts, remaining, storing, tally } from "./tally.js";
+import { GridView } from "./view.js";
 
-class GridMode {
+const LIMIT = 100; // of the route: what one batch may hold
+const LEAST_LOOK = 400; // milliseconds; a page shown for less was not looked at
+const KEEP = 3; // pages behind the current one whose pictures stay loaded, for a quick undo
+
+export class GridMode {
   #shell;
   #session;
   #feed;
   #view;
-  #query = null;
-  #rest = "present"; // the page's default verdict
+  #rest = "present"; // what is said of the pictures without a mark
   #shown = []; // cells of the page
   #at = 0; // the current one
+  #through = false; // a key judged the page's last picture: none is to be judged twice by it
   #marks = new GridMarks();
   #applied = []; // the session's entries whose pages can be shown again, oldest first
   #own = new Set(); // undos and redos of these
@@ -25,8 +35,8 @@ class GridMode {
     this.#feed.onSettled = (cell) => this.#settled(cell);
     this.#view = new GridView(shell.mount, shell.template("gridTemplate"), shell.api, {
       rest: (state) => this.#setRest(state),
-      mark: (cell, event) => this.#clicked(cell, event),
-      leave: (cell) => this.#toggle(cell, "skip"),
+      turn: (cell, event) => this.#clicked(cell, event),
+      say: (cell, mark) => this.#mark(cell, mark),
       move: (step) => this.#move(this.#at + step, false),
       close: () => this.#closeLarge(true),
       peek: (cell) => this.#view.large.peek(cell, this.#view.words(cell), this.#view.place(cell)),
@@ -40,11 +50,12 @@ class GridMode {
 
   open(query, data) {
     this.#view.scoreWord = data.score_word;
-    if (query === this.#query) return this.#draw();
-    this.#query = query;
+    if (query === this.#feed.query) return this.#draw();
     this.#rest = null;
     freeKeyboard();
-    this.#restart();
+    this.#forget();
+    this.#feed.open(query);
+    this.#draw();
   }
 
   close() {
@@ -75,10 +86,10 @@ class GridMode {
 
   act(action, event) {
     const actions = {
-      accept: () => this.#apply(),
+      accept: () => this.#say("present"),
+      reject: () => this.#say("absent"),
+      skip: () => this.#say("skip"),
       next: () => this.#apply(),
-      reject: () => this.#toggle(this.#current, "exception"),
-      skip: () => this.#toggle(this.#current, "skip"),
       default: () => this.#setRest(opposite(this.#rest)),
       all: () => this.#markAll(),
       zoom: () => this.#toggleLarge(),
@@ -106,7 +117,7 @@ class GridMode {
   // The queue from its front; earlier pages belong to what was shown before.
   #restart() {
     this.#forget();
-    this.#feed.open(this.#query);
+    this.#feed.restart();
     this.#draw();
   }
 
@@ -159,6 +170,7 @@ class GridMode {
   // Another page: what belonged to the earlier one is over.
   #turned() {
     this.#at = 0;
+    this.#through = false;
     this.#marks.open(this.#shown);
     this.#shownAt = performance.now();
     this.#closeLarge(false);
@@ -174,7 +186,7 @@ class GridMode {
   // Larger pictures are loaded in more detail; where more fit, the page grows.
   #resized() {
     const { thumb, capacity } = this.#view;
-    const size = Math.min(GRID_LIMIT, capacity);
+    const size = Math.min(LIMIT, capacity);
     if (thumb === this.#feed.thumb && size <= this.#feed.size) return;
     this.#feed.thumb = thumb;
     this.#feed.size = Math.max(size, this.#feed.size);
@@ -194,45 +206,14 @@ class GridMode {
     this.#summarize();
   }
 
-  // What a click on the button does with each picture of the page.
-  #count() {
-    const groups = { rest: [], exception: [], skip: [], broken: [], gone: [], loading: [], unseen: [] };
-    for (const cell of this.#shown) groups[this.#group(cell)].push(cell);
-    return groups;
-  }
-
-  #group(cell) {
-    if (cell.gone) return "gone";
-    if (cell.broken) return "broken";
-    if (cell.mark === "skip") return "skip";
-    if (cell.seen) return cell.mark || "rest";
-    return cell.picture.state === "ready" ? "unseen" : "loading";
-  }
-
   #summarize() {
-    const groups = this.#count();
-    const count = Object.fromEntries(Object.entries(groups).map(([name, cells]) => [name, cells.length]));
-    const settled = this.#shown.length - count.loading - count.unseen;
-    const some = count.exception ? ` · ${count.exception} marked ${GRID_STATES[opposite(this.#rest ?? "present")]}` : "";
-    const which = count.rest === this.#shown.length ? "all" : "the rest";
+    const count = counts(tally(this.#shown, this.#rest));
     this.#view.summary({
-      button: count.rest || count.exception || !settled ? `Accept ${which} (${count.rest})${some}` : "Next page, nothing to store",
-      note: this.#note(count),
+      button: storing(count, this.#shown.length),
+      note: remaining(count),
       left: this.#feed.left,
-      enabled: settled > 0,
+      enabled: count.loading + count.unseen < this.#shown.length,
     });
-  }
-
-  #note({ loading, unseen, skip, broken, gone }) {
-    const stays = (count) => (count === 1 ? "stays" : "stay");
-    const notes = [
-      [loading, `not loaded yet ${stays(loading)} undecided`],
-      [unseen, `not seen yet ${unseen === 1 ? "comes" : "come"} on the next page`],
-      [skip, "left undecided"],
-      [broken, "cannot be shown"],
-      [gone, "taken by somebody else"],
-    ];
-    return notes.filter(([count]) => count).map(([count, what]) => `${count} ${what}`).join(" · ");
   }
 
   // Marks
@@ -242,26 +223,44 @@ class GridMode {
     if (this.#view.large.cell === cell) this.#view.large.words(this.#view.words(cell));
   }
 
-  #toggle(cell, mark, scroll = true) {
-    this.#marks.toggle(cell, mark);
-    this.#goTo(this.#shown.indexOf(cell), scroll);
+  // A key says it of the current picture and goes on to the next one.
+  #say(mark) {
+    if (this.#through && this.#at === this.#shown.length - 1) {
+      return this.#shell.notice("That was the last picture here. Store the page to go on.");
+    }
+    const cell = this.#current;
+    if (mark !== "skip" && cell.picture.state !== "ready") return this.#shell.notice("Wait for the picture, or leave it undecided.");
+    const isLast = this.#at === this.#shown.length - 1;
+    this.#mark(cell, mark);
+    if (!isLast) this.#goTo(this.#at + 1, true);
+    this.#through = isLast;
+  }
+
+  #mark(cell, mark) {
+    this.#marks.say(cell, mark);
+    this.#goTo(this.#shown.indexOf(cell), true);
     this.#summarize();
   }
 
+  // A click turns what the picture shows over, and back.
   #clicked(cell, { shiftKey }) {
     this.#unpeek();
-    if (shiftKey) this.#extend(this.#shown.indexOf(cell), false);
-    else this.#toggle(cell, cell.mark || "exception", false);
+    const at = this.#shown.indexOf(cell);
+    if (shiftKey) return this.#extend(at, false);
+    const differs = cell.mark === "skip" || cell.mark === opposite(this.#rest);
+    this.#marks.say(cell, differs ? "" : opposite(this.#rest));
+    this.#goTo(at, false);
+    this.#summarize();
   }
 
   #extend(at, scroll) {
-    this.#marks.extend(this.#at, at);
+    this.#marks.extend(this.#at, at, opposite(this.#rest));
     this.#goTo(at, scroll);
     this.#summarize();
   }
 
   #markAll() {
-    this.#marks.all();
+    this.#marks.all(opposite(this.#rest));
     this.#summarize();
   }
 
@@ -277,7 +276,7 @@ class GridMode {
     this.#rest = state;
     this.#view.question(this.#shown[0]?.card.category ?? "", state);
     for (const cell of this.#shown) this.#drawMark(cell);
-    this.#view.speak(`The rest are ${state}.`);
+    this.#view.speak(`The rest: ${SAID[state]}.`);
     this.#summarize();
   }
 
@@ -307,6 +306,7 @@ class GridMode {
 
   #goTo(at, scroll) {
     this.#at = at;
+    this.#through = false;
     this.#view.current(this.#current);
     this.#view.focus(this.#current, scroll);
     if (this.#view.large.open) this.#openLarge(this.#current);
@@ -339,21 +339,22 @@ class GridMode {
   // Applying
 
   #apply() {
-    const { rest, exception, skip, broken, gone } = this.#count();
-    const settled = [...rest, ...exception, ...skip, ...broken, ...gone];
-    if (!settled.length || performance.now() - this.#shownAt < GRID_LEAST_LOOK) return;
-    const decided = this.#shown.filter((cell) => rest.includes(cell) || exception.includes(cell));
+    const { present, absent, skip, broken, gone } = tally(this.#shown, this.#rest);
+    const settled = [...present, ...absent, ...skip, ...broken, ...gone];
+    if (!settled.length || performance.now() - this.#shownAt < LEAST_LOOK) return;
+    const decided = this.#shown.filter((cell) => present.includes(cell) || absent.includes(cell));
     const operation = this.#operation(decided);
+    const said = Object.entries({ present, absent }).filter(([, cells]) => cells.length);
     const entry = {
       id: operation.client_id,
       label: decided.length ? `${operation.label}, ${plural(decided.length, "picture")}` : "a page passed by",
-      verdict: decided.length ? this.#rest : "undecided",
+      verdict: said.map(([state, cells]) => `${cells.length} ${SIGNS[state]} ${state}`).join(", ") || "undecided",
       page: { ...this.#snapshot(), settled, stored: decided.length > 0 },
     };
     this.#session.gave(entry);
     this.#turn(entry);
     if (decided.length) this.#send(operation);
-    this.#view.speak(`Stored ${rest.length} ${entry.page.rest}, ${exception.length} ${opposite(entry.page.rest)}.`);
+    this.#view.speak(`Stored ${present.length} present, ${absent.length} absent.`);
   }
 
   #snapshot() {
@@ -368,7 +369,7 @@ class GridMode {
       proposal_id: card.proposal_id,
       image_id: card.image_id,
       category_id: card.category_id,
-      verdict: mark === "exception" ? opposite(this.#rest) : this.#rest,
+      verdict: mark || this.#rest,
       seconds: Math.round(seconds * 1000) / 1000,
     }));
     const accepted = cells.filter(({ card }, at) => decisions[at].verdict === card.state).length;
@@ -384,8 +385,8 @@ class GridMode {
   // The page goes, the next one is here.
   #turn(entry) {
     this.#applied.push(entry);
-    this.#applied.at(-1 - GRID_KEEP)?.page.settled.forEach((cell) => cell.drop());
-    const size = Math.min(GRID_LIMIT, Math.max(GRID_PAGE, this.#view.capacity));
+    this.#applied.at(-1 - KEEP)?.page.settled.forEach((cell) => cell.drop());
+    const size = Math.min(LIMIT, Math.max(PAGE, this.#view.capacity));
     this.#feed.settle(entry.page.settled, size);
     this.#draw();
   }

@@ -13,6 +13,14 @@
 //   left                          { queue, category, all } or null
 //   close()
 
+import { CardMode } from "./card/card.js";
+import { Session } from "./delivery/session.js";
+import { newId } from "./delivery/tab.js";
+import { GridMode } from "./grid/grid.js";
+import { Keys } from "./keys.js";
+import { View } from "./view.js";
+import { plural } from "./words.js";
+
 const MODES = { card: CardMode, grid: GridMode };
 
 class Review {
@@ -246,7 +254,7 @@ class Review {
 
 const mounted = new WeakMap();
 
-// Called by Streamlit at every rerun with the same parentElement; the returned cleanup runs at
+// Called at every rerun with the same parentElement; the returned cleanup runs at
 // unmounting, and also for a call that a later one overtook: only the latest may close.
 export default function ({ data, parentElement, setTriggerValue }) {
   let review = mounted.get(parentElement);

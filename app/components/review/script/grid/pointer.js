@@ -3,7 +3,7 @@
 const PEEK_AFTER = 300; // milliseconds of rest on a picture
 const HOLD_AFTER = 500; // of a finger on a picture
 
-class GridPointer {
+export class GridPointer {
   #cells;
   #on;
   #rest = 0;

@@ -10,10 +10,10 @@ const CHOOSING = "[role=combobox],[role=radio],input[type=radio],select";
 const DIALOG = "dialog[open],[role=dialog]:not(dialog),[role=alertdialog]:not(dialog)";
 
 // What the actions of each mode are called in the help; in the order they are listed.
-const ACTIONS = {
+export const ACTIONS = {
   card: {
-    accept: "accept what the model proposes",
-    reject: "reject it: the opposite is true",
+    accept: "it is there",
+    reject: "it is not there",
     skip: "skip, when the picture does not tell",
     next: "next picture; what is undecided comes again later",
     undo: "undo the last verdict, and the one before it …",
@@ -27,35 +27,35 @@ const ACTIONS = {
     help: "this help",
   },
   grid: {
-    accept: "accept the rest: store the page as it is shown",
-    next: "the same",
-    reject: "mark the picture as an exception, or unmark it",
-    skip: "leave the picture undecided",
-    default: "switch what the rest is",
+    accept: "it is there; on to the next picture",
+    reject: "it is not there; on to the next picture",
+    skip: "leave it undecided; on to the next picture",
+    next: "store the page as it is shown, and turn it",
+    default: "say the other of all pictures without a mark",
     zoom: "large view",
     undo: "undo the last page",
     redo: "redo it",
     help: "this help",
   },
 };
-const FIXED = {
-  card: "Always: 1–9 toggle a proposal, arrows choose one, + and − zoom, Ctrl Z undoes, Ctrl Shift Z redoes, ? opens this help.",
-  grid: "Always: arrows, Home and End move, with Shift they mark a range, Ctrl A marks all, Escape clears the marks, Ctrl Z undoes.",
+export const FIXED = {
+  card: "Always: 1–9 say of a proposal there, then not there, then undecided; arrows choose one, + and − zoom, Ctrl Z undoes, Ctrl Shift Z redoes, ? opens this help.",
+  grid: "Always: arrows, Home and End move, with Shift they turn a range over, Ctrl A turns all over, Escape clears the marks, Ctrl Z undoes. A click turns a picture over between ✓ and ✗.",
 };
 const KEY_NAMES = { " ": "space", Backspace: "⌫", Enter: "⏎", Delete: "Del" };
 
-function keyName(key) {
+export function keyName(key) {
   return KEY_NAMES[key] ?? key;
 }
 
 // The Latin letter of the key also under Greek, Cyrillic … keyboard layouts.
-function letterOf({ key, code }) {
+export function letterOf({ key, code }) {
   if (key.length > 1) return key;
   if (key.charCodeAt(0) > 127 && code.startsWith("Key")) return code.slice(3).toLowerCase();
   return key.toLowerCase();
 }
 
-class Keys {
+export class Keys {
   #act;
   #isHelpOpen;
   #actions = new Map(); // key -> action
@@ -114,6 +114,6 @@ class Keys {
 }
 
 // Who has just chosen another queue or category wants to judge: the chooser lets the keys go.
-function freeKeyboard() {
+export function freeKeyboard() {
   if (document.activeElement?.matches(CHOOSING)) document.activeElement.blur();
 }

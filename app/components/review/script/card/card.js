@@ -1,8 +1,15 @@
 // Card mode: one picture, its questions. A verdict moves on at once; delivery follows behind.
 
+import { newId } from "../delivery/tab.js";
+import { freeKeyboard } from "../keys.js";
+import { Picture, sized } from "../queue/picture.js";
+import { SHARP, STEP } from "./lens.js";
+import { CardQueue } from "./queue.js";
+import { CardView } from "./view.js";
+
 const KEEP_PICTURES = 10; // of decided cards, for a quick undo
 
-class CardMode {
+export class CardMode {
   #shell;
   #queue;
   #view;
@@ -61,8 +68,8 @@ class CardMode {
 
   act(action, event) {
     const actions = {
-      accept: () => this.#decide("accept"),
-      reject: () => this.#decide("reject"),
+      accept: () => this.#decide("present"),
+      reject: () => this.#decide("absent"),
       skip: () => this.#decide("skip"),
       next: () => this.#next(),
       digit: () => this.#toggle(Number(event.key) - 1),
@@ -75,8 +82,8 @@ class CardMode {
       heat: () => this.#toggleHeat(),
       boxes: () => this.#toggleBoxes(),
       zoom: () => this.#zoom(() => this.#view.lens.toggle()),
-      closer: () => this.#zoom(() => this.#view.lens.by(LENS_STEP)),
-      farther: () => this.#zoom(() => this.#view.lens.by(1 / LENS_STEP)),
+      closer: () => this.#zoom(() => this.#view.lens.by(STEP)),
+      farther: () => this.#zoom(() => this.#view.lens.by(1 / STEP)),
       escape: () => this.#zoom(() => this.#view.lens.reset()),
     };
     return actions[action] ? actions[action]() !== false : false;
@@ -103,13 +110,12 @@ class CardMode {
 
   // Verdicts
 
-  #decide(choice) {
+  #decide(verdict) {
     const { current: card } = this.#queue;
     const chip = this.#chip;
-    if (!chip || (choice !== "skip" && !this.#mayJudge())) return;
+    if (!chip || (verdict !== "skip" && !this.#mayJudge())) return;
     if (chip.verdict) this.#takeBack(card, chip);
-    const opposite = chip.state === "present" ? "absent" : "present";
-    this.#answer(card, chip, { accept: chip.state, reject: opposite, skip: "skip" }[choice]);
+    this.#answer(card, chip, verdict);
     this.#goOn();
   }
 
@@ -173,14 +179,13 @@ class CardMode {
     if (this.#left.length > KEEP_PICTURES) this.#queue.drop(this.#left.shift());
   }
 
-  // Undecided, accepted, rejected, undecided …; the focus goes there, the picture stays.
+  // Undecided, there, not there, undecided …; the focus goes there, the picture stays.
   #toggle(at) {
     const { current: card } = this.#queue;
     const chip = card?.chips[at];
     if (!chip || !this.#mayJudge()) return;
     this.#focus = at;
-    const opposite = chip.state === "present" ? "absent" : "present";
-    const follows = { "": chip.state, [chip.state]: opposite, [opposite]: "", skip: chip.state }[chip.verdict];
+    const follows = { "": "present", present: "absent", absent: "", skip: "present" }[chip.verdict];
     if (chip.verdict) this.#takeBack(card, chip);
     if (follows) this.#answer(card, chip, follows);
     this.#draw();
@@ -358,7 +363,7 @@ class CardMode {
     if (!card || card.picture.state !== "ready") return;
     if (this.#view.lens.zoomed && this.#sharp?.card !== card) {
       this.#letGoSharp();
-      const picture = new Picture(this.#shell.api, sized(card.image_url, LENS_SHARP));
+      const picture = new Picture(this.#shell.api, sized(card.image_url, SHARP));
       this.#sharp = { card, picture };
       picture.onSettled = () => this.#draw();
       picture.start();
@@ -414,7 +419,7 @@ class CardMode {
 
   // A verdict that somebody else's had overtaken: its mark goes, and so does its question.
   #notStored({ client_id: id, proposal_id: proposal }) {
-    for (const card of [...this.#queue.cards, ...this.#left]) {
+    for (const card of [...this.#queue.items, ...this.#left]) {
       for (const chip of card.chips.filter(({ decision }) => decision === id)) {
         chip.verdict = "";
         chip.decision = null;
@@ -424,8 +429,14 @@ class CardMode {
     this.#queue.remove(new Set([proposal]));
   }
 
+  // A question that was asked before this page was opened; the queue may hold it already.
+  #bring(raw) {
+    const card = this.#queue.find(raw.proposal_id) ?? this.#queue.hold(raw);
+    this.#show(card, card.chips.find((chip) => chip.proposal_id === raw.proposal_id));
+  }
+
   #undone({ shows, brings }, gone, card) {
     if (gone && shows) this.#queue.remove(new Set([shows]));
-    else if (card && brings && !this.#queue.has(card.proposal_id)) this.#show(this.#queue.hold(card));
+    else if (card && brings) this.#bring(card);
   }
 }

@@ -1,13 +1,15 @@
 // Card view: the picture, its questions as chips, and the one that is asked.
 
-const LARGEST_ZOOM = 3;
-const CHIP_MARKS = { present: "✓", absent: "✗", skip: "–" };
-const CHIP_WORDS = { present: "present", absent: "absent", skip: "skipped" };
+import { make, partsOf } from "../dom.js";
+import { article, belief, certainty, SAID, SIGNS } from "../words.js";
+import { boxesLayer, Lens } from "./lens.js";
 
-class CardView {
+const LARGEST_ZOOM = 3;
+
+export class CardView {
   scoreWord = "probability";
   #root;
-  #parts = {};
+  #parts;
   #buttons = {};
   #stage = { width: 0, height: 0 };
   #shown = null; // the card on the stage
@@ -18,7 +20,7 @@ class CardView {
   constructor(mount, template, onChip) {
     this.#root = template.content.firstElementChild.cloneNode(true);
     mount.append(this.#root);
-    for (const part of [this.#root, ...this.#root.querySelectorAll("[data-part]")]) this.#parts[part.dataset.part] = part;
+    this.#parts = partsOf(this.#root);
     for (const button of this.#root.querySelectorAll("[data-action]")) this.#buttons[button.dataset.action] = button;
     this.#onChip = onChip;
     this.lens = new Lens(this.#parts.stage, this.#parts.frame);
@@ -76,29 +78,17 @@ class CardView {
       : "Loading the picture …";
   }
 
+  // The question is the same whatever the model thinks: so the keys mean the same.
   #ask(card, chip) {
     const part = this.#parts;
-    const name = make("strong", chip.category);
-    const present = chip.state === "present";
-    if (chip.disputes && present) part.question.replaceChildren("The label says no ", name, ", the model sees one. Is there any?");
-    else if (chip.disputes) part.question.replaceChildren("The label says ", name, ", the model sees none. Is there none?");
-    else if (present) part.question.replaceChildren("Is there any ", name, " in this picture?");
-    else part.question.replaceChildren("Probably no ", name, ": right?");
+    part.question.replaceChildren(`Is there ${article(chip.category)} `, make("strong", chip.category), " in this picture?");
     part.group.textContent = chip.supercategory ?? "";
-    part.acceptMeans.textContent = present ? "it is there" : "not there";
-    part.rejectMeans.textContent = present ? "not there" : "it is there";
-    const { word, text, value } = this.#value(chip);
-    part.scoreWord.textContent = word;
+    part.belief.textContent = belief(chip).map((sentence) => `${sentence}.`).join(" ");
+    const { word, text, value } = certainty(chip, this.scoreWord);
+    part.scoreWord.textContent = word === "probability" ? "Probability that it is there" : "Score for it being there";
     part.score.textContent = text;
     part.bar.style.width = `${Math.round(100 * value)}%`;
-    part.scoreExtra.textContent = word === "Probability" ? `score ${chip.score.toFixed(2)}` : "";
-  }
-
-  #value({ score, probability }) {
-    const calibrated = this.scoreWord === "probability" && probability !== null;
-    const value = calibrated ? probability : score;
-    const text = calibrated ? `${Math.round(100 * value)} %` : value.toFixed(2);
-    return { word: calibrated ? "Probability" : "Score", text, value };
+    part.scoreExtra.textContent = word === "probability" ? `score ${chip.score.toFixed(2)}` : "";
   }
 
   #chips(card, focused) {
@@ -110,14 +100,13 @@ class CardView {
   }
 
   #chip(chip, at, focused) {
-    const { text, word } = this.#value(chip);
+    const { text, word } = certainty(chip, this.scoreWord);
     const button = make("button", "", "proposal");
     button.type = "button";
     button.dataset.verdict = chip.verdict;
     button.ariaCurrent = focused ? "true" : "false";
-    const state = CHIP_WORDS[chip.verdict] ?? "undecided";
-    button.ariaLabel = `${chip.category}, ${word.toLowerCase()} ${text}, ${state}`;
-    const mark = make("span", CHIP_MARKS[chip.verdict] ?? "", "mark");
+    button.ariaLabel = `${chip.category}, ${word} ${text}, ${SAID[chip.verdict || "skip"]}`;
+    const mark = make("span", SIGNS[chip.verdict] ?? "", "mark");
     button.append(make("kbd", String(at + 1)), make("span", chip.category, "name"), make("span", text, "value"), mark);
     button.addEventListener("click", (event) => {
       if (event.detail > 0) button.blur();

@@ -1,32 +1,17 @@
 // View: what both modes share of the page. Names from files reach it as text, never as markup.
 
+import { make, partsOf } from "./dom.js";
+import { ACTIONS, FIXED, keyName, letterOf } from "./keys.js";
+import { Picker } from "./picker.js";
+import { about, COUNT, percent, plural } from "./words.js";
+
 const LEAST_ROOM = 260; // pixels; below that the page scrolls
 const PAGE_MARGIN = 12;
 const NOTICE_TIME = 4_000;
 const SPEAK_AFTER = 1_000; // screen readers hear the state once it has settled
 
-const COUNT = new Intl.NumberFormat();
-
-function plural(count, word) {
-  return `${COUNT.format(count)} ${word}${count === 1 ? "" : "s"}`;
-}
-
-function make(tag, text, className = "") {
-  const element = document.createElement(tag);
-  element.textContent = text;
-  if (className) element.className = className;
-  return element;
-}
-
-// A time in words, as exact as it can be known.
-function about(minutes) {
-  if (minutes < 1) return "under a minute";
-  if (minutes < 90) return `about ${Math.round(minutes)} min`;
-  return `about ${COUNT.format(Math.round(minutes / 60))} h`;
-}
-
-class View {
-  #parts = {};
+export class View {
+  #parts;
   #buttons = {};
   #notice = 0;
   #speech = 0;
@@ -37,7 +22,7 @@ class View {
   onKey = () => {}; // (action, key): somebody wants another key
 
   constructor(host, act) {
-    for (const part of host.querySelectorAll("[data-part]")) this.#parts[part.dataset.part] = part;
+    this.#parts = partsOf(host);
     // Buttons of the modes are added and removed: one listener hears all of them.
     this.root.addEventListener("click", (event) => {
       const button = event.target.closest("[data-action]");
@@ -115,7 +100,7 @@ class View {
     part.leftMore.textContent = this.#more(left);
     part.verdicts.textContent = COUNT.format(verdicts);
     const pace = rate ? [`${COUNT.format(rate)} / min`] : [];
-    if (acceptance !== null) pace.push(`${Math.round(100 * acceptance)} % accepted`);
+    if (acceptance !== null) pace.push(`${percent(acceptance)} as the model thought`);
     if (rate && left?.queue) pace.push(`${about(left.queue / rate)} to go`);
     part.pace.textContent = pace.join(" · ");
     part.last.textContent = last;

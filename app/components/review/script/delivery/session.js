@@ -1,5 +1,10 @@
 // Session: one annotator's work on one dataset in this tab. It outlives the mounted component.
 
+import { plural } from "../words.js";
+import { Api } from "./api.js";
+import { Backoff } from "./backoff.js";
+import { Outbox } from "./outbox.js";
+
 const RATE_OVER = 60; // verdicts
 const RATE_FROM = 5;
 const LONGEST_THOUGHT = 30; // seconds; longer is a pause, not judging
@@ -7,7 +12,7 @@ const REMEMBERED = 50; // earlier entries that can be undone after a reload
 
 // What can be undone: { id, label, verdict, count } and, of this page's own, what the mode needs
 // to show it again.
-class Session {
+export class Session {
   static #open = new Map();
   api = new Api();
   heat = false; // whether heat maps are shown

@@ -1,8 +1,11 @@
 // Picker: a label that the model did not propose, found by typing a part of its category's name.
 
-const PICKER_SHOWN = 50;
+import { make } from "./dom.js";
+import { SAID, SIGNS } from "./words.js";
 
-class Picker {
+const SHOWN = 50;
+
+export class Picker {
   #dialog;
   #input;
   #list;
@@ -42,7 +45,7 @@ class Picker {
       .map((category) => ({ category, place: category.name.toLowerCase().indexOf(typed) }))
       .filter(({ place }) => place >= 0);
     places.sort((one, two) => Math.min(one.place, 1) - Math.min(two.place, 1));
-    this.#found = places.slice(0, PICKER_SHOWN).map(({ category }) => category);
+    this.#found = places.slice(0, SHOWN).map(({ category }) => category);
     this.#at = 0;
     this.#draw();
   }
@@ -54,7 +57,7 @@ class Picker {
       item.role = "option";
       item.ariaSelected = String(at === this.#at);
       const state = this.#states.get(id);
-      if (state) item.append(make("small", state === "present" ? " ✓ present already" : " ✗ absent already"));
+      if (state) item.append(make("small", ` ${SIGNS[state]} ${SAID[state]} already`));
       return item;
     });
     const none = make("li", "No category of that name.", "none");
