@@ -141,7 +141,10 @@ def test_verdicts_go_past_pages_that_are_being_made(
             transport=transport, base_url="http://here", headers=client.headers, timeout=30
         ) as window:
             pages = [asyncio.create_task(window.get("/api/queue")) for _ in range(50)]
-            await asyncio.sleep(0.2)
+            async with asyncio.timeout(20):
+                while most < AT_ONCE:
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(0.2)  # in which one more would come
             body = {"decisions": [verdict(card)]}
             answer = await window.post("/api/decisions", json=body)
             go_on.set()
