@@ -23,8 +23,6 @@ from db.queries import leases, queue
 from db.types import now
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals
 
-pytestmark = pytest.mark.both_databases
-
 ORDERS = {
     "likely": lambda p: (-p.chance, -p.score, -p.id),
     "uncertain": lambda p: (p.margin, p.id),

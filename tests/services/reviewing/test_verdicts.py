@@ -25,8 +25,6 @@ from tests.builders import make_dataset, make_grant, make_questions
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.filled(by=make_questions)]
 
-pytestmark = pytest.mark.both_databases
-
 
 @pytest.fixture
 def grant(known: Grant) -> Grant:
