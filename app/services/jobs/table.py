@@ -25,7 +25,7 @@ from app.services.runtime.logs import of_job
 from clsl_core.errors import ClslError, ConflictError, JobCancelled, NotFoundError
 from clsl_core.types import JsonObject
 from db.models import Dataset, Job, JobKind, JobStatus, Notice
-from db.queries import jobs
+from db.queries import jobs, stored
 from db.session import JOBS, Database, absent
 from db.types import now
 
@@ -127,7 +127,7 @@ class JobContext:
             return
         self._written = moment
         with self._database.write(JOBS) as session:
-            job = session.get_one(Job, self.job.id)
+            job = stored.one(session, Job, self.job.id)
             job.done, job.total, job.message = done, total, message
 
     def tell(self, done: int, total: int, message: str) -> None:
@@ -358,7 +358,7 @@ class Jobs:
     ) -> None:
         """Write a job's end and, in the same transaction, the job that follows it."""
         with self.database.write(JOBS) as session:
-            job = session.get_one(Job, view.id)
+            job = stored.one(session, Job, view.id)
             if job.owner != owner or job.status is not JobStatus.RUNNING:
                 return  # taken over by another process
             job.status, job.error, job.result = status, error, result
@@ -370,7 +370,7 @@ class Jobs:
             follower = _follower(session, job) if status is JobStatus.SUCCEEDED else None
             if status is JobStatus.FAILED and job.kind in LOOP and job.dataset_id is not None:
                 message = f"{job.kind.value.capitalize()} (job {job.id}) failed: {error}"
-                session.add(Notice(dataset_id=job.dataset_id, good=False, message=message))
+                stored.add(session, Notice(dataset_id=job.dataset_id, good=False, message=message))
         self._marks.clear(view.id)
         if follower is not None:
             self.bell.ring(follower)
@@ -384,7 +384,7 @@ def add_job(
     ``payload["then"]`` may list further kinds, each submitted when the one before succeeded.
     """
     job = Job(kind=kind, dataset_id=dataset_id, payload=payload or {})
-    session.add(job)
+    stored.add(session, job)
     session.flush()
     audit_log.record(session, f"job.{kind}", f"job {job.id}", dataset=dataset_id)
     return job
@@ -401,7 +401,7 @@ def new_owner(role: str) -> str:
 
 def view_of(session: Session, job: Job) -> JobView:
     """A frozen copy for the outside."""
-    dataset = session.get(Dataset, job.dataset_id) if job.dataset_id else None
+    dataset = stored.find(session, Dataset, job.dataset_id) if job.dataset_id else None
     return JobView(
         id=job.id,
         kind=job.kind,
@@ -434,7 +434,7 @@ def _about(error: OSError) -> str:
 
 
 def _find(session: Session, job_id: int) -> Job:
-    job = session.get(Job, job_id)
+    job = stored.find(session, Job, job_id)
     if job is None:
         raise NotFoundError(f"there is no job {job_id}: `clsl jobs` lists them")
     return job

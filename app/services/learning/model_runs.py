@@ -23,7 +23,7 @@ from clsl_core.errors import ConflictError
 from clsl_core.statistics.run_gate import GateDecision
 from clsl_core.types import JsonObject
 from db.models import Job, JobKind, ModelRun, RunStatus
-from db.queries import jobs, runs
+from db.queries import jobs, runs, stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,13 +219,13 @@ def delete(workspace: Workspace, dataset_id: int, run_id: int) -> None:
             raise ConflictError(f"model run {run_id} serves: put another one in charge first")
         if _is_trained(session, run) or _proposes(session, run):
             raise ConflictError(f"a job works on model run {run_id}: wait for it, or cancel it")
-        session.delete(run)
+        stored.remove(session, run)
     shutil.rmtree(workspace.data_dir / f"runs/{dataset_id}/{run_id}", ignore_errors=True)
 
 
 def _is_trained(session: Session, run: ModelRun) -> bool:
     """Whether a live job is still training a run."""
-    job = None if run.job_id is None else session.get(Job, run.job_id)
+    job = None if run.job_id is None else stored.find(session, Job, run.job_id)
     return run.status is RunStatus.RUNNING and job is not None and job.status.live
 
 
