@@ -564,7 +564,7 @@ def test_the_next_card_is_there_within_milliseconds(page: Page, fake: Fake) -> N
 
 @pytest.mark.usefixtures("errors")
 def test_under_a_base_path_and_modules_are_fetched_once(page: Page, tmp_path: Path) -> None:
-    environment = {"CLSL_FAKE_JOURNAL": str(tmp_path / "journal.jsonl")}
+    environment = {"CLSL_STAGE": str(tmp_path)}
     server = StreamlitServer(SCRATCH, environment, tmp_path / "server.log")
     server.options["server.baseUrlPath"] = "clsl"
     server.url += "/clsl"
