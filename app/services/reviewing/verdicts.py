@@ -16,6 +16,7 @@ from app.services.access.grants import Grant
 from app.services.access.rights import Right
 from app.services.learning import triggers as learning
 from app.services.reviewing import panels as sharing
+from app.services.reviewing import repeats
 from app.services.reviewing.cards import Card
 from app.services.reviewing.queue import card_of
 from app.services.workspace import Workspace
@@ -136,8 +137,11 @@ def mark_others_absent(
     who.require(Right.DECIDE)
     check_id(client_id)
     with workspace.database.write(grant.dataset_id) as session:
-        if _seen(session, client_id):
-            return Receipt(client_id, "duplicate")
+        again = repeats.repeated(
+            session, grant, client_id, repeats.says_absent(client_id, image_id)
+        )
+        if again is not None:
+            return Receipt(client_id, *again)
         image = session.get(Image, image_id)
         if image is None or image.dataset_id != grant.dataset_id:
             return Receipt(client_id, "refused", "this image is not in the dataset any more")
@@ -158,6 +162,7 @@ def mark_others_absent(
                 if turn.status is None:
                     decision = _decision(grant, answer, client_id, proposed.values(), turn.voice)
                     made.append((decision, None))
+        decisions.require_new(session, [decision.client_id for decision, _ in made])
         _store(session, made)
         job_id = learning.due_retraining(session, grant.dataset_id)
     # That something nobody thought of is not there is no news for its category.
@@ -181,7 +186,7 @@ class _Facts:
         made: Decisions by pair that are not stored yet.
     """
 
-    seen: set[str]
+    ids: repeats.Ids
     images: dict[int, Image]
     categories: dict[int, Category]
     proposals: dict[int, Proposal]
@@ -196,8 +201,10 @@ class _Facts:
         annotator_ids = {request.grant.annotator_id for request in requests}
         proposal_ids = {a.proposal_id for a in answers if a.proposal_id is not None}
         pairs = {(answer.image_id, answer.category_id) for answer in answers}
+        named = {answer.client_id for answer in answers}
+        named |= {request.batch_id for request in requests if request.batch_id is not None}
         return cls(
-            seen=decisions.stored_ids(session, {answer.client_id for answer in answers}),
+            ids=repeats.Ids.read(session, named),
             images=_rows(session, Image, {pair[0] for pair in pairs}),
             categories=_rows(session, Category, {pair[1] for pair in pairs}),
             proposals=_rows(session, Proposal, proposal_ids),
@@ -229,12 +236,14 @@ class _Facts:
 def _decide(
     session: Session, grant: Grant, facts: _Facts, answer: Answer, batch_id: str | None
 ) -> Receipt:
-    if answer.client_id in facts.seen:
-        return Receipt(answer.client_id, "duplicate")
+    pair = (answer.image_id, answer.category_id)
+    said = repeats.Said(*pair, answer.verdict, batch_id)
+    again = facts.ids.outcome(grant, answer.client_id, said)
+    if again is not None:
+        return Receipt(answer.client_id, *again)
     refusal = _refusal(facts, grant, answer)
     if refusal is not None:
         return Receipt(answer.client_id, "refused", refusal)
-    pair = (answer.image_id, answer.category_id)
     label, proposal = facts.labels.get(pair), facts.proposal(answer)
     turn = sharing.Turn(Voice.SOLE)
     if not facts.shared.plain:
@@ -254,7 +263,7 @@ def _decide(
     known = () if proposal is None else (proposal.id,)
     decision = _decision(grant, answer, batch_id, known, turn.voice)
     facts.made[pair] = decision
-    facts.seen.add(answer.client_id)
+    facts.ids.take(decision)
     if proposal is not None:
         facts.standing[grant.annotator_id, proposal.id] = decision
     return Receipt(answer.client_id, "saved", count=1)
@@ -351,12 +360,6 @@ def member_id(batch_id: str, part: int) -> str:
     return uuid.uuid5(uuid.NAMESPACE_OID, f"{batch_id}:{part}").hex
 
 
-def _seen(session: Session, client_id: str) -> bool:
-    if decisions.by_client_id(session, client_id) is not None:
-        return True
-    return bool(decisions.of_batch(session, client_id))
-
-
 def undo(workspace: Workspace, grant: Grant, client_id: str, undoes: str) -> Receipt:
     """Take back one of the annotator's own decisions, or a batch; new events, the old ones stay.
 
@@ -375,10 +378,11 @@ def undo(workspace: Workspace, grant: Grant, client_id: str, undoes: str) -> Rec
     who.require(Right.DECIDE)
     check_id(client_id)
     with workspace.database.write(grant.dataset_id) as session:
-        single = decisions.by_client_id(session, undoes)
-        members = [single] if single else list(decisions.of_batch(session, undoes))
-        if _seen(session, client_id):
-            return Receipt(client_id, "duplicate", card=_card(session, single))
+        single, members = repeats.meant(session, grant, undoes)
+        again = repeats.repeated(session, grant, client_id, repeats.takes_back(members))
+        if again is not None:
+            card = _card(session, single) if again == repeats.DUPLICATE else None
+            return Receipt(client_id, *again, card=card)
         refusal = _undo_refusal(grant, members)
         hidden = category_changes.hidden(session, grant.dataset_id)
         members = [one for one in members if one.category_id not in hidden]
@@ -394,6 +398,7 @@ def undo(workspace: Workspace, grant: Grant, client_id: str, undoes: str) -> Rec
         current = [decision for decision in standing if _is_current(session, decision)]
         alone = single is not None
         events = [_undo(grant, decision, client_id, single=alone) for decision in current]
+        decisions.require_new(session, [event.client_id for event in events])
         decisions.undo(session, list(zip(events, current, strict=True)))
         del held
         if not current:
@@ -408,9 +413,10 @@ def undo(workspace: Workspace, grant: Grant, client_id: str, undoes: str) -> Rec
 
 
 def _undo_refusal(grant: Grant, members: Sequence[Decision]) -> str | None:
-    if not members or members[0].dataset_id != grant.dataset_id:
+    here = [one for one in members if one.dataset_id == grant.dataset_id]
+    if not here:
         return "there is no such decision in this dataset"
-    if members[0].annotator_id != grant.annotator_id:
+    if not all(repeats.is_own(grant, one) for one in members):
         return "only the annotator who made a decision can undo it"
     if members[0].verdict is Verdict.UNDO:
         return "an undo cannot be undone: redo the decision instead"
@@ -466,10 +472,10 @@ def redo(workspace: Workspace, grant: Grant, client_id: str, redoes: str) -> Rec
     who.require(Right.DECIDE)
     check_id(client_id)
     with workspace.database.write(grant.dataset_id) as session:
-        if _seen(session, client_id):
-            return Receipt(client_id, "duplicate")
-        single = decisions.by_client_id(session, redoes)
-        members = [single] if single else list(decisions.of_batch(session, redoes))
+        single, members = repeats.meant(session, grant, redoes)
+        repeat = repeats.repeated(session, grant, client_id, repeats.makes_again(members))
+        if repeat is not None:
+            return Receipt(client_id, *repeat)
         refusal = _undo_refusal(grant, members)
         hidden = category_changes.hidden(session, grant.dataset_id)
         members = [one for one in members if one.category_id not in hidden]
@@ -492,6 +498,7 @@ def redo(workspace: Workspace, grant: Grant, client_id: str, redoes: str) -> Rec
             new = _decision(grant, _answer(decision, own_id), batch_id, known, turn.voice)
             new.source = decision.source
             made.append((new, label))
+        decisions.require_new(session, [decision.client_id for decision, _ in made])
         _store(session, made)
         job_id = learning.due_retraining(session, grant.dataset_id)
         touched = {decision.category_id for decision in again}
