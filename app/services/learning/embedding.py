@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from app.services.jobs.table import JobContext
 from app.services.learning.category_text import Wording, forget_context, learn_prompts
+from app.services.learning.losses import LostPictures, require_features
 from app.services.pictures.places import images_of
 from app.services.workspace import Workspace
 from clsl_core.errors import ImageError, TrainingError
@@ -63,6 +64,7 @@ def run_embed(workspace: Workspace, context: JobContext) -> JsonObject:
         payload.get("pretrained"),
         context.progress,
         prompts=payload.get("prompts"),
+        accept_missing=payload.get("accept_missing") is True,
     )
 
 
@@ -74,6 +76,7 @@ def embed(
     progress: Progress = no_progress,
     *,
     prompts: str | None = None,
+    accept_missing: bool = False,
 ) -> JsonObject:
     """Embed every image that has no features of this backbone yet.
 
@@ -87,10 +90,11 @@ def embed(
         progress: Called all the while; raises to stop.
         prompts: ``learned`` learns context words for the category names, ``sentences`` goes back
             to the neutral sentences, None leaves it as it is.
+        accept_missing: Go on though most pictures that could be used before are gone.
 
     Raises:
         BackboneError: The backbone cannot be loaded.
-        TrainingError: No picture at all could be used.
+        TrainingError: No picture at all could be used, or most that could be before are gone.
     """
     from clsl_core.backbones.choice import choose_backbone
 
@@ -100,6 +104,8 @@ def embed(
         name, weights = dataset.backbone, dataset.pretrained
         loader = images_of(workspace, dataset)
         pictures = _pictures(session, dataset_id)
+        usable = {picture.id for picture in pictures if picture.fingerprint is not None}
+        lost = LostPictures(dataset.name, usable, accept_missing)
     if backbone_name is not None:
         name, weights = backbone_name, pretrained
     weights = _here(workspace, dataset_id, weights)
@@ -118,7 +124,8 @@ def embed(
                     progress(start + done, len(pictures), f"embedding with {backbone.spec.name}")
 
                 outcome = embedder.embed(pictures[start : start + SHARD_IMAGES], tick)
-                _note_pictures(workspace, dataset_id, outcome)
+                _note_pictures(workspace, dataset_id, lost.without(outcome))
+        _note_pictures(workspace, dataset_id, lost.held)
         result = _finish_embedding(workspace, dataset_id, run_id, notice)
         if prompts is not None:
             result["message"] += _word(workspace, run_id, backbone, prompts, progress)
@@ -239,7 +246,7 @@ def _concatenate(parts: Sequence[ImageFeatures]) -> ImageFeatures:
 
 
 def _note_pictures(
-    workspace: Workspace, dataset_id: int, outcome: dict[int, str | ImageError]
+    workspace: Workspace, dataset_id: int, outcome: Mapping[int, str | ImageError]
 ) -> None:
     rows: list[JsonObject] = []
     for image_id, found in outcome.items():
@@ -253,6 +260,8 @@ def _note_pictures(
                 "fingerprint": None if failed else found,
             }
         )
+    if not rows:
+        return
     with workspace.database.write(dataset_id) as session:
         session.execute(update(Image), rows)
 
@@ -363,7 +372,11 @@ def _here(workspace: Workspace, dataset_id: int, pretrained: str | None) -> str 
 def usable_features(
     workspace: Workspace, session: Session, embedding: EmbeddingRun
 ) -> tuple[FeatureView, list[int]]:
-    """Features of every usable image, with the image ids in the same order."""
+    """Features of every usable image, with the image ids in the same order.
+
+    Raises:
+        TrainingError: Those of most images are gone.
+    """
     from clsl_core.backbones.choice import BackboneSpec
     from clsl_core.features import FeatureStore
 
@@ -376,6 +389,7 @@ def usable_features(
         if picture.fingerprint is not None
     }
     absent = set(store.missing(list(keys)))
+    require_features(embedding.directory, len(absent), len(keys))
     present = {key: id_ for key, id_ in keys.items() if key not in absent}
     return store.gather(list(present)), list(present.values())
 
