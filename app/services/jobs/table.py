@@ -25,7 +25,7 @@ from app.services.jobs.cancel_marks import CancelMarks
 from app.services.runtime.logs import of_job
 from clsl_core.errors import ClslError, ConflictError, JobCancelled, NotFoundError
 from clsl_core.types import JsonObject
-from db.models import Dataset, Job, JobKind, JobStatus, Notice
+from db.models import Dataset, Job, JobKind, JobStatus
 from db.queries import jobs as queries
 from db.session import JOBS, Database, absent
 from db.types import now
@@ -372,8 +372,7 @@ class Jobs:
                 job.message = str((result or {}).get("message", "done"))
             follower = _follower(session, job) if status is JobStatus.SUCCEEDED else None
             if status is JobStatus.FAILED and job.kind in LOOP and job.dataset_id is not None:
-                message = f"{job.kind.value.capitalize()} (job {job.id}) failed: {error}"
-                session.add(Notice(dataset_id=job.dataset_id, good=False, message=message))
+                queries.tell_failed(session, job.id, job.kind, job.dataset_id, str(error))
         self._marks.clear(view.id)
         if follower is not None:
             self.queue.ring(follower)
