@@ -35,6 +35,19 @@ def live_of_kind(session: Session, dataset_id: int, kind: JobKind) -> Sequence[J
     return [job for job in live(session, dataset_id) if job.kind is kind]
 
 
+def is_at_work(session: Session, run: ModelRun) -> bool:
+    """Whether a live job trains a run, lets it propose, or waits to do so."""
+    job = None if run.job_id is None else session.get(Job, run.job_id)
+    trained = run.status is RunStatus.RUNNING and job is not None and job.status.live
+    return trained or proposes(session, run)
+
+
+def proposes(session: Session, run: ModelRun) -> bool:
+    """Whether a live job lets a run propose, or may do so."""
+    waiting = live_of_kind(session, run.dataset_id, JobKind.PROPOSE)
+    return any(job.payload.get("model_run", run.id) == run.id for job in waiting)
+
+
 def claim(session: Session, job_id: int, owner: str) -> Job | None:
     """Take a queued job; None when somebody else has it or it is over."""
     moment = now()

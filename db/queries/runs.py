@@ -62,6 +62,16 @@ def latest_ready_run(session: Session, dataset_id: int) -> ModelRun | None:
     return session.scalar(query.order_by(ModelRun.id.desc()).limit(1))
 
 
+def with_files(session: Session, dataset_id: int) -> Sequence[ModelRun]:
+    """The finished model runs that have their files, newest first."""
+    query = select(ModelRun).where(
+        ModelRun.dataset_id == dataset_id,
+        ModelRun.status == RunStatus.READY,
+        ModelRun.directory.is_not(None),
+    )
+    return session.scalars(query.order_by(ModelRun.id.desc())).all()
+
+
 def has_ready_run(session: Session, dataset_id: int) -> bool:
     """Whether a training has ever finished; asked with every verdict, so no run is read for it."""
     ready = exists().where(ModelRun.dataset_id == dataset_id, ModelRun.status == RunStatus.READY)

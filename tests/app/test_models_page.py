@@ -42,6 +42,7 @@ def dataset_id(workspace: Workspace) -> int:
     with workspace.database.write() as session:
         second = make_run(session, dataset_id, serving=False, embedding_id=embedding_id)
         second.curves, second.config = CURVES, {"epochs": 3}
+        second.directory = "runs/1/2"
         second.gate = {"decision": "keep", "reason": KEPT.reason, "difference": -0.3}
     return dataset_id
 
