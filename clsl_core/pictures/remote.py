@@ -36,7 +36,7 @@ def below(root: str) -> Callable[[str], str]:
     start = root.rstrip("/") + "/"
 
     def url_of(file_name: str) -> str:
-        return start + quote(file_name.replace("\\", "/"))
+        return start + quote(file_name.replace("\\", "/"), errors="surrogatepass")
 
     return url_of
 
@@ -86,8 +86,12 @@ class RemoteImages:
     def _url(self, file_name: str) -> str:
         refuse_unsafe(file_name)
         url = self._url_of(file_name)
-        if url is None or not is_url(url):
+        if not url:
             raise ImageError(f"{file_name!r} has no URL", "missing")
+        if not is_url(url):
+            raise ImageError(
+                f"the URL of {file_name!r} is no address: {url[:200]!a}", "missing"
+            )
         return url
 
 
@@ -132,5 +136,5 @@ class FirstOf:
 
 def _name(url: str) -> str:
     """Under which a URL's file is kept: two levels of folders."""
-    digest = hashlib.sha256(url.encode()).hexdigest()
+    digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{digest[:2]}/{digest[2:]}"
