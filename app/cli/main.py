@@ -67,6 +67,7 @@ from clsl_core.errors import (
     JobCancelled,
     NotFoundError,
 )
+from clsl_core.files import about_disk
 from clsl_core.formats import FORMATS
 from clsl_core.types import Finetune, JsonObject, ValidationReport
 
@@ -633,7 +634,7 @@ def _run_json(run: ModelRunView) -> JsonObject:
 
 
 def main() -> NoReturn:
-    """Run ``clsl``; a ClslError becomes one line on stderr and an exit code."""
+    """Run ``clsl``; a ClslError or a disk's fault becomes one line on stderr and an exit code."""
     if hasattr(os, "nice"):
         os.nice(NICE)  # the worker too: whoever reviews meanwhile goes first
     try:
@@ -644,6 +645,9 @@ def main() -> NoReturn:
         if isinstance(error, FormatError) and error.report is not None:
             _print_report(error.report)
         raise SystemExit(code) from None
+    except OSError as error:
+        err.print(f"clsl: {about_disk(error)}, then try again")
+        raise SystemExit(1) from None
     raise SystemExit(0)
 
 

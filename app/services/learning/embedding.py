@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -21,7 +22,7 @@ from app.services.learning.losses import LostPictures, require_features
 from app.services.pictures.places import images_of
 from app.services.workspace import Workspace
 from clsl_core.errors import ImageError, TrainingError
-from clsl_core.files import atomic_file
+from clsl_core.files import DamagedFile, atomic_file, load_array
 from clsl_core.types import JsonObject, Progress, no_progress
 from db.models import (
     Dataset,
@@ -41,9 +42,13 @@ if TYPE_CHECKING:
     from clsl_core.features import FeatureStore, FeatureView
     from clsl_core.pictures.loading import ImageLoader
 
+log = logging.getLogger(__name__)
+
 SHARD_IMAGES = 256
 READ_BATCH = 32
 ENCODE_BATCH = 32
+ENOUGH = 1024
+"""Pixels of a side: more than any backbone reads, and what is held of a batch stays bounded."""
 ENCODE_BATCH_CPU = 8  # about a second's work, so that a cancel is heard soon
 
 
@@ -215,7 +220,7 @@ class _Embedder:
             fingerprint = self._loader.fingerprint(picture.file_name)
             if not self._store.missing([_feature_key(picture.id, fingerprint)]):
                 return fingerprint, None
-            return fingerprint, self._loader.load(picture.file_name)
+            return fingerprint, self._loader.load(picture.file_name, at_least=ENOUGH)
         except ImageError as error:
             return error, None
 
@@ -346,9 +351,8 @@ def text_vectors(
     words = names + [word for word in BACKGROUND_WORDS if word not in taken]
     wording = Wording.of(workspace, dataset_id, folder)
     path = folder / f"text-{wording.digest(words)}.npy"
-    if path.exists():
-        vectors: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
-    else:
+    vectors = _kept_vectors(path)
+    if vectors is None:
         if backbone is None:
             weights = _here(workspace, dataset_id, spec["pretrained"])
             backbone = load_backbone(spec["name"], weights, workspace.settings.device)
@@ -359,6 +363,15 @@ def text_vectors(
         with atomic_file(path) as file:
             np.save(file, vectors, allow_pickle=False)
     return TextVectors(vectors[: len(names)], vectors[len(names) :])
+
+
+def _kept_vectors(path: Path) -> npt.NDArray[np.float32] | None:
+    """Text embeddings that were kept; None to make them anew, also where they are damaged."""
+    try:
+        return load_array(path, 2)
+    except DamagedFile as error:
+        log.warning("text embeddings are made anew: %s", error)
+        return None
 
 
 def _here(workspace: Workspace, dataset_id: int, pretrained: str | None) -> str | None:
