@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 
+import anyio
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,12 +17,17 @@ from app.services.pictures import rendering as pictures
 from app.services.pictures.rendering import Picture
 from app.services.workspace import Workspace
 
+AT_ONCE = 8
+"""Pictures made at the same time: those that wait for memory must not keep verdicts waiting."""
+_drawing = anyio.CapacityLimiter(AT_ONCE)
+
 
 async def image(workspace: Workspace, grant: Grant, request: Request) -> Response:
     """GET /api/images/ID: one picture as WebP."""
     size = reading.integer(request.query_params.get("size", "960"), "size")
     image_id = reading.row(request, "image_id")
-    picture = await run_in_threadpool(pictures.thumbnail, workspace, grant, image_id, size)
+    make = partial(pictures.thumbnail, workspace, grant, image_id, size)
+    picture = await anyio.to_thread.run_sync(make, limiter=_drawing)
     return _picture(request, picture)
 
 

@@ -19,7 +19,8 @@ from typing import BinaryIO, Protocol
 from PIL import Image
 
 from clsl_core.errors import ImageError, UnsafePathError
-from clsl_core.pictures.decoding import MAX_PIXELS, decode, to_rgb
+from clsl_core.pictures.colours import to_rgb
+from clsl_core.pictures.decoding import MAX_PIXELS, Header, decode, read_header
 
 __all__ = ["ImageLoader", "LocalImages", "MemoryImages", "refuse_unsafe", "thumbnail"]
 
@@ -32,8 +33,8 @@ class ImageLoader(Protocol):
 
         Args:
             file_name: As the annotation file has it.
-            at_least: The picture may come smaller, where that is quicker, but with no side below
-                so many pixels that the file has more of. None for its full size.
+            at_least: The picture may come smaller, but with no side below so many pixels that the
+                file has more of, unless it is very long and narrow. None for its full size.
 
         Raises:
             ImageError: With the reason; UnsafePathError for a name that leaves the folder.
@@ -48,6 +49,13 @@ class ImageLoader(Protocol):
 
     def check(self, file_name: str) -> tuple[int, int]:
         """Decode the picture completely; its upright (width, height) in pixels.
+
+        Raises:
+            ImageError: With the reason.
+        """
+
+    def header(self, file_name: str) -> Header:
+        """The picture's size as it is stored, and how it is to be turned; nothing is decoded.
 
         Raises:
             ImageError: With the reason.
@@ -103,6 +111,11 @@ class LocalImages:
         """See ImageLoader."""
         return self.load(file_name).size
 
+    def header(self, file_name: str) -> Header:
+        """See ImageLoader."""
+        with self._open(file_name) as stream:
+            return read_header(stream, file_name, self._max_pixels)
+
     def fingerprint(self, file_name: str) -> str:
         """Size in bytes and time of change in nanoseconds, ``size-mtime``; see ImageLoader."""
         try:
@@ -149,6 +162,13 @@ class MemoryImages:
     def check(self, file_name: str) -> tuple[int, int]:
         """See ImageLoader."""
         return self.load(file_name).size
+
+    def header(self, file_name: str) -> Header:
+        """See ImageLoader."""
+        picture = self._get(file_name)
+        if isinstance(picture, bytes):
+            return read_header(io.BytesIO(picture), file_name, self._max_pixels)
+        return Header(*picture.size, 1)
 
     def fingerprint(self, file_name: str) -> str:
         """A hash of the content; see ImageLoader."""

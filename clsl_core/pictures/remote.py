@@ -11,7 +11,7 @@ from urllib.parse import quote
 from PIL import Image
 
 from clsl_core.errors import ImageError, UnsafePathError
-from clsl_core.pictures.decoding import MAX_PIXELS, decode
+from clsl_core.pictures.decoding import MAX_PIXELS, Header, decode, read_header
 from clsl_core.pictures.fetch import is_url
 from clsl_core.pictures.loading import ImageLoader, refuse_unsafe
 
@@ -65,23 +65,30 @@ class RemoteImages:
 
     def load(self, file_name: str, at_least: int | None = None) -> Image.Image:
         """See ImageLoader; also raises what fetching raises."""
-        url = self._url(file_name)
-        name = _name(url)
-        content = self._cache.get(name)
-        if content is not None:
-            return decode(io.BytesIO(content), file_name, self._max_pixels, at_least)
-        content = self._fetch(url)
-        picture = decode(io.BytesIO(content), file_name, self._max_pixels, at_least)
-        self._cache.put(name, content)  # only what is a picture
-        return picture
+        return self._read(file_name, lambda s: decode(s, file_name, self._max_pixels, at_least))
 
     def check(self, file_name: str) -> tuple[int, int]:
         """See ImageLoader."""
         return self.load(file_name).size
 
+    def header(self, file_name: str) -> Header:
+        """See ImageLoader."""
+        return self._read(file_name, lambda s: read_header(s, file_name, self._max_pixels))
+
     def fingerprint(self, file_name: str) -> str:
         """Of the URL alone: nothing is fetched; see ImageLoader."""
         return f"url-{_name(self._url(file_name))[3:19]}"
+
+    def _read(self, file_name: str, read: Callable[[io.BytesIO], T]) -> T:
+        url = self._url(file_name)
+        name = _name(url)
+        content = self._cache.get(name)
+        if content is not None:
+            return read(io.BytesIO(content))
+        content = self._fetch(url)
+        found = read(io.BytesIO(content))
+        self._cache.put(name, content)  # only what is a picture
+        return found
 
     def _url(self, file_name: str) -> str:
         refuse_unsafe(file_name)
@@ -89,9 +96,7 @@ class RemoteImages:
         if not url:
             raise ImageError(f"{file_name!r} has no URL", "missing")
         if not is_url(url):
-            raise ImageError(
-                f"the URL of {file_name!r} is no address: {url[:200]!a}", "missing"
-            )
+            raise ImageError(f"the URL of {file_name!r} is no address: {url[:200]!a}", "missing")
         return url
 
 
@@ -115,6 +120,10 @@ class FirstOf:
     def check(self, file_name: str) -> tuple[int, int]:
         """See ImageLoader."""
         return self._first(lambda loader: loader.check(file_name))
+
+    def header(self, file_name: str) -> Header:
+        """See ImageLoader."""
+        return self._first(lambda loader: loader.header(file_name))
 
     def fingerprint(self, file_name: str) -> str:
         """See ImageLoader."""
