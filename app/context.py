@@ -14,9 +14,9 @@ from starlette.applications import Starlette
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from app import sign_in
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.rights import Actor
-from app.services.datasets import overview as views
+from app.services.datasets import overview
 from app.services.datasets.overview import DatasetView
 from app.services.jobs.keeper import WorkerKeeper
 from app.services.people import people
@@ -68,11 +68,11 @@ def person_here() -> Actor:
         ClslError: Nobody is signed in where people must, or they are switched off.
     """
     if get_script_run_ctx(suppress_warning=True) is None:
-        return who.PROGRAM
+        return rights.PROGRAM
     return _person(open_workspace())
 
 
-who.resolve_by(person_here)
+rights.resolve_by(person_here)
 
 
 @asynccontextmanager
@@ -171,7 +171,7 @@ def switch_to(screen: str) -> None:
 
 def current_dataset() -> DatasetView | None:
     """The dataset chosen in the sidebar, with the selector drawn; None while there is none."""
-    datasets = views.all_datasets(workspace())
+    datasets = overview.all_datasets(workspace())
     if not datasets:
         return None
     names = [dataset.name for dataset in datasets]

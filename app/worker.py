@@ -17,12 +17,12 @@ from huey.consumer import Consumer
 from sqlalchemy.exc import DBAPIError
 
 from app.services import demo
-from app.services.exporting import export as exchange
+from app.services.exporting import export
 from app.services.importing import ingest, unfinished
-from app.services.jobs.bell import HueyQueue, connect_queue
+from app.services.jobs.bell import HueyBell, connect_huey
 from app.services.jobs.keeper import LOCK_NAME
 from app.services.jobs.table import WORKER, Handler, new_owner
-from app.services.learning import embedding, proposing, schedule, training
+from app.services.learning import embedding, proposing, training, triggers
 from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError
@@ -51,7 +51,7 @@ def handlers(workspace: Workspace) -> Mapping[JobKind, Handler]:
         JobKind.EMBED: partial(embedding.run_embed, workspace),
         JobKind.TRAIN: partial(training.run_train, workspace),
         JobKind.PROPOSE: partial(proposing.run_propose, workspace),
-        JobKind.EXPORT: partial(exchange.run_export, workspace),
+        JobKind.EXPORT: partial(export.run_export, workspace),
         JobKind.DEMO: partial(demo.run_demo, workspace),
     }
 
@@ -78,8 +78,8 @@ def run_worker(settings: Settings, *, exit_with_input: bool = False) -> None:
         owner = new_owner("worker")
         work = handlers(workspace)
         jobs = workspace.jobs
-        huey = connect_queue(settings.effective_queue_url, settings.data_dir)
-        HueyQueue(huey, lambda job_id: jobs.run(job_id, owner, work))
+        huey = connect_huey(settings.effective_queue_url, settings.data_dir)
+        HueyBell(huey, lambda job_id: jobs.run(job_id, owner, work))
         presence = Presence(workspace.database, owner)
         presence.keep()
         # Where the database is a file the lock is ours, so every other worker of it is gone.
@@ -92,7 +92,7 @@ def run_worker(settings: Settings, *, exit_with_input: bool = False) -> None:
         consumer.start()
         chores = [
             (SWEEP_SECONDS, jobs.sweep),
-            (SCHEDULE_SECONDS, partial(schedule.run_due, workspace)),
+            (SCHEDULE_SECONDS, partial(triggers.run_due, workspace)),
             (SWEEP_SECONDS, partial(unfinished.clear, workspace.database)),
         ]
         for seconds, chore in chores:

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from app.services.categories import changes
 from app.services.categories.changes import Policy
-from app.services.jobs.bell import SilentQueue
+from app.services.jobs.bell import SilentBell
 from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from benchmarks import postgres_server
@@ -128,7 +128,7 @@ def run(labels: int, url: str | None) -> dict[str, float]:
     """Fill a workspace and measure on it."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(data_dir=Path(folder), database_url=url, backbone="builtin")
-        workspace = Workspace.open(settings, SilentQueue())
+        workspace = Workspace.open(settings, SilentBell())
         try:
             fill(workspace, labels)
             return measure(workspace)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.baselines import BLENDED, NotApplicable, Predicted, Question, make_method
 from benchmarks.baselines.blend import RankBlend
@@ -26,8 +25,6 @@ from benchmarks.runs import answer_parent, peak_memory
 from clsl_core.files import atomic_file
 
 __all__ = ["Cell", "run"]
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

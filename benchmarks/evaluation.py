@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import rankdata
 
+from clsl_core.arrays import Floats, Labels, Mask
 from clsl_core.statistics.metrics import (
     average_precision,
     category_f1,
@@ -22,10 +22,6 @@ from clsl_core.statistics.metrics import (
 )
 
 __all__ = ["Judged", "best_threshold", "judge", "ranks"]
-
-Floats = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int8]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from benchmarks.regimes import hide
 from benchmarks.tokens import load
+from clsl_core.arrays import Labels
 from clsl_core.backbones.choice import choose_backbone
 from clsl_core.errors import ImageError
 from clsl_core.features import FeatureView
@@ -32,7 +33,6 @@ from clsl_core.recovery.ranking import ProposeConfig, propose
 from clsl_core.recovery.train import TrainConfig, fit
 from clsl_core.types import AnnotationSet, no_progress
 
-Labels = npt.NDArray[np.int8]
 Order = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 

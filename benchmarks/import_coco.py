@@ -25,10 +25,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.services.datasets import overview as views
-from app.services.exporting import export as exchange
+from app.services.datasets import overview
+from app.services.exporting import export
 from app.services.importing import ingest
-from app.services.jobs.bell import SilentQueue
+from app.services.jobs.bell import SilentBell
 from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from clsl_core.errors import ClslError, InputError
@@ -125,7 +125,7 @@ def _peak() -> float:
 
 
 def _workspace(folder: Path) -> Workspace:
-    return Workspace.open(Settings(data_dir=folder / "data"), SilentQueue())
+    return Workspace.open(Settings(data_dir=folder / "data"), SilentBell())
 
 
 def _load(folder: Path) -> dict[str, Any]:
@@ -152,14 +152,14 @@ def _dump(folder: Path) -> dict[str, Any]:
 
 def _export(folder: Path) -> dict[str, Any]:
     workspace = _workspace(folder)
-    return _timed(lambda: exchange.export(workspace, NAME, folder / "out.json"))
+    return _timed(lambda: export.export_dataset(workspace, NAME, folder / "out.json"))
 
 
 def _pages(folder: Path) -> dict[str, Any]:
     workspace = _workspace(folder)
-    answer = {"datasets": _timed(lambda: views.all_datasets(workspace))["seconds"]}
-    answer["dataset"] = _timed(lambda: views.dataset(workspace, NAME))["seconds"]
-    answer["export preview"] = _timed(lambda: exchange.preview(workspace, NAME))["seconds"]
+    answer = {"datasets": _timed(lambda: overview.all_datasets(workspace))["seconds"]}
+    answer["dataset"] = _timed(lambda: overview.dataset(workspace, NAME))["seconds"]
+    answer["export preview"] = _timed(lambda: export.preview(workspace, NAME))["seconds"]
     return answer
 
 

@@ -26,9 +26,8 @@ import httpx
 import numpy as np
 
 from app.services.access.grants import Grant
-from app.services.datasets import overview as views
-from app.services.learning import model_runs
-from app.services.learning import triggers as learning
+from app.services.datasets import overview
+from app.services.learning import model_runs, triggers
 from app.services.people.annotators import enter
 from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
@@ -121,7 +120,7 @@ def hide(document: JsonObject, share: float, seed: int) -> tuple[JsonObject, set
 def train(workspace: Workspace, dataset_id: int) -> float:
     """Let the worker embed, train and propose; seconds until it was done."""
     began = time.monotonic()
-    learning.start(workspace, dataset_id, "benchmark")
+    triggers.start(workspace, dataset_id, "benchmark")
     while workspace.jobs.live(dataset_id):
         if time.monotonic() - began > PATIENCE:
             raise ClslError(f"the worker was not done after {PATIENCE:.0f} s")
@@ -138,7 +137,7 @@ def measure(folder: Path, options: argparse.Namespace) -> JsonObject:
     settings = Settings(data_dir=folder / "data", backbone=options.backbone)
     workspace = Workspace.open(settings)
     run_command(workspace, "import", file, "--images", options.images.resolve(), "--name", NAME)
-    views.set_retrain_after(workspace, NAME, 0)  # trained after each round, no sooner
+    overview.set_retrain_after(workspace, NAME, 0)  # trained after each round, no sooner
     grant = enter(workspace, NAME, "oracle")
     token = workspace.access.issue(Grant(grant.annotator_id, grant.dataset_id))
     with program(folder / "data", worker="true", backbone=options.backbone) as address:

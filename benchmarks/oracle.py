@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from clsl_core.arrays import Floats, Labels
+
 __all__ = ["Trace", "answer", "round_sizes", "verdicts_until"]
 
-Floats = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int8]
 Score = Callable[[Labels], Floats]
 """What is known (N, C) -> scores (N, C); higher is asked sooner."""
 

@@ -132,22 +132,26 @@ class Server:
         with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
             connection.execute(statement)
 
-    def create(self, *, migrated: bool = True) -> str:
-        """A new database's URL."""
+    def create(self, *, migrated: bool = True, like: str | None = None) -> str:
+        """A new database's URL.
+
+        Args:
+            migrated: Whether it has its tables.
+            like: The URL of a database to copy, to which nobody is connected.
+        """
         self._made += 1
         name = f"clsl_{self._made}"
-        template = TEMPLATE if migrated else "template0"
+        empty = TEMPLATE if migrated else "template0"
         self._run(
             sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
-                sql.Identifier(name), sql.Identifier(template)
+                sql.Identifier(name), sql.Identifier(empty if like is None else _name(like))
             )
         )
         return self.url(name)
 
     def drop(self, url: str) -> None:
         """Remove a database, whoever is connected."""
-        name = url.partition("?")[0].rpartition("/")[2]
-        self._run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        self._run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(_name(url))))
 
     def kill(self) -> None:
         """End the server at once, as a power cut would; ``start`` recovers it."""
@@ -159,3 +163,8 @@ class Server:
         self.process.send_signal(signal.SIGINT)
         self.process.wait()
         shutil.rmtree(self.folder)
+
+
+def _name(url: str) -> str:
+    """The name of a database on this server."""
+    return url.partition("?")[0].rpartition("/")[2]

@@ -13,11 +13,10 @@ import numpy.typing as npt
 from benchmarks.baselines.method import Question
 from benchmarks.regimes import Regime, keep, recall
 from benchmarks.tokens import Collection, load, split
+from clsl_core.arrays import Ids
 from clsl_core.errors import InputError
 
 __all__ = ["Fold", "Inputs", "Problem"]
-
-Rows = npt.NDArray[np.int64]
 
 _SPLIT_SEED = 0  # every seed and method gets the same images
 
@@ -65,7 +64,7 @@ class Fold:
     train: Collection
     test: Collection
     labels: npt.NDArray[np.int8]
-    rows: Rows
+    rows: Ids
 
     def question(self, seed: int) -> Question:
         """What a method is asked."""
@@ -93,7 +92,7 @@ class Problem:
         """Read the files.
 
         Raises:
-            InputError: They cannot be read, do not fit together, or the division makes no sense.
+            InputError: They cannot be read, do not fit together, or the split makes no sense.
         """
         train = load(inputs.train, inputs.text)
         test = None if inputs.test is None else load(inputs.test, inputs.text)
@@ -124,7 +123,7 @@ class Problem:
             rows = np.arange(len(self.test.features))
             yield Fold(self.train, self.test, labels, rows)
             return
-        for train, test in self._divisions():
+        for train, test in self._splits():
             yield Fold(self.train.take(train), self.train.take(test), labels[train], test)
 
     def tested_truth(self) -> npt.NDArray[np.int8]:
@@ -135,7 +134,7 @@ class Problem:
         """Categories with too few positives among the tested images to count in means."""
         truth = self.tested_truth()
         if self.test is None and self.inputs.test_share is not None:
-            truth = truth[self._divisions()[0][1]]
+            truth = truth[self._splits()[0][1]]
         rare = (truth > 0).sum(0) < max(min_positives, 1)
         return [name for name, few in zip(self.train.categories.names, rare, strict=True) if few]
 
@@ -155,7 +154,7 @@ class Problem:
             "text": self.train.categories.text,
         }
 
-    def _divisions(self) -> list[tuple[Rows, Rows]]:
+    def _splits(self) -> list[tuple[Ids, Ids]]:
         count = len(self.train.features)
         if self.inputs.test_share is not None:
             return [split(count, self.inputs.test_share, _SPLIT_SEED)]

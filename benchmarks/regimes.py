@@ -11,14 +11,12 @@ from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from clsl_core.arrays import Labels
 from clsl_core.errors import InputError
 from clsl_core.files import atomic_file
 
 __all__ = ["Regime", "hide", "keep", "recall"]
-
-Labels = npt.NDArray[np.int8]
 
 
 class Regime(StrEnum):

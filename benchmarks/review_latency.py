@@ -33,7 +33,7 @@ import numpy as np
 from PIL import Image as Pillow
 from sqlalchemy import func, insert, select
 
-from app.services.jobs.bell import SilentQueue
+from app.services.jobs.bell import SilentBell
 from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from clsl_core.types import LabelState
@@ -116,7 +116,7 @@ def make_collection(
     settings = Settings(
         data_dir=folder, backbone="builtin", retrain_after=0, database_url=database_url
     )
-    workspace = Workspace.open(settings, SilentQueue())
+    workspace = Workspace.open(settings, SilentBell())
     make_pictures(folder / "pictures")
     with workspace.database.write() as session:
         session.add(

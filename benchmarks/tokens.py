@@ -28,15 +28,13 @@ from zipfile import BadZipFile, is_zipfile
 import numpy as np
 import numpy.typing as npt
 
-from clsl_core.backbones.choice import BackboneSpec, normalised
+from clsl_core.arrays import Ids, Labels
+from clsl_core.backbones.spec import BackboneSpec, normalised
 from clsl_core.errors import InputError
 from clsl_core.features import FeatureStore, FeatureView
 from clsl_core.files import sha256_of
 
 __all__ = ["Categories", "Collection", "load", "split", "subset"]
-
-Labels = npt.NDArray[np.int8]
-Rows = npt.NDArray[np.int64]
 
 FEATURES = "features"
 RECORD = "collection.npz"
@@ -75,7 +73,7 @@ class Collection:
     categories: Categories
     origin: str
 
-    def take(self, rows: Rows) -> Collection:
+    def take(self, rows: Ids) -> Collection:
         """The same with the images at ``rows`` only, in that order."""
         return replace(self, features=subset(self.features, rows), truth=self.truth[rows])
 
@@ -104,7 +102,7 @@ def load(path: Path, text: bool | None = None) -> Collection:
     )
 
 
-def subset(features: FeatureView, rows: Rows) -> FeatureView:
+def subset(features: FeatureView, rows: Ids) -> FeatureView:
     """The images at ``rows`` of a view, in that order; nothing is copied but pooled vectors."""
     wanted = np.asarray(rows, np.int64)
     pooled = np.ascontiguousarray(features.pooled()[wanted])
@@ -118,8 +116,8 @@ def subset(features: FeatureView, rows: Rows) -> FeatureView:
     )
 
 
-def split(count: int, share: float, seed: int = 0) -> tuple[Rows, Rows]:
-    """Rows to train on and rows to test on, the latter about ``share`` of ``count``."""
+def split(count: int, share: float, seed: int = 0) -> tuple[Ids, Ids]:
+    """Ids to train on and rows to test on, the latter about ``share`` of ``count``."""
     order = np.random.default_rng(seed).permutation(count)
     tested = round(share * count)
     return np.sort(order[tested:]), np.sort(order[:tested])

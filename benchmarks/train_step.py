@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.baselines.released import ReleasedHead
+from benchmarks.gpu.timing import median_seconds
 from benchmarks.runs import (
     Runner,
     Sheet,
@@ -44,7 +43,7 @@ from clsl_core.recovery.head.losses import LossConfig, asymmetric_loss
 __all__ = ["HEADS", "add_options", "main", "measure", "run"]
 
 _VECTOR = 300  # E
-_WARM_UP = 1  # steps that are not counted
+_WARM_UP = 2  # steps that are not counted
 
 Request = Mapping[str, Any]
 
@@ -135,22 +134,20 @@ def run(request: Request) -> dict[str, Any]:
     start = torch.cuda.memory_allocated() if cuda else peak_memory()
     if cuda:
         torch.cuda.reset_peak_memory_stats()
-    times = []
-    for _ in range(_WARM_UP + request["steps"]):
-        began = time.perf_counter()
-        # The released program trains in float32; this one in bfloat16 where there is a GPU.
-        narrow = cuda and request["head"] != "released"
-        with torch.autocast("cuda", torch.bfloat16) if narrow else nullcontext():
+    # The released program trains in float32; this one in bfloat16 where there is a GPU.
+    narrow = bool(request.get("autocast", cuda and request["head"] != "released"))
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=narrow):
             loss = _loss(head(tokens), targets)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        if cuda:
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - began)
+
+    seconds = median_seconds(step, device, request["steps"], _WARM_UP)
     peak = torch.cuda.max_memory_allocated() if cuda else peak_memory()
     return {
-        "seconds": float(np.median(times[_WARM_UP:])),
+        "seconds": seconds,
         "step_bytes": peak - start,
         "fixed_bytes": 3 * sum(p.numel() * p.element_size() for p in learned),
         "threads": torch.get_num_threads(),

@@ -26,7 +26,8 @@ from benchmarks.baselines.token_head import TokenHead
 from benchmarks.runs import Sheet, end_with_the_cell, say
 from benchmarks.table import print_table
 from benchmarks.tokens import Categories
-from clsl_core.backbones.choice import Backbone, load_backbone, normalised
+from clsl_core.backbones.choice import load_backbone
+from clsl_core.backbones.spec import Backbone, normalised
 from clsl_core.errors import ClslError
 from clsl_core.features import FeatureView
 from clsl_core.recovery.train import TrainConfig, fit

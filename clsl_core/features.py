@@ -29,7 +29,7 @@ from clsl_core.errors import FeatureStoreError
 from clsl_core.files import PARTIAL, atomic_file, sha256_of
 
 if TYPE_CHECKING:
-    from clsl_core.backbones.choice import BackboneSpec, ImageFeatures
+    from clsl_core.backbones.spec import BackboneSpec, ImageFeatures
 
 __all__ = ["FeatureStore", "FeatureView"]
 

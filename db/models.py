@@ -857,7 +857,7 @@ class Flag(Base):
     )
 
 
-class Division(Base):
+class SplitChange(Base):
     """Images were divided into splits. Of a dataset, the newest that stands can be undone.
 
     Attributes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -23,6 +24,7 @@ def alembic_config(connection: Connection) -> Config:
     return config
 
 
+@cache
 def head() -> str | None:
     """The newest revision this program knows."""
     return ScriptDirectory(str(Path(__file__).parent)).get_current_head()

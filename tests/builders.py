@@ -1,7 +1,9 @@
 """Makes things for tests, with defaults for everything a test does not care about."""
 
 import json
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -9,20 +11,45 @@ from PIL import Image as Pillow
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
+import migrations
 from app.services.access.grants import Grant
 from app.services.importing.ingest import ImportRequest, ImportResult, import_file
-from app.services.jobs.bell import SilentQueue
+from app.services.jobs.bell import SilentBell
 from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from clsl_core.types import LabelState
 from db.models import Annotator, Category, EmbeddingRun, Image, ModelRun, Proposal, RunStatus
 from db.queries.labels import triples
+from db.session import Database
+
+DATABASE_FILE = "clsl.db"
+
+
+@cache
+def migrated_file() -> bytes:
+    """SQLite's file of a migrated database without a row: all migrations are run once only."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / DATABASE_FILE
+        database = Database(f"sqlite:///{file}")
+        migrations.upgrade(database.engine)
+        database.close()
+        return file.read_bytes()
+
+
+def put_migrated_file(folder: Path) -> None:
+    """Give a data directory that has none its database, as opening it would."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / DATABASE_FILE
+    if not file.exists():
+        file.write_bytes(migrated_file())
 
 
 def make_workspace(folder: Path, **settings: Any) -> Workspace:
     """A workspace whose bell rings nowhere."""
-    settings = {"data_dir": folder, "backbone": "builtin", **settings}
-    return Workspace.open(Settings(**settings), SilentQueue())
+    made = Settings(**{"data_dir": folder, "backbone": "builtin", **settings})
+    if made.database_url is None:
+        put_migrated_file(folder)
+    return Workspace.open(made, SilentBell())
 
 
 def coco_document(images: int = 4, categories: int = 3) -> dict[str, Any]:

@@ -2,28 +2,34 @@
 
 Tests that ask for a database run twice: on SQLite, and on PostgreSQL where its programs are
 installed. Where they are not, the end of the run says so. The mark ``sqlite_only`` is for what is
-about SQLite's file.
+about SQLite's file, ``one_database`` for what no database has a say in, and ``both_databases`` for
+what must hold on PostgreSQL before all else.
 """
 
 import logging
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-import migrations
 from app.services.runtime import logs
 from app.services.workspace import Workspace
 from db.session import Database
-from tests.builders import make_workspace
+from tests import orders
+from tests.builders import DATABASE_FILE, make_workspace, put_migrated_file
+from tests.filled import Filled, Shelf
 
 if TYPE_CHECKING:
     from benchmarks.postgres_server import Server
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
-LEFT_OUT = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let a run say what it leaves out."""
+    config.pluginmanager.register(orders)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -31,8 +37,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "backend" not in metafunc.fixturenames:
         return
     backends = [pytest.param("sqlite")]
-    if not metafunc.definition.get_closest_marker("sqlite_only"):
-        backends.append(pytest.param("postgresql", marks=pytest.mark.postgres))
+    marked = metafunc.definition.get_closest_marker
+    if not marked("sqlite_only") and not marked("one_database"):
+        order = [] if marked("both_databases") else [pytest.mark.second_order("on PostgreSQL")]
+        backends.append(pytest.param("postgresql", marks=[pytest.mark.postgres, *order]))
     metafunc.parametrize("backend", backends)
 
 
@@ -55,22 +63,11 @@ def postgres_server(request: pytest.FixtureRequest) -> Iterator["Server"]:
         if programs is None:
             reason = f"no initdb on the path or in {postgres.SERVERS}"
     if reason is not None:
-        request.config.stash[LEFT_OUT] = reason
+        request.config.stash[orders.ABSENT] = reason
         pytest.skip(f"PostgreSQL: {reason}")
     server = postgres.Server(programs)
     yield server
     server.stop()
-
-
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """Say when the tests on PostgreSQL were left out."""
-    reason = config.stash.get(LEFT_OUT, None)
-    if reason is not None:
-        terminalreporter.write_line(
-            f"NOT run on PostgreSQL: {reason}. Install Debian's package postgresql.", yellow=True
-        )
 
 
 @pytest.fixture
@@ -85,16 +82,39 @@ def empty_url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> I
     server.drop(url)
 
 
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+    """Workspaces to copy."""
+    return Shelf(tmp_path_factory.mktemp("shelf"))
+
+
+@pytest.fixture
+def filled(backend: str, shelf: Shelf, request: pytest.FixtureRequest) -> Filled | None:
+    """What the test's workspace is a copy of, by its mark ``filled``; None when it is empty."""
+    mark = request.node.get_closest_marker("filled")
+    if mark is None:
+        return None
+    server = None if backend == "sqlite" else request.getfixturevalue("postgres_server")
+    return shelf.get(mark.kwargs["by"], server)
+
+
+@pytest.fixture
+def known(workspace: Workspace, filled: Filled | None) -> Any:
+    """What the function that filled the workspace returned."""
+    assert filled is not None, "the test has no mark `filled`"
+    return filled.known
+
+
 @pytest.fixture
 def database_url(
-    backend: str, tmp_path: Path, request: pytest.FixtureRequest
+    backend: str, filled: Filled | None, request: pytest.FixtureRequest
 ) -> Iterator[str | None]:
     """The URL of a migrated database; None for the data directory's own SQLite file."""
     if backend == "sqlite":
         yield None
         return
     server: Server = request.getfixturevalue("postgres_server")
-    url = server.create()
+    url = server.create(like=None if filled is None else filled.database_url)
     yield url
     server.drop(url)
 
@@ -102,8 +122,9 @@ def database_url(
 @pytest.fixture
 def database(tmp_path: Path, database_url: str | None) -> Iterator[Database]:
     """An empty, migrated database."""
-    database = Database(database_url or f"sqlite:///{tmp_path / 'clsl.db'}")
-    migrations.upgrade(database.engine)
+    if database_url is None:
+        put_migrated_file(tmp_path)
+    database = Database(database_url or f"sqlite:///{tmp_path / DATABASE_FILE}")
     yield database
     database.close()
 
@@ -130,11 +151,21 @@ def coco_a() -> Path:
 
 @pytest.fixture
 def workspace(
-    tmp_path: Path, database_url: str | None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    database_url: str | None,
+    filled: Filled | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Workspace]:
-    """An empty workspace in a folder of its own; whoever else opens it finds its database."""
+    """A workspace in a folder of its own, empty or as its mark ``filled`` says.
+
+    Whoever else opens it finds its database.
+    """
     if database_url is not None:
         monkeypatch.setenv("CLSL_DATABASE_URL", database_url)
+    if filled is not None:
+        filled.copy_to(tmp_path / "data")
     opened = make_workspace(tmp_path / "data", database_url=database_url)
+    if filled is not None:
+        filled.settle(opened)
     yield opened
     opened.close()

@@ -18,6 +18,27 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+FOLDERS = "app|benchmarks|clsl_core|db|migrations|tests"
+HISTORY = ("CHANGELOG.md", "docs/adr/")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_are_named_are_there(page: Path) -> None:
+    if str(page.relative_to(ROOT)).startswith(HISTORY):
+        return  # tells of what was
+    for named in re.findall(rf"\b((?:{FOLDERS})/[\w/*]+\.(?:py|js))\b", page.read_text()):
+        assert list(ROOT.glob(named)), f"{page.name}: {named}"
+
+
+def test_a_name_without_a_folder_stands_beside_the_one_before_it() -> None:
+    for row in re.findall(r"^\|.*", (ROOT / "ARCHITECTURE.md").read_text(), re.MULTILINE):
+        folder = ROOT / "nowhere"
+        for named in re.findall(r"`([\w/]+\.(?:py|js))", row):
+            place = ROOT / named if "/" in named else folder / named
+            assert place.is_file(), row
+            folder = place.parent
+
+
 def test_the_command_line_reference_is_current(tmp_path: Path) -> None:
     output = tmp_path / "cli.md"
     command = ["-m", "typer", "app/cli/main.py", "utils", "docs", "--name", "clsl", "--output"]

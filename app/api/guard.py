@@ -21,10 +21,10 @@ from starlette.responses import JSONResponse, Response
 from app.api import operations
 from app.api.limits import RateLimit
 from app.api.reading import TooLarge
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.grants import AccessDenied, Grant
 from app.services.access.rights import Actor, Forbidden
-from app.services.people import identities, people, tokens
+from app.services.people import api_tokens, identities, people
 from app.services.runtime import logs
 from app.services.workspace import Workspace
 from clsl_core.errors import ClslError, DatabaseError, ImageError, InputError, NotFoundError
@@ -134,7 +134,7 @@ class Guard:
             check_site(request, workspace.settings.allowed_origins)
             grant = await self._grant(workspace, request)
             actor = await run_in_threadpool(self._actor, workspace, request, grant)
-            with who.acting(actor):
+            with rights.acting(actor):
                 return await handle(workspace, grant, request)
         except ClslError as error:
             status = next(code for kind, code in _STATUS if isinstance(error, kind))
@@ -148,7 +148,7 @@ class Guard:
 
     def _actor(self, workspace: Workspace, request: Request, grant: Grant) -> Actor:
         """Who a key is for, with the role they have at this moment."""
-        script = _bearer(request).startswith(tokens.PREFIX)
+        script = _bearer(request).startswith(api_tokens.PREFIX)
         signs_in = not script and self._must_sign_in(workspace)
         return people.actor(workspace, grant.annotator_id, signs_in=signs_in)
 
@@ -159,9 +159,9 @@ class Guard:
             token = request.query_params.get("token")  # an <img> cannot send headers
         try:
             bearer = _bearer(request)
-            if bearer.startswith(tokens.PREFIX):
+            if bearer.startswith(api_tokens.PREFIX):
                 dataset = request.headers.get(DATASET_HEADER, "")
-                grant = await run_in_threadpool(tokens.check, workspace, bearer, dataset)
+                grant = await run_in_threadpool(api_tokens.check, workspace, bearer, dataset)
             else:
                 grant = workspace.access.check(token or "")
         except AccessDenied:

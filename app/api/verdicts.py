@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from app.api import operations, reading
 from app.services.access.grants import Grant
 from app.services.reviewing import queue as review_queue
+from app.services.reviewing import undo as undoing
 from app.services.reviewing import verdicts as review
 from app.services.reviewing.history import history as read_history
 from app.services.reviewing.queue import QueueQuery
@@ -96,7 +97,7 @@ async def undo(workspace: Workspace, grant: Grant, request: Request) -> Response
     body = await reading.body(request)
     client_id = reading.text(body.get("client_id"), "client_id")
     undoes = reading.text(body.get("undoes"), "undoes")
-    return _receipt(await run_in_threadpool(review.undo, workspace, grant, client_id, undoes))
+    return _receipt(await run_in_threadpool(undoing.undo, workspace, grant, client_id, undoes))
 
 
 async def redo(workspace: Workspace, grant: Grant, request: Request) -> Response:
@@ -104,7 +105,7 @@ async def redo(workspace: Workspace, grant: Grant, request: Request) -> Response
     body = await reading.body(request)
     client_id = reading.text(body.get("client_id"), "client_id")
     redoes = reading.text(body.get("redoes"), "redoes")
-    return _receipt(await run_in_threadpool(review.redo, workspace, grant, client_id, redoes))
+    return _receipt(await run_in_threadpool(undoing.redo, workspace, grant, client_id, redoes))
 
 
 async def history(workspace: Workspace, grant: Grant, request: Request) -> Response:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from app.cli.console import err, out
-from app.services.backup import archive as safekeeping
+from app.services.backup import archive
 from app.services.backup.archive import Summary
 from app.services.operations import support
 
@@ -31,7 +31,7 @@ def backup(
     ] = False,
 ) -> None:
     """Write everything that people decided into one file, also while the tool runs."""
-    summary = safekeeping.backup(context.obj, file.absolute(), with_files=with_files)
+    summary = archive.backup(context.obj, file.absolute(), with_files=with_files)
     out.print(f"{file}: {_about(summary)}")
 
 
@@ -44,9 +44,9 @@ def restore(
 ) -> None:
     """Bring a backup back. What is there now is kept in the folder `backups`."""
     if check:
-        out.print(f"{file} is whole: {_about(safekeeping.read(file))}")
+        out.print(f"{file} is whole: {_about(archive.read(file))}")
         return
-    summary, earlier = safekeeping.restore(context.obj, file)
+    summary, earlier = archive.restore(context.obj, file)
     if earlier is not None:
         err.print(f"the database that was there is kept as {earlier}")
     out.print(f"restored {_about(summary)}")

@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 
 from app.cli.console import out, print_json, print_table
-from app.services.categories import changes as service
-from app.services.categories import mapping as category_map
+from app.services.categories import changes, mapping
 from app.services.categories.changes import MergePreview, Policy, Rule
 from app.services.runtime.legible import legible
 from app.services.workspace import opened
@@ -56,8 +55,8 @@ def register(cli: typer.Typer) -> None:
 def list_categories(context: typer.Context, name: DatasetName, as_json: AsJson = False) -> None:
     """All categories with their labels, and what was done to them, newest first."""
     with opened(context.obj) as workspace:
-        rows = service.listed(workspace, name)
-        changes = service.history(workspace, name)
+        rows = changes.listed(workspace, name)
+        past = changes.history(workspace, name)
     if as_json:
         moments = [
             {
@@ -65,7 +64,7 @@ def list_categories(context: typer.Context, name: DatasetName, as_json: AsJson =
                 "at": one.at.isoformat(),
                 "undone_at": None if one.undone_at is None else one.undone_at.isoformat(),
             }
-            for one in changes
+            for one in past
         ]
         print_json({"categories": [asdict(row) for row in rows], "changes": moments})
         return
@@ -82,7 +81,7 @@ def list_categories(context: typer.Context, name: DatasetName, as_json: AsJson =
             for row in rows
         ],
     )
-    if changes:
+    if past:
         out.print()
         print_table(
             ["change", "kind", "what", "by", "at", "undone by"],
@@ -95,7 +94,7 @@ def list_categories(context: typer.Context, name: DatasetName, as_json: AsJson =
                     f"{one.at:%Y-%m-%d %H:%M}",
                     one.undone_by or "",
                 ]
-                for one in changes
+                for one in past
             ],
         )
 
@@ -109,7 +108,7 @@ def rename(
 ) -> None:
     """Give a category another name; its id stays."""
     with opened(context.obj) as workspace:
-        made = service.rename(workspace, name, category, new_name)
+        made = changes.rename(workspace, name, category, new_name)
     out.print(f"change {made.id}: {made.what}")
 
 
@@ -129,9 +128,9 @@ def merge(
     """Let several categories be one; the others are hidden, and nothing is lost."""
     with opened(context.obj) as workspace:
         if dry_run:
-            _print_preview(service.preview_merge(workspace, name, sources, into))
+            _print_preview(changes.preview_merge(workspace, name, sources, into))
             return
-        made = service.merge(workspace, name, sources, into, policy, contradiction)
+        made = changes.merge(workspace, name, sources, into, policy, contradiction)
     out.print(f"change {made.id}: {made.what}")
 
 
@@ -167,13 +166,13 @@ def map_categories(
     dry_run: DryRun = False,
 ) -> None:
     """Rename and merge as a table says, all at one go."""
-    text = category_map.read(table)
+    text = mapping.read(table)
     with opened(context.obj) as workspace:
         if not dry_run:
-            for made in category_map.apply(workspace, name, text, policy, contradiction):
+            for made in mapping.apply(workspace, name, text, policy, contradiction):
                 out.print(f"change {made.id}: {made.what}")
             return
-        plan = category_map.plan(workspace, name, text)
+        plan = mapping.plan(workspace, name, text)
     for step in plan.steps:
         if step.merge is not None:
             _print_preview(step.merge)
@@ -193,7 +192,7 @@ def undo(
 ) -> None:
     """Take a change back, with all that was made as one with it."""
     with opened(context.obj) as workspace:
-        undone = service.undo(workspace, name, change)
+        undone = changes.undo(workspace, name, change)
     for what in undone.changes:
         out.print(f"undone: {what}")
     out.print(

@@ -11,8 +11,23 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from clsl_core.errors import ClslError, ConflictError, InputError, JobCancelled, NotFoundError
+
+EXIT_CODES: list[tuple[type[ClslError], int]] = [
+    (JobCancelled, 130),
+    (NotFoundError, 3),
+    (InputError, 4),
+    (ConflictError, 5),
+    (ClslError, 1),
+]
+
 out = Console(highlight=False, markup=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+def exit_code(error: ClslError) -> int:
+    """What a program ends with that could not do what it was asked."""
+    return next(code for kind, code in EXIT_CODES if isinstance(error, kind))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -9,10 +9,15 @@ from typing import Annotated
 import typer
 
 from app.cli.console import err, out, progress_bar
-from app.services.exporting import export as exchange
-from app.services.exporting.export import ExportSummary
-from app.services.exporting.export_choice import ExportChoice
-from app.services.exporting.part import ExportPart, Only
+from app.services.exporting.export import (
+    ExportSummary,
+    export_dataset,
+    export_splits,
+    left_behind,
+    path_of_split,
+    proposals_path,
+)
+from app.services.exporting.part import ExportChoice, ExportPart, Only
 from app.services.workspace import opened
 from clsl_core.errors import InputError
 from clsl_core.formats import FORMATS
@@ -74,14 +79,14 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
         raise InputError("--per-split writes every split: leave out --split")
     with opened(context.obj) as workspace, progress_bar() as progress:
         if format_ is not None:
-            for what in exchange.left_behind(workspace, name, format_, choice):
+            for what in left_behind(workspace, name, format_, choice):
                 err.print(f"not carried by {format_}: {what}")
         if per_split:
-            made = exchange.export_splits(workspace, name, output, format_, progress, choice)
+            made = export_splits(workspace, name, output, format_, progress, choice)
         else:
-            made = {"": exchange.export(workspace, name, output, format_, progress, choice)}
+            made = {"": export_dataset(workspace, name, output, format_, progress, choice)}
     for one, summary in made.items():
-        _print_export(exchange.path_of_split(output, one) if one else output, summary)
+        _print_export(path_of_split(output, one) if one else output, summary)
 
 
 def _print_export(output: Path, summary: ExportSummary) -> None:
@@ -96,4 +101,4 @@ def _print_export(output: Path, summary: ExportSummary) -> None:
     for line in summary.category_changes:
         out.print(f"categories: {line}")
     if summary.proposals:
-        out.print(f"{exchange.proposals_path(output)}: {summary.proposals} proposals")
+        out.print(f"{proposals_path(output)}: {summary.proposals} proposals")

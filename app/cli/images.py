@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from app.cli.console import out
-from app.services.pictures import places as picture_places
+from app.services.pictures import places
 from app.services.pictures.places import Places
 from app.services.workspace import opened
 
@@ -47,15 +47,15 @@ def images(
 ) -> None:
     """Say where pictures are, and look again for those that were missing."""
     with opened(context.obj) as workspace:
-        now = picture_places.places(workspace, name)
+        now = places.places(workspace, name)
         if add or remove or urls is not None:
-            gone = {picture_places.known_place(place, now) for place in remove or ()}
-            wanted = [picture_places.check_place(place) for place in add or ()]
+            gone = {places.known_place(place, now) for place in remove or ()}
+            wanted = [places.check_place(place) for place in add or ()]
             roots = [root for root in now.roots if root not in gone]
             roots += [place for place in dict.fromkeys(wanted) if place not in roots]
             field = now.url_field if urls is None else urls
-            now = picture_places.set_places(workspace, name, roots, field)
-        found, missing = picture_places.look_again(workspace, name)
+            now = places.set_places(workspace, name, roots, field)
+        found, missing = places.look_again(workspace, name)
     for line in _lines(now):
         out.print(line)
     again = f"; `clsl embed {name}` reads them" if found else ""

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from app.cli.console import out, print_json
-from app.services.importing import preview as import_preview
+from app.services.importing import preview
 from app.services.importing.ingest import ImportRequest
 from app.services.importing.report import report_csv, report_json, report_lines
 from app.services.runtime.settings import Settings
@@ -83,16 +83,16 @@ def dry_run(
         typer.Exit: The import would be refused.
     """
     with _unchanged(settings) as workspace, bar() as progress:
-        preview = import_preview.look(workspace, request, progress)
+        found = preview.look(workspace, request, progress)
     if report is not None:
-        _write(preview, report)
+        _write(found, report)
     if as_json:
-        print_json(report_json(preview))
+        print_json(report_json(found))
     else:
-        for line in report_lines(preview):
+        for line in report_lines(found):
             out.print(line)
         out.print("nothing was written")
-    if not preview.ok:
+    if not found.ok:
         raise typer.Exit(4)
 
 
@@ -109,12 +109,12 @@ def _unchanged(settings: Settings) -> Iterator[Workspace]:
             yield workspace
 
 
-def _write(preview: import_preview.ImportPreview, report: Path) -> None:
+def _write(found: preview.ImportPreview, report: Path) -> None:
     suffix = report.suffix.lower()
     if suffix not in (".json", ".csv"):
         raise InputError(f"the report {report.name!r} must end in .json or .csv: name it so")
     with atomic_text(report) as stream:
         if suffix == ".csv":
-            stream.write(report_csv(preview))
+            stream.write(report_csv(found))
         else:
-            json.dump(report_json(preview), stream, indent=2)
+            json.dump(report_json(found), stream, indent=2)

@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from app.cli.console import err, out, print_json, print_table
-from app.services.access import audit_log as audit_service
-from app.services.people import people as people_service
-from app.services.people import tokens as token_service
+from app.services.access import audit_log
+from app.services.people import api_tokens, people
 from app.services.workspace import opened
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -30,7 +29,7 @@ def register(cli: typer.Typer) -> None:
 def list_people(context: typer.Context, as_json: AsJson = False) -> None:
     """Everybody who is known, with their role."""
     with opened(context.obj) as workspace:
-        found = people_service.everybody(workspace)
+        found = people.everybody(workspace)
     if as_json:
         print_json([asdict(one) for one in found])
         return
@@ -51,7 +50,7 @@ def role(
 ) -> None:
     """Give somebody a role; who is not known yet becomes known."""
     with opened(context.obj) as workspace:
-        person = people_service.set_role(workspace, name, role)
+        person = people.set_role(workspace, name, role)
     out.print(f"{person.name} is {person.role}")
 
 
@@ -62,7 +61,7 @@ def off(
 ) -> None:
     """Switch somebody off: from now on they may do and see nothing; what they did stays."""
     with opened(context.obj) as workspace:
-        person = people_service.switch(workspace, name, on=False)
+        person = people.switch(workspace, name, on=False)
     out.print(f"{person.name} is switched off")
 
 
@@ -73,7 +72,7 @@ def on(
 ) -> None:
     """Switch somebody on again, with the role they had."""
     with opened(context.obj) as workspace:
-        person = people_service.switch(workspace, name, on=True)
+        person = people.switch(workspace, name, on=True)
     out.print(f"{person.name} is switched on and is {person.role}")
 
 
@@ -85,7 +84,7 @@ def link(
 ) -> None:
     """Say that somebody who signed in is a person known by name from before."""
     with opened(context.obj) as workspace:
-        person = people_service.link(workspace, newcomer, known)
+        person = people.link(workspace, newcomer, known)
     out.print(f"{newcomer} signs in as {person.name}, who is {person.role}")
 
 
@@ -100,7 +99,7 @@ def create(
 ) -> None:
     """Make a token. It is shown once and never again."""
     with opened(context.obj) as workspace:
-        token = token_service.create(workspace, name, annotator, days)
+        token = api_tokens.create(workspace, name, annotator, days)
     err.print("keep it: it is shown this once (Authorization: Bearer …, X-CLSL-Dataset: NAME)")
     out.print(token)
 
@@ -109,7 +108,7 @@ def create(
 def list_tokens(context: typer.Context, as_json: AsJson = False) -> None:
     """All tokens, without what is secret about them."""
     with opened(context.obj) as workspace:
-        found = token_service.tokens(workspace)
+        found = api_tokens.tokens(workspace)
     rows = [
         {
             "id": one.id,
@@ -136,18 +135,18 @@ def revoke(
 ) -> None:
     """End a token at once."""
     with opened(context.obj) as workspace:
-        token_service.revoke(workspace, id_)
+        api_tokens.revoke(workspace, id_)
     out.print(f"token {id_} is revoked")
 
 
 def audit(
     context: typer.Context,
-    limit: Annotated[int, typer.Option(help="How many.", min=1, max=audit_service.MOST)] = 50,
+    limit: Annotated[int, typer.Option(help="How many.", min=1, max=audit_log.MOST)] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Who did what, the newest first. Verdicts are in the History of each person."""
     with opened(context.obj) as workspace:
-        found = audit_service.events(workspace.database, limit)
+        found = audit_log.events(workspace.database, limit)
     if as_json:
         print_json(
             [

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from app.cli.console import out, print_json, print_table
-from app.services.datasets import splits as splitting
+from app.services.datasets import splits
 from app.services.datasets.splits import SplitPlan
 from app.services.workspace import Workspace, opened
 from clsl_core.errors import InputError
@@ -45,8 +45,8 @@ def split(
         raise InputError("--undo has no --dry-run: `clsl split --dry-run` shows a new division")
     with opened(context.obj) as workspace:
         if dry_run:
-            shares = splitting.parse_shares(parts)
-            _print_plan(splitting.plan(workspace, name, shares, seed, keep=keep), as_json=as_json)
+            shares = splits.parse_shares(parts)
+            _print_plan(splits.plan(workspace, name, shares, seed, keep=keep), as_json=as_json)
             return
         sizes = _change(workspace, name, parts, seed, keep=keep, undo=undo)
     if as_json:
@@ -60,8 +60,8 @@ def _change(
     workspace: Workspace, name: str, parts: str, seed: int, *, keep: bool, undo: bool
 ) -> dict[str, int]:
     if undo:
-        return splitting.undo(workspace, name)
-    return splitting.divide(workspace, name, splitting.parse_shares(parts), seed, keep=keep)
+        return splits.undo(workspace, name)
+    return splits.split_images(workspace, name, splits.parse_shares(parts), seed, keep=keep)
 
 
 def _print_plan(plan: SplitPlan, *, as_json: bool) -> None:

@@ -8,12 +8,10 @@ from typing import Annotated
 import typer
 
 from app.cli.console import out, print_json, print_table
-from app.services.datasets import overview as views
+from app.services.datasets import overview
 from app.services.people.annotators import enter
-from app.services.quality import agreement as agreement_service
-from app.services.reviewing import assignments
-from app.services.reviewing import gold as gold_service
-from app.services.reviewing import panels as sharing
+from app.services.quality import agreement
+from app.services.reviewing import assignments, gold, panels
 from app.services.workspace import opened
 
 Name = Annotated[str, typer.Argument(help="The dataset's name.", show_default=False)]
@@ -22,8 +20,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 def register(cli: typer.Typer) -> None:
     """Add the commands."""
-    for command in (overlap, agreement, assign, assigned, gold, conflicts, adjudicate):
-        cli.command()(command)
+    for command in (overlap, agreement_, assign, assigned, gold_, conflicts, adjudicate):
+        cli.command(command.__name__.rstrip("_"))(command)
 
 
 def overlap(
@@ -35,14 +33,14 @@ def overlap(
 ) -> None:
     """Let K people judge each pair, blind to one another; 1 is one verdict, one label."""
     with opened(context.obj) as workspace:
-        settled = sharing.set_overlap(workspace, name, people)
+        settled = panels.set_overlap(workspace, name, people)
     out.print(f"{name}: {people} people judge each pair; {settled} pairs are settled by that")
 
 
-def agreement(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+def agreement_(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
     """How far people agree: by category, two by two, and with known answers."""
     with opened(context.obj) as workspace:
-        found = agreement_service.report(workspace, name)
+        found = agreement.report(workspace, name)
     if as_json:
         print_json(asdict(found))
         return
@@ -137,7 +135,7 @@ def assigned(context: typer.Context, name: Name, as_json: AsJson = False) -> Non
     _print_parts(found)
 
 
-def gold(
+def gold_(
     context: typer.Context,
     name: Name,
     number: Annotated[int, typer.Argument(help="How many more.")] = 0,
@@ -146,10 +144,10 @@ def gold(
     """Put known answers among the questions, drawn from the labels there are."""
     with opened(context.obj) as workspace:
         if clear:
-            found = gold_service.clear(workspace, name)
+            found = gold.clear(workspace, name)
             out.print(f"{found} known answers are asked no more")
             return
-        found = gold_service.add(workspace, name, number)
+        found = gold.add(workspace, name, number)
     out.print(f"{found} known answers are put among the questions of {name}")
 
 
@@ -159,13 +157,13 @@ def conflicts(
     outvoted: Annotated[
         bool, typer.Option("--outvoted", help="Also those that a majority settled.")
     ] = False,
-    limit: Annotated[int, typer.Option(help="Most rows.", min=1, max=sharing.MAX_CONFLICTS)] = 50,
+    limit: Annotated[int, typer.Option(help="Most rows.", min=1, max=panels.MAX_CONFLICTS)] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Pairs on which people disagree, with who said what."""
     with opened(context.obj) as workspace:
-        dataset_id = views.dataset_id(workspace, name)
-        found = sharing.conflicts(workspace, dataset_id, limit=limit, outvoted=outvoted)
+        dataset_id = overview.dataset_id(workspace, name)
+        found = panels.conflicts(workspace, dataset_id, limit=limit, outvoted=outvoted)
     if as_json:
         print_json([asdict(one) for one in found])
         return
@@ -195,7 +193,7 @@ def adjudicate(
     """Settle a pair on which people disagree."""
     with opened(context.obj) as workspace:
         grant = enter(workspace, name, annotator)
-        sharing.adjudicate(workspace, grant, image, category, verdict)
+        panels.adjudicate(workspace, grant, image, category, verdict)
     out.print(f"image {image}, category {category} is {verdict}")
 
 
@@ -220,4 +218,4 @@ def _coefficient(value: float | None) -> str:
 
 
 def _remark(few: bool) -> str:
-    return f"fewer than {agreement_service.FEW} pairs" if few else ""
+    return f"fewer than {agreement.FEW} pairs" if few else ""

@@ -7,10 +7,10 @@ import streamlit as st
 from app.components.judge import judge
 from app.context import annotator, error_boundary, plain, workspace
 from app.services.access.grants import Grant
-from app.services.datasets import overview as views
+from app.services.datasets import overview
 from app.services.datasets.overview import DatasetView
 from app.services.people.annotators import enter
-from app.services.quality import sample_audit as stratified_audit
+from app.services.quality import sample_audit
 from app.services.quality.completeness import ALL
 
 HOW = (
@@ -27,7 +27,9 @@ def draw_audit(dataset: DatasetView) -> None:
         st.info("Type your name in the sidebar: every verdict is stored with it.")
         return
     grant = enter(workspace(), dataset.name, annotator())
-    names = {row.category_id: row.name for row in views.category_counts(workspace(), dataset.name)}
+    names = {
+        row.category_id: row.name for row in overview.category_counts(workspace(), dataset.name)
+    }
     everything: list[int | None] = [None]
     left, middle, right = st.columns([3, 2, 2], vertical_alignment="bottom")
     chosen = left.selectbox(
@@ -39,7 +41,7 @@ def draw_audit(dataset: DatasetView) -> None:
     size = middle.number_input(
         "Pairs to check", min_value=10, max_value=5_000, value=100, step=10, key="completeness-size"
     )
-    found = stratified_audit.estimate(workspace(), grant, chosen)
+    found = sample_audit.estimate(workspace(), grant, chosen)
     right.button(
         "Draw a sample" if found is None else "Draw another sample",
         key="completeness-draw",
@@ -51,9 +53,9 @@ def draw_audit(dataset: DatasetView) -> None:
         return
     say = st.success if found.stop else st.info
     say(plain(f"{found.category}: {found.reason}"), icon=":material/flag:")
-    judge(grant, stratified_audit.to_check(workspace(), grant, chosen), key="completeness")
+    judge(grant, sample_audit.to_check(workspace(), grant, chosen), key="completeness")
 
 
 def _draw(grant: Grant, category_id: int | None, size: int) -> None:
     with error_boundary():
-        stratified_audit.draw(workspace(), grant, category_id, size)
+        sample_audit.draw(workspace(), grant, category_id, size)

@@ -8,9 +8,9 @@ import streamlit as st
 
 from app.context import error_boundary, plain, workspace
 from app.services.access.grants import Grant
-from app.services.pictures import rendering as pictures
-from app.services.quality.checks import Check
-from app.services.reviewing import verdicts as review
+from app.services.pictures import rendering
+from app.services.quality.audit_pairs import Check
+from app.services.reviewing import verdicts
 from app.services.reviewing.verdicts import Answer
 from clsl_core.errors import ClslError
 
@@ -36,7 +36,7 @@ def judge(grant: Grant, asked: list[Check], key: str) -> None:
 
 def _question(grant: Grant, one: Check, key: str) -> None:
     try:
-        found = pictures.thumbnail(workspace(), grant, one.image_id, PICTURE)
+        found = rendering.thumbnail(workspace(), grant, one.image_id, PICTURE)
         st.image(found.content, caption=plain(one.file_name), width="stretch", alt=one.file_name)
     except ClslError as error:
         st.warning(plain(str(error)))
@@ -62,7 +62,7 @@ def _store(grant: Grant, asked: list[Check], key: str) -> None:
         if word is not None
     ]
     with error_boundary():
-        receipts = review.decide(workspace(), grant, answers)
+        receipts = verdicts.decide(workspace(), grant, answers)
         lost = [one.message for one in receipts if one.status == "refused"]
         if lost:
             st.toast(plain(f"Not stored: {lost[0]}"))

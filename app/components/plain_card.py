@@ -12,8 +12,8 @@ import streamlit as st
 
 from app.context import plain, workspace
 from app.services.access.grants import Grant
-from app.services.pictures import rendering as pictures
-from app.services.reviewing import verdicts as review
+from app.services.pictures import rendering
+from app.services.reviewing import undo, verdicts
 from app.services.reviewing.cards import IMAGE_SIZE, Card
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
@@ -33,7 +33,7 @@ def plain_card(grant: Grant, query: QueueQuery) -> None:
     st.write(f"**{_question(card)}**")
     st.caption(f"{_certainty(card)} · {left} left")
     _buttons(grant, card)
-    picture = pictures.thumbnail(workspace(), grant, card.image_id, IMAGE_SIZE)
+    picture = rendering.thumbnail(workspace(), grant, card.image_id, IMAGE_SIZE)
     st.image(picture.content, caption=plain(card.file_name), alt=card.file_name)
 
 
@@ -54,7 +54,7 @@ def _certainty(card: Card) -> str:
 
 
 def _buttons(grant: Grant, card: Card) -> None:
-    accept, reject, skip, undo = st.columns(4)
+    accept, reject, skip, back = st.columns(4)
     opposite = "absent" if card.state == "present" else "present"
     for column, label, shortcut, verdict in (
         (accept, "Accept", "a", card.state),
@@ -69,7 +69,7 @@ def _buttons(grant: Grant, card: Card) -> None:
             on_click=_decide,
             args=(grant, card, verdict),
         )
-    with undo:
+    with back:
         _undo_button(grant)
 
 
@@ -89,7 +89,7 @@ def _undo_button(grant: Grant) -> None:
 def _decide(grant: Grant, card: Card, verdict: str) -> None:
     client_id = uuid.uuid4().hex
     answer = Answer(client_id, card.image_id, card.category_id, verdict, card.proposal_id)
-    receipt = review.decide(workspace(), grant, [answer])[0]
+    receipt = verdicts.decide(workspace(), grant, [answer])[0]
     if receipt.status == "saved":
         st.session_state.setdefault(UNDO_KEY, []).append(client_id)
     else:
@@ -98,6 +98,6 @@ def _decide(grant: Grant, card: Card, verdict: str) -> None:
 
 def _undo(grant: Grant) -> None:
     client_id = st.session_state[UNDO_KEY].pop()
-    receipt = review.undo(workspace(), grant, uuid.uuid4().hex, client_id)
+    receipt = undo.undo(workspace(), grant, uuid.uuid4().hex, client_id)
     if receipt.status != "saved":
         st.toast(plain(receipt.message or receipt.status))

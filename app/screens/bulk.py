@@ -9,7 +9,7 @@ from app.context import annotator, current_dataset, error_boundary, plain, works
 from app.services.access.grants import Grant
 from app.services.datasets.overview import DatasetView
 from app.services.people.annotators import enter
-from app.services.quality import bulk_acceptance as service
+from app.services.quality import bulk_acceptance
 from app.services.quality.bulk_acceptance import Offer
 from clsl_core.statistics.bulk_audit import AuditConfig
 
@@ -79,20 +79,20 @@ def draw_audit(grant: Grant, offer: Offer, config: AuditConfig) -> None:
         args=(grant, offer, config),
         width="stretch",
     )
-    asked = service.checks(workspace(), grant, offer.category_id)
+    asked = bulk_acceptance.checks(workspace(), grant, offer.category_id)
     judge(grant, asked, key="bulk")
 
 
 def begin(grant: Grant, offer: Offer, config: AuditConfig) -> None:
     """Begin an audit."""
     with error_boundary():
-        service.begin(workspace(), grant, offer.category_id, config)
+        bulk_acceptance.begin(workspace(), grant, offer.category_id, config)
 
 
 def accept(grant: Grant, offer: Offer) -> None:
     """Accept what qualifies and say so."""
     with error_boundary():
-        receipt = service.apply(workspace(), grant, offer.category_id, uuid.uuid4().hex)
+        receipt = bulk_acceptance.apply(workspace(), grant, offer.category_id, uuid.uuid4().hex)
         st.toast(f"{receipt.count:,} labels accepted. History takes them back.")
 
 
@@ -111,7 +111,7 @@ def draw(dataset: DatasetView) -> None:
         key="bulk-target",
     )
     config = AuditConfig(target=float(target))
-    offers = service.offers(workspace(), dataset.name, config)
+    offers = bulk_acceptance.offers(workspace(), dataset.name, config)
     offers_table(offers)
     usable = {one.category_id: one for one in offers if one.begun or one.state != "excluded"}
     if not usable:

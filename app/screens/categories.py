@@ -5,10 +5,9 @@ import json
 import streamlit as st
 
 from app.context import current_dataset, error_boundary, plain, workspace
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.rights import Right
-from app.services.categories import changes as service
-from app.services.categories import mapping as category_map
+from app.services.categories import changes, mapping
 from app.services.categories.changes import CategoryRow, ChangeView, MergePreview, Policy, Rule
 from app.services.datasets.overview import DatasetView
 from app.services.runtime.legible import legible
@@ -71,11 +70,11 @@ def rename(dataset: DatasetView, names: dict[str, str], allowed: bool) -> None:
         chosen = left.selectbox(
             "Category", list(names), format_func=lambda key: names[key], key="rename-what"
         )
-        new = middle.text_input("New name", max_chars=service.LONGEST_NAME, key="rename-to")
+        new = middle.text_input("New name", max_chars=changes.LONGEST_NAME, key="rename-to")
         pressed = right.form_submit_button("Rename", width="stretch", disabled=not allowed)
     st.caption("Only the name changes; the category keeps its id, in the exported file too.")
     if pressed and chosen is not None:
-        made = service.rename(workspace(), dataset.name, chosen, new)
+        made = changes.rename(workspace(), dataset.name, chosen, new)
         done(f"Renamed: {made.what}.")
 
 
@@ -93,10 +92,10 @@ def merge(dataset: DatasetView, names: dict[str, str], allowed: bool) -> None:
     if not sources or into is None:
         st.caption("Choose what goes into it: what would happen is shown here first.")
         return
-    preview = service.preview_merge(workspace(), dataset.name, sources, into)
+    preview = changes.preview_merge(workspace(), dataset.name, sources, into)
     consequences(preview, policy, rule)
     if st.button("Merge", type="primary", key="merge", disabled=not allowed):
-        made = service.merge(workspace(), dataset.name, sources, into, policy, rule)
+        made = changes.merge(workspace(), dataset.name, sources, into, policy, rule)
         done(f"Merged: {made.what}.")
 
 
@@ -160,7 +159,7 @@ def consequences(preview: MergePreview, policy: Policy, rule: Rule) -> None:
             )
 
 
-def mapping(dataset: DatasetView, allowed: bool) -> None:
+def draw_mapping(dataset: DatasetView, allowed: bool) -> None:
     """A table does both for many."""
     st.caption(
         "A CSV with the columns `from` and `to`. Rows with one name merge, so does the name of a "
@@ -170,8 +169,8 @@ def mapping(dataset: DatasetView, allowed: bool) -> None:
     policy, rule = how("map")
     if upload is None:
         return
-    text = category_map.decoded(upload.getvalue(), legible(upload.name))
-    plan = category_map.plan(workspace(), dataset.name, text)
+    text = mapping.decoded(upload.getvalue(), legible(upload.name))
+    plan = mapping.plan(workspace(), dataset.name, text)
     st.dataframe(
         [
             {
@@ -189,11 +188,11 @@ def mapping(dataset: DatasetView, allowed: bool) -> None:
     st.caption(f"{plan.left:,} categories stay as they are.")
     ready = allowed and bool(plan.steps)
     if st.button("Apply the table", type="primary", key="map", disabled=not ready):
-        made = category_map.apply(workspace(), dataset.name, text, policy, rule)
+        made = mapping.apply(workspace(), dataset.name, text, policy, rule)
         done(f"{len(made)} changes were made, and are undone as one.")
 
 
-def changes(dataset: DatasetView, found: list[ChangeView], allowed: bool) -> None:
+def draw_changes(dataset: DatasetView, found: list[ChangeView], allowed: bool) -> None:
     """What was done, and taking it back."""
     st.subheader("What was done")
     if not found:
@@ -226,7 +225,7 @@ def changes(dataset: DatasetView, found: list[ChangeView], allowed: bool) -> Non
         key=f"undo-change-{max(standing)}",
     )
     if right.button("Undo", key="undo", width="stretch", disabled=not allowed):
-        undone = service.undo(workspace(), dataset.name, chosen)
+        undone = changes.undo(workspace(), dataset.name, chosen)
         stay = f" {undone.kept:,} were decided again since and stay." if undone.kept else ""
         done(f"Undone: {'; '.join(undone.changes)}. {undone.restored:,} labels put back.{stay}")
 
@@ -243,10 +242,10 @@ with error_boundary():
     if dataset is None:
         st.info("There is no dataset yet. Start with Datasets.")
     else:
-        allowed = who.may(Right.MANAGE)
+        allowed = rights.may(Right.MANAGE)
         if not allowed:
             st.info("Only administrators change categories.")
-        rows = service.listed(workspace(), dataset.name)
+        rows = changes.listed(workspace(), dataset.name)
         table(rows)
         names = choices(rows)
         one, several, many = st.tabs(["Rename", "Merge", "Map by a table"])
@@ -255,6 +254,6 @@ with error_boundary():
         with several, error_boundary():
             merge(dataset, names, allowed)
         with many, error_boundary():
-            mapping(dataset, allowed)
+            draw_mapping(dataset, allowed)
         with error_boundary():
-            changes(dataset, service.history(workspace(), dataset.name), allowed)
+            draw_changes(dataset, changes.history(workspace(), dataset.name), allowed)

@@ -11,9 +11,9 @@ from app.context import (
     workspace,
 )
 from app.services import demo
-from app.services.datasets import overview as views
+from app.services.datasets import overview
 from app.services.datasets.overview import DatasetView
-from app.services.learning import triggers as learning
+from app.services.learning import triggers
 
 
 def welcome() -> None:
@@ -63,11 +63,11 @@ def next_step(dataset: DatasetView, busy: bool) -> None:
             "that is known, and proposes what is missing."
         )
         if st.button("Start the loop", type="primary", icon=":material/play_arrow:"):
-            learning.start(workspace(), dataset.id)
+            triggers.start(workspace(), dataset.id)
             st.rerun()
 
 
-def overview(dataset: DatasetView) -> None:
+def draw_overview(dataset: DatasetView) -> None:
     """The figures of one dataset."""
     columns = st.columns(5)
     columns[0].metric("Images", f"{dataset.images:,}")
@@ -91,7 +91,7 @@ def problem_images(dataset: DatasetView) -> None:
         st.dataframe(
             [
                 {"file": row.file_name, "reason": row.reason, "what": row.problem}
-                for row in views.problem_images(workspace(), dataset.name)
+                for row in overview.problem_images(workspace(), dataset.name)
             ],
             hide_index=True,
             width="stretch",
@@ -111,7 +111,7 @@ def categories(dataset: DatasetView) -> None:
                 "absent": row.absent,
                 "unknown": dataset.images - row.present - row.absent,
             }
-            for row in views.category_counts(workspace(), dataset.name)
+            for row in overview.category_counts(workspace(), dataset.name)
         ],
         hide_index=True,
         width="stretch",
@@ -127,6 +127,6 @@ with error_boundary():
         st.title(plain(dataset.name))
         busy = live_jobs(dataset.id, key="datasets")
         next_step(dataset, busy)
-        overview(dataset)
+        draw_overview(dataset)
         problem_images(dataset)
         categories(dataset)

@@ -6,12 +6,10 @@ import streamlit as st
 
 from app.components.progress import live_jobs
 from app.context import current_dataset, error_boundary, plain, workspace
-from app.services.datasets import overview as views
-from app.services.datasets import snapshots
+from app.services.datasets import overview, snapshots
 from app.services.datasets.overview import DatasetView
-from app.services.exporting import export as exchange
-from app.services.exporting.export_choice import GIVEN_HERE, ExportChoice
-from app.services.exporting.part import ExportPart, Only
+from app.services.exporting import export
+from app.services.exporting.part import GIVEN_HERE, ExportChoice, ExportPart, Only
 from app.services.jobs.table import JobKind, JobStatus
 from app.services.runtime.legible import legible
 from clsl_core.formats import FORMATS
@@ -34,8 +32,8 @@ ONLY = {
 
 def choose_part(dataset: DatasetView) -> tuple[ExportPart, bool]:
     """Which images and categories, and whether each split gets a file of its own."""
-    splits = views.splits(workspace(), dataset.name)
-    names = [one.name for one in views.category_counts(workspace(), dataset.name)]
+    splits = overview.splits(workspace(), dataset.name)
+    names = [one.name for one in overview.category_counts(workspace(), dataset.name)]
     with st.expander("Only a part of it"):
         left, right = st.columns(2)
         split = left.selectbox(
@@ -96,7 +94,7 @@ def choose_contents(dataset: DatasetView) -> ExportChoice:
 
 def contents(dataset: DatasetView, choice: ExportChoice) -> None:
     """What the file would hold."""
-    summary = exchange.preview(workspace(), dataset.name, choice)
+    summary = export.preview(workspace(), dataset.name, choice)
     added = summary.labels_added
     columns = st.columns(5)
     columns[0].metric("Images", f"{summary.images:,}")
@@ -114,7 +112,7 @@ def contents(dataset: DatasetView, choice: ExportChoice) -> None:
                 st.write(plain(line))
     if not choice.proposals:
         st.caption("Proposals nobody decided are left out.")
-    newest = exchange.newest_labels(workspace(), dataset.name, choice)
+    newest = export.newest_labels(workspace(), dataset.name, choice)
     if newest:
         with st.expander(f"The newest labels that are added: {len(newest)}"):
             names = ("image", "category", "state", "source", "annotator")
@@ -142,7 +140,7 @@ def losses(dataset: DatasetView, chosen: str, choice: ExportChoice) -> None:
     known = st.session_state.get(LOST)
     if known is None or known[0] != asked:  # it takes a look at every record
         with st.spinner("Looking for what this format cannot carry"):
-            lost = exchange.left_behind(workspace(), dataset.name, chosen, choice)
+            lost = export.left_behind(workspace(), dataset.name, chosen, choice)
         st.session_state[LOST] = known = (asked, lost)
     if known[1]:
         st.warning(plain(f"This format does not carry: {'; '.join(known[1])}."))

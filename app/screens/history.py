@@ -8,8 +8,7 @@ from app.context import annotator, current_dataset, error_boundary, plain, works
 from app.services.access.grants import Grant
 from app.services.datasets.overview import DatasetView
 from app.services.people.annotators import enter
-from app.services.reviewing import history as service
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import history, undo
 from app.services.reviewing.history import Entry
 
 PAGE = 25
@@ -52,7 +51,7 @@ def row(grant: Grant, entry: Entry) -> None:
 
 def change(grant: Grant, entry: Entry) -> None:
     """Undo or redo, and say what came of it."""
-    change = review.redo if entry.undone else review.undo
+    change = undo.redo if entry.undone else undo.undo
     receipt = change(workspace(), grant, uuid.uuid4().hex, entry.id)
     done = "Done again" if entry.undone else "Undone"
     said = receipt.message or f"{done}: {receipt.count} label{'s' * (receipt.count != 1)}."
@@ -66,7 +65,7 @@ def draw(dataset: DatasetView) -> None:
         return
     grant = enter(workspace(), dataset.name, annotator())
     before = places()[-1] if places() else None
-    page = service.history(workspace(), grant, limit=PAGE, before=before)
+    page = history.history(workspace(), grant, limit=PAGE, before=before)
     if not page.entries:
         st.info("Nothing decided yet. What you accept and reject in Review appears here.")
         return

@@ -8,9 +8,8 @@ from app.components.import_preview import draw_preview
 from app.components.import_source import Source, choose_source, keep_upload, moving_bar
 from app.components.progress import live_jobs
 from app.context import DATASET_KEY, error_boundary, plain, switch_to, workspace
-from app.services.datasets import overview as views
-from app.services.importing import ingest
-from app.services.importing import preview as import_preview
+from app.services.datasets import overview
+from app.services.importing import ingest, preview
 from app.services.importing.preview import ImportPreview
 from app.services.jobs.table import JobKind
 from clsl_core.formats import FORMATS
@@ -86,19 +85,17 @@ def look(source: Source, request: ingest.ImportRequest) -> None:
     """Read the file and keep what was found."""
     with st.empty():
         move = moving_bar("Looking")
-        found = import_preview.look(workspace(), request, move, within=source.pictures)
+        found = preview.look(workspace(), request, move, within=source.pictures)
         st.empty()
     st.session_state[SHOWN] = (request, found)
     st.session_state[CATEGORIES] = [share.category for share in found.categories]
     st.rerun()  # so that the declarations know the categories
 
 
-def submit(request: ingest.ImportRequest, preview: ImportPreview) -> None:
+def submit(request: ingest.ImportRequest, found: ImportPreview) -> None:
     """Hand the import to the worker, with the loop behind it."""
-    root, name = str(preview.image_root), ingest.check_name(request.name)
-    wanted = ingest.ImportRequest.of(
-        Path(request.file), root, name, preview.format, request.options
-    )
+    root, name = str(found.image_root), ingest.check_name(request.name)
+    wanted = ingest.ImportRequest.of(Path(request.file), root, name, found.format, request.options)
     then = [JobKind.EMBED.value, JobKind.TRAIN.value, JobKind.PROPOSE.value]
     payload = {**wanted.to_json(), "trigger": "import", "then": then}
     workspace().jobs.submit(JobKind.IMPORT, None, payload)
@@ -108,14 +105,14 @@ def submit(request: ingest.ImportRequest, preview: ImportPreview) -> None:
     switch_to("datasets")
 
 
-def confirm(request: ingest.ImportRequest, preview: ImportPreview) -> None:
+def confirm(request: ingest.ImportRequest, found: ImportPreview) -> None:
     """The button, once all is known that an import needs."""
-    if not preview.ok:
+    if not found.ok:
         return
-    if preview.image_root is None or preview.plan is None:
+    if found.image_root is None or found.plan is None:
         st.caption("Name the folder of the pictures and the dataset, and look again to import.")
     elif st.button("Import", type="primary", key="import-go"):
-        submit(request, preview)
+        submit(request, found)
 
 
 with error_boundary():
@@ -135,7 +132,7 @@ with error_boundary():
         key="import-folder",
     )
     name = st.text_input("Name of the dataset", key="import-name", max_chars=100)
-    known = next((d for d in views.all_datasets(workspace()) if d.name == name.strip()), None)
+    known = next((d for d in overview.all_datasets(workspace()) if d.name == name.strip()), None)
     if known is not None:
         st.caption(plain(f"{known.name!r} is there already: the file is added to it."))
     request = ingest.ImportRequest.of(

@@ -6,10 +6,9 @@ from app.components.progress import live_jobs
 from app.components.run_actions import run_actions
 from app.components.run_comparison import draw_comparison, draw_curves, draw_facts
 from app.context import current_dataset, error_boundary, plain, workspace
-from app.services.datasets import overview as views
+from app.services.datasets import overview
 from app.services.datasets.overview import DatasetView
-from app.services.learning import model_runs, schedule
-from app.services.learning import triggers as learning
+from app.services.learning import model_runs, triggers
 from app.services.learning.model_runs import ModelRunView
 from clsl_core.errors import InputError
 
@@ -20,10 +19,10 @@ def controls(dataset: DatasetView, busy: bool) -> None:
     with left.container(border=True, height="stretch"):
         st.subheader("Train now")
         st.write("Reads new pictures first, then trains on all that is known, then proposes.")
-        waits = learning.waits(workspace(), dataset.id)
+        waits = triggers.waits(workspace(), dataset.id)
         label = "Train once more after this" if busy and not waits else "Train now"
         if st.button(label, type="primary", disabled=waits, key="train-now"):
-            learning.start(workspace(), dataset.id)
+            triggers.start(workspace(), dataset.id)
             st.rerun()
         if waits:
             st.caption("A training waits or begins: it takes in all that is decided until then.")
@@ -44,7 +43,7 @@ def after_decisions(dataset: DatasetView) -> None:
         key=f"retrain-after-{dataset.id}",
     )
     if int(wanted) != dataset.retrain_after:
-        views.set_retrain_after(workspace(), dataset.name, int(wanted))
+        overview.set_retrain_after(workspace(), dataset.name, int(wanted))
         st.rerun()
     since = f"{dataset.decisions_since_training} decisions since the last training"
     st.caption(since + (f" of {wanted} needed" if wanted else ""))
@@ -60,8 +59,8 @@ def at_set_times(dataset: DatasetView) -> None:
     )
     try:
         if wanted != (dataset.schedule or ""):
-            schedule.set_schedule(workspace(), dataset.name, wanted)
-        words = schedule.explain(wanted) if wanted.strip() else "At no set times"
+            triggers.set_schedule(workspace(), dataset.name, wanted)
+        words = triggers.schedule_in_words(wanted) if wanted.strip() else "At no set times"
     except InputError as error:
         st.error(plain(str(error)))
     else:

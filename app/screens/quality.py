@@ -2,14 +2,13 @@
 
 import streamlit as st
 
-from app.components import quality_charts as charts
+from app.components import quality_charts
 from app.components.completeness_audit import draw_audit
 from app.components.completeness_table import draw_completeness
 from app.context import current_dataset, error_boundary, plain, workspace
 from app.services.datasets.overview import DatasetView
-from app.services.quality import report as quality
 from app.services.quality.completeness import completeness_of
-from app.services.quality.report import QualityReport
+from app.services.quality.report import BLOCK, MATRIX, PROBABILITIES, QualityReport, quality_of
 
 EFFORT = (
     "The random control arm is a uniform sample of the unknown pairs. Those of its pairs that "
@@ -20,19 +19,19 @@ EFFORT = (
 
 def draw(dataset: DatasetView) -> None:
     """All charts."""
-    report = quality.report(workspace(), dataset.name)
+    report = quality_of(workspace(), dataset.name)
     st.subheader("How much is missing?")
     draw_completeness(completeness_of(workspace(), dataset.name))
     with st.expander("Check a sample of your own"):
         draw_audit(dataset)
     people_and_model(report)
     st.subheader("Labels by state and source")
-    charts.labels(report)
+    quality_charts.labels(report)
     st.subheader("Accepted proposals by run and category")
-    charts.acceptance(report)
+    quality_charts.acceptance(report)
     st.subheader("Categories in the same images")
-    st.caption(f"The {quality.MATRIX} categories with most known positives.")
-    charts.together(report)
+    st.caption(f"The {MATRIX} categories with most known positives.")
+    quality_charts.together(report)
 
 
 def people_and_model(report: QualityReport) -> None:
@@ -40,22 +39,22 @@ def people_and_model(report: QualityReport) -> None:
     left, right = st.columns(2)
     with left:
         st.subheader("Agreement with the model")
-        st.caption(f"Share over each {quality.BLOCK} verdicts, with its 95 % interval.")
-        charts.agreement(report)
+        st.caption(f"Share over each {BLOCK} verdicts, with its 95 % interval.")
+        quality_charts.agreement(report)
         st.subheader("Learning curve")
-        charts.learning(report)
+        quality_charts.learning(report)
     with right:
         st.subheader("Stated probabilities")
         if report.calibration_error is not None:
             error = 100 * report.calibration_error
             st.caption(
                 plain(f"On average they are {error:.1f} points away from what people said.")
-                + f" The last {quality.PROBABILITIES:,} verdicts at most."
+                + f" The last {PROBABILITIES:,} verdicts at most."
             )
-        charts.reliability(report)
+        quality_charts.reliability(report)
         st.subheader("Verdicts for each positive")
         st.caption(EFFORT)
-        charts.effort(report)
+        quality_charts.effort(report)
 
 
 with error_boundary():

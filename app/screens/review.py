@@ -7,11 +7,11 @@ from app.components.progress import live_jobs
 from app.components.review import Filters, Mode, ReviewData, Strategy, review
 from app.context import ANNOTATOR_KEY, annotator, current_dataset, error_boundary, plain, workspace
 from app.services.access.grants import Grant
-from app.services.datasets import overview as views
+from app.services.datasets import overview
 from app.services.datasets.overview import DatasetView
 from app.services.people import preferences
 from app.services.people.annotators import enter
-from app.services.pictures import boxes as picture_facts
+from app.services.pictures import boxes
 from app.services.reviewing.queue import QueueQuery
 
 NAME_FIELD = "review-name"
@@ -43,12 +43,12 @@ def choose_mode() -> Mode:
 
 def choose_category(dataset: DatasetView, grant: Grant, mode: Mode) -> int | None:
     """A category, or all of them; a grid is of one, first of the one with most to accept."""
-    names = {row.id: row.name for row in picture_facts.categories(workspace(), grant)}
+    names = {row.id: row.name for row in boxes.categories(workspace(), grant)}
     everything: list[int | None] = [None]
     options = list(names) if mode == "grid" else everything + list(names)
     key = f"review-category-{mode}-{dataset.id}"
     if mode == "grid" and key not in st.session_state:
-        st.session_state[key] = views.busiest_category(workspace(), dataset.id) or options[0]
+        st.session_state[key] = overview.busiest_category(workspace(), dataset.id) or options[0]
     return st.selectbox(
         "Category",
         options,
@@ -63,7 +63,7 @@ def choose_filters(dataset: DatasetView) -> Filters:
         text = st.text_input("File name contains", key="review-text", max_chars=200)
         low, high = st.slider("Probability or score", 0.0, 1.0, (0.0, 1.0), key="review-range")
         state = st.selectbox("The model holds", list(STATES), key="review-state")
-        splits = views.splits(workspace(), dataset.name)
+        splits = overview.splits(workspace(), dataset.name)
         split = st.selectbox("Split", ["All", *splits], key="review-split") if splits else "All"
     return Filters(
         state=STATES[state],

@@ -6,7 +6,7 @@ import io
 import streamlit as st
 
 from app.context import current_dataset, error_boundary, plain, workspace
-from app.services.datasets import snapshots as service
+from app.services.datasets import snapshots
 from app.services.datasets.overview import DatasetView
 from app.services.datasets.snapshots import Diff, SnapshotView
 
@@ -21,7 +21,7 @@ def take(dataset: DatasetView) -> None:
         name = left.text_input("Name", placeholder="before the second pass", max_chars=100)
         if right.form_submit_button("Take a snapshot", type="primary", width="stretch"):
             with error_boundary():
-                kept = service.take(workspace(), dataset.name, name)
+                kept = snapshots.take(workspace(), dataset.name, name)
                 st.toast(plain(f"{kept.name}: {kept.present + kept.absent:,} labels are kept."))
 
 
@@ -50,7 +50,7 @@ def changes(dataset: DatasetView, found: list[SnapshotView]) -> None:
     left, right = st.columns(2)
     old = left.selectbox("From", names, key="snapshot-old")
     new = right.selectbox("To", [NOW, *names], key="snapshot-new")
-    compared = service.diff(workspace(), dataset.name, old, service.NOW if new == NOW else new)
+    compared = snapshots.diff(workspace(), dataset.name, old, snapshots.NOW if new == NOW else new)
     if not compared.changes:
         st.info("No label differs.")
         return
@@ -58,9 +58,9 @@ def changes(dataset: DatasetView, found: list[SnapshotView]) -> None:
         st.columns(max(3, len(compared.counts))), compared.counts.items(), strict=False
     ):
         column.metric(kind, f"{count:,}")
-    rows = list(service.table(compared.changes))
+    rows = list(snapshots.table(compared.changes))
     st.dataframe(
-        [dict(zip(service.COLUMNS, row, strict=True)) for row in rows[:SHOWN]],
+        [dict(zip(snapshots.COLUMNS, row, strict=True)) for row in rows[:SHOWN]],
         hide_index=True,
         width="stretch",
         placeholder="–",
@@ -80,8 +80,8 @@ def changes(dataset: DatasetView, found: list[SnapshotView]) -> None:
 def _csv(compared: Diff) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream)
-    writer.writerow(service.COLUMNS)
-    writer.writerows(service.table(compared.changes))
+    writer.writerow(snapshots.COLUMNS)
+    writer.writerows(snapshots.table(compared.changes))
     return stream.getvalue()
 
 
@@ -96,7 +96,7 @@ with error_boundary():
         st.info("There is no dataset yet. Start with Datasets.")
     else:
         take(dataset)
-        found = service.all_snapshots(workspace(), dataset.name)
+        found = snapshots.all_snapshots(workspace(), dataset.name)
         if found:
             table(found)
             changes(dataset, found)

@@ -3,9 +3,9 @@
 import streamlit as st
 
 from app.context import current_dataset, error_boundary, plain, workspace
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.rights import Right
-from app.services.datasets import splits as splitting
+from app.services.datasets import splits
 from app.services.datasets.overview import DatasetView
 from app.services.datasets.splits import SplitPlan
 from app.services.runtime.legible import legible
@@ -15,7 +15,7 @@ USUAL = "train=80, val=10, test=10"
 
 def now(dataset: DatasetView) -> None:
     """How the images are divided at the moment."""
-    sizes = splitting.sizes(workspace(), dataset.name)
+    sizes = splits.sizes(workspace(), dataset.name)
     if set(sizes) <= {""}:
         st.info("No image is in a split yet. Say which splits you want, and look at the preview.")
         return
@@ -57,17 +57,17 @@ def change(dataset: DatasetView) -> None:
     )
     seed = right.number_input("Seed", 0, 2**31 - 1, 0, key="split-seed")
     keep = st.toggle("Images that are in one of these splits stay there", key="split-keep")
-    shares = splitting.parse_shares(wanted)
+    shares = splits.parse_shares(wanted)
     with st.spinner("Working out the splits"):
-        plan = splitting.plan(workspace(), dataset.name, shares, int(seed), keep=keep)
+        plan = splits.plan(workspace(), dataset.name, shares, int(seed), keep=keep)
     preview(plan)
-    may = who.may(Right.MANAGE)
+    may = rights.may(Right.MANAGE)
     one, other, _ = st.columns([1, 1, 2])
     if one.button("Divide the images", type="primary", key="split", disabled=not may):
-        splitting.divide(workspace(), dataset.name, shares, int(seed), keep=keep)
+        splits.split_images(workspace(), dataset.name, shares, int(seed), keep=keep)
         st.rerun()
     if other.button("Undo the last division", key="split-undo", disabled=not may):
-        splitting.undo(workspace(), dataset.name)
+        splits.undo(workspace(), dataset.name)
         st.rerun()
 
 

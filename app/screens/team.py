@@ -6,14 +6,13 @@ import streamlit as st
 
 from app.components.agreement_tables import draw_agreement, draw_gold
 from app.context import annotator, current_dataset, error_boundary, plain, workspace
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.rights import Right
 from app.services.datasets.overview import DatasetView
 from app.services.people.annotators import enter
-from app.services.pictures import rendering as pictures
+from app.services.pictures import rendering
 from app.services.quality import agreement
-from app.services.reviewing import assignments, gold
-from app.services.reviewing import panels as sharing
+from app.services.reviewing import assignments, gold, panels
 from app.services.reviewing.panels import Conflict
 from clsl_core.errors import ClslError
 
@@ -23,13 +22,13 @@ SHOWN = 5
 
 def draw(dataset: DatasetView) -> None:
     """What whoever is here may see."""
-    if not who.may(Right.ADJUDICATE):
+    if not rights.may(Right.ADJUDICATE):
         st.info("Reviewers and administrators see here how people agree, and settle conflicts.")
         return
     found = agreement.report(workspace(), dataset.name)
     people = "person judges" if found.overlap == 1 else "people judge"
     st.caption(plain(f"{found.overlap} {people} each pair of {dataset.name}."))
-    if who.may(Right.MANAGE):
+    if rights.may(Right.MANAGE):
         settings(dataset, found.overlap)
     st.subheader("Conflicts")
     conflicts(dataset)
@@ -45,7 +44,7 @@ def settings(dataset: DatasetView, overlap: int) -> None:
     """How many judge a pair, and more known answers."""
     with st.expander("Settings"):
         left, right = st.columns(2, vertical_alignment="bottom")
-        left.number_input("People for each pair", 1, sharing.MOST, overlap, key="team-overlap")
+        left.number_input("People for each pair", 1, panels.MOST, overlap, key="team-overlap")
         left.button("Set", on_click=set_overlap, args=(dataset.name,), key="team-set-overlap")
         right.number_input("Known answers to add", 1, gold.MOST, 50, key="team-gold")
         right.button("Add", on_click=add_gold, args=(dataset.name,), key="team-add-gold")
@@ -54,7 +53,7 @@ def settings(dataset: DatasetView, overlap: int) -> None:
 def set_overlap(name: str) -> None:
     """As the field says."""
     with error_boundary():
-        sharing.set_overlap(workspace(), name, int(st.session_state["team-overlap"]))
+        panels.set_overlap(workspace(), name, int(st.session_state["team-overlap"]))
 
 
 def add_gold(name: str) -> None:
@@ -66,7 +65,7 @@ def add_gold(name: str) -> None:
 def conflicts(dataset: DatasetView) -> None:
     """The first pairs on which people disagree."""
     outvoted = st.toggle("Also where a majority has decided", key="team-outvoted")
-    found = sharing.conflicts(workspace(), dataset.id, limit=SHOWN, outvoted=outvoted)
+    found = panels.conflicts(workspace(), dataset.id, limit=SHOWN, outvoted=outvoted)
     if not found:
         st.caption("There is no pair on which all have spoken and disagree.")
     for one in found:
@@ -97,7 +96,7 @@ def conflict(dataset: DatasetView, one: Conflict) -> None:
     with picture:
         try:
             grant = enter(workspace(), dataset.name, annotator())
-            shown = pictures.thumbnail(workspace(), grant, one.image_id, PICTURE)
+            shown = rendering.thumbnail(workspace(), grant, one.image_id, PICTURE)
             st.image(shown.content, width="stretch")
         except ClslError as error:
             st.caption(plain(str(error)))
@@ -108,7 +107,7 @@ def settle(name: str, one: Conflict, verdict: str, client_id: str) -> None:
     with error_boundary():
         grant = enter(workspace(), name, annotator())
         pair = (one.image_id, one.category_id)
-        sharing.adjudicate(workspace(), grant, *pair, verdict, client_id)
+        panels.adjudicate(workspace(), grant, *pair, verdict, client_id)
 
 
 def parts(dataset: DatasetView) -> None:

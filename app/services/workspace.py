@@ -1,4 +1,4 @@
-"""The composition root: one data directory with its database, queue and settings."""
+"""The composition root: one data directory with its database, bell and settings."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import migrations
 from app.services.access.grants import Access, read_secret
 from app.services.backup.archive import keep_before_migration
 from app.services.instant.updates import InstantUpdates
-from app.services.jobs.bell import HueyQueue, JobQueue, connect_queue
+from app.services.jobs.bell import Bell, HueyBell, connect_huey
 from app.services.jobs.table import Jobs
 from app.services.runtime.file_cache import FileCache
 from app.services.runtime.group_commit import GroupCommit
 from app.services.runtime.settings import Settings
 from clsl_core.errors import DatabaseError, NotFoundError
 from db.models import Dataset
-from db.queries import datasets as dataset_queries
+from db.queries import datasets
 from db.session import Database
 
 
@@ -40,8 +40,8 @@ class Workspace:
     verdicts: GroupCommit
 
     @classmethod
-    def open(cls, settings: Settings, queue: JobQueue | None = None) -> Workspace:
-        """Make the data directory, migrate the database and connect the queue.
+    def open(cls, settings: Settings, bell: Bell | None = None) -> Workspace:
+        """Make the data directory, migrate the database and connect the bell.
 
         Raises:
             DatabaseError: The directory cannot be written, or the database is a newer version's.
@@ -60,15 +60,15 @@ class Workspace:
         with database.explained():
             keep_before_migration(database, settings.data_dir)
             migrations.upgrade(database.engine)
-        if queue is None:
-            queue = HueyQueue(connect_queue(settings.effective_queue_url, settings.data_dir))
+        if bell is None:
+            bell = HueyBell(connect_huey(settings.effective_queue_url, settings.data_dir))
         access = Access(read_secret(settings.data_dir), settings.token_seconds)
         thumbnails = FileCache(
             settings.data_dir / "thumbnails", settings.thumbnail_megabytes * 1_000_000
         )
         pictures = FileCache(settings.data_dir / "pictures", settings.picture_megabytes * 1_000_000)
         instant = InstantUpdates(database, settings.data_dir)
-        jobs = Jobs(database, queue)
+        jobs = Jobs(database, bell)
         return cls(settings, database, jobs, access, thumbnails, pictures, instant, GroupCommit())
 
     @property
@@ -77,9 +77,9 @@ class Workspace:
         return self.settings.data_dir
 
     def close(self) -> None:
-        """Stop updating and give the connections of database and queue back."""
+        """Stop updating and give the connections of database and bell back."""
         self.instant.close()
-        self.jobs.queue.close()
+        self.jobs.bell.close()
         self.database.close()
 
 
@@ -89,9 +89,9 @@ def find_dataset(session: Session, name: str) -> Dataset:
     Raises:
         NotFoundError: There is none; the message lists those there are.
     """
-    dataset = dataset_queries.by_name(session, name)
+    dataset = datasets.by_name(session, name)
     if dataset is None:
-        known = dataset_queries.names(session)
+        known = datasets.names(session)
         listed = ", ".join(repr(other) for other in known[:20]) or "none yet"
         raise NotFoundError(f"there is no dataset called {name!r}; there are: {listed}")
     return dataset

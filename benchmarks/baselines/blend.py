@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmarks.baselines.logistic import LogisticPerCategory
-from benchmarks.baselines.method import Floats, Method, Predicted, Question
+from benchmarks.baselines.method import Method, Predicted, Question
 from benchmarks.baselines.released import Released
 from benchmarks.baselines.vote import NeighbourVote
 from benchmarks.evaluation import ranks
+from clsl_core.arrays import Floats
 
 __all__ = ["RankBlend", "blend"]
 

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from clsl_core.arrays import Ids
 from clsl_core.features import FeatureView
 
 __all__ = ["descend", "epochs_for", "in_batches", "standard"]
 
-Ids = npt.NDArray[np.int64]
 Loss = Callable[[Tensor, Ids], Tensor]
 """(tokens (B, P, d), their rows (B,)) -> scalar."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.baselines.method import Floats, Labels, Predicted, Question, weak_negatives
+from benchmarks.baselines.method import Predicted, Question, weak_negatives
+from clsl_core.arrays import Floats, Labels
 
 __all__ = ["CategoryFrequency", "RandomScores", "class_shares"]
 

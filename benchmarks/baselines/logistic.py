@@ -11,14 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.baselines.frequency import class_shares
-from benchmarks.baselines.method import (
-    Floats,
-    Labels,
-    NotApplicable,
-    Predicted,
-    Question,
-    weak_negatives,
-)
+from benchmarks.baselines.method import NotApplicable, Predicted, Question, weak_negatives
+from clsl_core.arrays import Floats, Labels
 
 __all__ = ["LogisticPerCategory"]
 

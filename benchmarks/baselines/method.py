@@ -5,17 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from benchmarks.tokens import Categories
+from clsl_core.arrays import Floats, Labels
 from clsl_core.errors import ClslError
 from clsl_core.features import FeatureView
 
 __all__ = ["Method", "NotApplicable", "Predicted", "Question", "weak_negatives"]
-
-Floats = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int8]
 
 
 class NotApplicable(ClslError):  # noqa: N818 - a fact about the inputs, not a fault

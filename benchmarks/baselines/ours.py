@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.baselines.method import Labels, Predicted, Question
-from clsl_core.recovery.base_models import logit
+from benchmarks.baselines.method import Predicted, Question
+from clsl_core.arrays import Labels, logit, sigmoid
 from clsl_core.recovery.model import Recovery
 from clsl_core.recovery.online_update import with_verdicts
 from clsl_core.recovery.train import TrainConfig, fit
@@ -116,4 +116,4 @@ class Ours:
             logits[:, c] = with_verdicts(
                 logits[:, c], self._base.vectors, places, labels[places, c] > 0
             )
-        return np.asarray(1.0 / (1.0 + np.exp(-logits)), np.float32)
+        return sigmoid(logits)

@@ -27,10 +27,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.baselines.descent import descend, epochs_for, in_batches, standard
-from benchmarks.baselines.method import Labels, Predicted, Question
+from benchmarks.baselines.method import Predicted, Question
+from clsl_core.arrays import Labels
+from clsl_core.compute import half_the_threads
 from clsl_core.features import FeatureView
 from clsl_core.recovery.head.losses import LossConfig, asymmetric_loss
-from clsl_core.threads import half_the_threads
 
 __all__ = ["Released", "ReleasedHead", "ReleasedLoss", "sharpen"]
 

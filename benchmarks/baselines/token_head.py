@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from benchmarks.baselines.descent import descend, epochs_for, in_batches, standard
 from benchmarks.baselines.method import Predicted, Question, weak_negatives
+from clsl_core.compute import half_the_threads
 from clsl_core.features import FeatureView
 from clsl_core.recovery.head.losses import LossConfig, asymmetric_loss, weighted_mean
-from clsl_core.threads import half_the_threads
 
 __all__ = ["TokenHead"]
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.baselines.frequency import class_shares
-from benchmarks.baselines.method import Floats, Labels, Predicted, Question, weak_negatives
-from clsl_core.backbones.choice import normalised
+from benchmarks.baselines.method import Predicted, Question, weak_negatives
+from clsl_core.arrays import Floats, Ids, Labels
+from clsl_core.backbones.spec import normalised
 from clsl_core.recovery.index import NeighbourIndex
 from clsl_core.statistics.metrics import average_precision
 
 __all__ = ["NeighbourVote"]
-
-Ids = npt.NDArray[np.int64]
 
 _COUNTS = (10, 30, 100)
 _TEMPERATURES = (0.05, 0.2)

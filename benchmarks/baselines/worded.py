@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from benchmarks.baselines.method import Floats, Method, NotApplicable, Predicted, Question
+from benchmarks.baselines.method import Method, NotApplicable, Predicted, Question
+from clsl_core.arrays import Floats
 
 __all__ = ["Described", "Prompted"]
 
@@ -48,8 +49,8 @@ def _prompted(question: Question) -> Floats:
     import torch
 
     from clsl_core.adaptation.prompts import PromptConfig, PromptReader, learn_context
-    from clsl_core.backbones.choice import BUILTIN
     from clsl_core.backbones.open_clip import OpenClipBackbone
+    from clsl_core.backbones.spec import BUILTIN
     from clsl_core.types import no_progress
 
     spec, categories = question.train.spec, question.categories

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from benchmarks.baselines.descent import in_batches
-from benchmarks.baselines.method import Floats, NotApplicable, Predicted, Question
-from clsl_core.backbones.choice import normalised
+from benchmarks.baselines.method import NotApplicable, Predicted, Question
+from clsl_core.arrays import Floats
+from clsl_core.backbones.spec import normalised
 from clsl_core.features import FeatureView
-from clsl_core.recovery.head.clsl import ModelConfig, patch_text_logits
+from clsl_core.recovery.text_prior import TextPrior
 
 __all__ = ["ZeroShot"]
+
+_SAMPLE = 512
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class ZeroShot:
     """No label is used.
 
     Attributes:
-        patches: Score each patch and take the best one; else the pooled vector.
+        patches: Score each patch and take the best ones, as the program does; else the pooled
+            vector's cosines.
     """
 
     patches: bool
@@ -32,25 +35,24 @@ class ZeroShot:
         vectors = question.categories.vectors
         if vectors is None or not question.categories.text:
             raise NotApplicable("the category vectors are no text of the tokens' space")
-        score = _patchwise if self.patches else _global
-        return Predicted(score(question.train, vectors), score(question.test, vectors))
+        if not self.patches:
+            return Predicted(_global(question.train, vectors), _global(question.test, vectors))
+        prior = TextPrior(vectors)
+        prior.standardise(torch.from_numpy(question.train.tokens(_spread(len(question.train)))))
+        return Predicted(_patchwise(question.train, prior), _patchwise(question.test, prior))
+
+
+def _spread(count: int) -> np.ndarray:
+    return np.arange(0, count, max(1, count // _SAMPLE))
 
 
 def _global(features: FeatureView, vectors: Floats) -> Floats:
-    """Softmax over categories of the pooled vector's similarities."""
+    """The pooled vector's cosine with each category, from 0 to 1."""
     cosines = normalised(features.pooled()) @ normalised(vectors).T
-    scaled = (cosines - cosines.max(1, keepdims=True)) / ModelConfig().text_temperature
-    shares = np.exp(scaled)
-    return np.asarray(shares / shares.sum(1, keepdims=True), np.float32)
+    return np.asarray((1 + cosines) / 2, np.float32)
 
 
-def _patchwise(features: FeatureView, vectors: Floats) -> Floats:
-    """The best patch's share of the category among all of them."""
-    words = torch.from_numpy(vectors)
-    nothing = words[:0]
-
-    def score(tokens: Tensor) -> Tensor:
-        temperature = ModelConfig().text_temperature
-        return patch_text_logits(tokens, words, nothing, temperature).sigmoid()
-
-    return in_batches(score, features, len(vectors), torch.device("cpu"))
+def _patchwise(features: FeatureView, prior: TextPrior) -> Floats:
+    """What the program says of names before any label is known, as a share."""
+    device = torch.device("cpu")
+    return in_batches(lambda tokens: prior(tokens).sigmoid(), features, len(prior.words), device)

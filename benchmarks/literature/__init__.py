@@ -22,8 +22,9 @@ from benchmarks.recovery import cells, measure
 from benchmarks.regimes import Regime
 from benchmarks.runs import Runner, Sheet, run_child, say
 from benchmarks.table import print_table
-from clsl_core.backbones.choice import AUTO, Backbone, choose_backbone
+from clsl_core.backbones.choice import choose_backbone
 from clsl_core.backbones.descriptions import read_descriptions
+from clsl_core.backbones.spec import AUTO, Backbone
 from clsl_core.errors import NotFoundError
 from clsl_core.types import Progress
 

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.cli.console import exit_code
 from benchmarks.literature import DATASETS, Request, run_benchmark
 from benchmarks.runs import end_with_the_cell, say
-from clsl_core.backbones.choice import AUTO
+from clsl_core.backbones.spec import AUTO
 from clsl_core.errors import ClslError
 
 
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sheet = run_benchmark(Request(**given))
     except ClslError as error:
         say(f"literature: {error}")
-        return 1
+        return exit_code(error)
     return 1 if any("failed" in cell for cell in sheet.cells) else 0
 
 

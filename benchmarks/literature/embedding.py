@@ -12,8 +12,8 @@ from PIL import Image
 
 from benchmarks.literature.original import Part
 from benchmarks.tokens import FEATURES, RECORD
-from clsl_core.backbones.choice import Backbone
 from clsl_core.backbones.descriptions import Descriptions, blend_descriptions
+from clsl_core.backbones.spec import Backbone
 from clsl_core.errors import ImageError, InputError
 from clsl_core.features import FeatureStore
 from clsl_core.files import atomic_file

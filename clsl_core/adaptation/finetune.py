@@ -31,10 +31,9 @@ from torch import Tensor
 from clsl_core.adaptation.config import FinetuneConfig
 from clsl_core.adaptation.pictures import PictureReader, Pictures
 from clsl_core.adaptation.state import TowerTraining
-from clsl_core.adaptation.tower import Tower
-from clsl_core.adaptation.tower_head import TowerHead
+from clsl_core.adaptation.tower import Tower, TowerHead
+from clsl_core.arrays import Floats, Ids, Labels
 from clsl_core.errors import TrainingError
-from clsl_core.recovery.base_models import Floats, Ids, Labels
 from clsl_core.recovery.head.losses import asymmetric_loss
 from clsl_core.recovery.head.training import one_cycle
 from clsl_core.recovery.positive_unlabelled import unknown_as_negative

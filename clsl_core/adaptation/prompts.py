@@ -10,6 +10,7 @@ Letters: N images, B of them in a step, C categories, K background words, d widt
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,14 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from clsl_core.arrays import Floats, Labels
 from clsl_core.backbones.open_clip import OpenClipBackbone
 from clsl_core.errors import BackboneError, TrainingError
 from clsl_core.features import FeatureView
-from clsl_core.recovery.base_models import Floats, Labels
-from clsl_core.recovery.head.clsl import ModelConfig, patch_text_logits
 from clsl_core.recovery.head.losses import LossConfig, asymmetric_loss
 from clsl_core.recovery.head.training import one_cycle
 from clsl_core.recovery.positive_unlabelled import RecoveryConfig, unknown_as_negative
+from clsl_core.recovery.text_prior import TextPrior, cosines_with_words
 from clsl_core.statistics.metrics import mean_average_precision
 from clsl_core.types import Progress, no_progress
 
@@ -34,6 +35,9 @@ START = "a photo of a"
 """The words whose vectors the context starts from."""
 
 _WORDS_AT_ONCE = 64
+_LEAST = math.log(1e-6)  # log share below which nothing is told apart
+_SHARPER = 3.0  # than the text prior: words that compete in full must be told apart
+_SAMPLE = 512  # images that tell how scores spread
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class PromptConfig:
             the usual sentences.
         learning_rate: Peak of the one-cycle schedule, of the context and of the scores' scales.
         held_out: Share of the images to compare before and after on.
-        temperature: Of the softmax over words, as in the text prior.
+        temperature: Of the softmax over words; 0 takes a third of how far cosines spread.
         loss: Of ASL; ``weak_negative`` scales unknown entries where they stand for negatives.
         recovery: Decides how far they do.
         seed: Of everything random.
@@ -58,7 +62,7 @@ class PromptConfig:
     categories: int = 64
     learning_rate: float = 2e-3
     held_out: float = 0.2
-    temperature: float = ModelConfig.text_temperature
+    temperature: float = 0.0
     loss: LossConfig = field(default_factory=LossConfig)
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     seed: int = 0
@@ -71,8 +75,8 @@ class LearnedContext:
     Attributes:
         context: (4, w) float32, in the space of the text tower's word vectors.
         losses: Of each step.
-        before, after: Mean average precision of the text prior on the images kept out, with the
-            usual sentences and with the learned words; nan where too little is known of them.
+        before, after: Mean average precision of the words' best shares on the images kept out, with
+            the usual sentences and with the learned words; nan where too little is known of them.
     """
 
     context: Floats
@@ -177,6 +181,10 @@ def learn_context(
     device, C = context.device, labels.shape[1]
     usual = reader.backbone.encode_categories([*names, *background])  # (C + K, d)
     first = torch.from_numpy(usual).to(device)
+    prior = TextPrior(usual[:C], usual[C:])
+    prior.standardise(torch.from_numpy(features.tokens(teaching[:_SAMPLE])))
+    prior.to(device)
+    temperature = config.temperature or float(prior.temperature) / _SHARPER
     a = torch.ones(C, device=device, requires_grad=True)
     b = torch.zeros(C, device=device, requires_grad=True)
     optimiser = torch.optim.AdamW([context, a, b], lr=config.learning_rate, weight_decay=0.0)
@@ -191,7 +199,7 @@ def learn_context(
         chosen = torch.from_numpy(columns).to(device)
         vectors = first[:C].index_copy(0, chosen, read)
         tokens = torch.from_numpy(features.tokens(rows)).to(device).float()
-        z = a * patch_text_logits(tokens, vectors, first[C:], config.temperature) + b
+        z = a * _best_share(tokens, vectors, first[C:], temperature) + b
         own = torch.from_numpy(labels[np.ix_(rows, columns)]).to(device)
         known = (own != 0).float()
         weights = known / known.sum().clamp_min(1)
@@ -204,7 +212,7 @@ def learn_context(
         losses.append(float(loss.detach()))
 
     def judge(vectors: Floats) -> float:
-        scores = _scores(features, held_out, vectors, C, config.temperature)
+        scores = _scores(features, held_out, torch.from_numpy(vectors).to(device), C, temperature)
         truth = labels[held_out]
         judged = (truth != 0) | (unknown_weight > 0)
         if not (truth > 0).any():
@@ -215,17 +223,25 @@ def learn_context(
     return LearnedContext(context.detach().cpu().numpy(), losses, judge(usual), judge(learned))
 
 
+def _best_share(tokens: Tensor, words: Tensor, others: Tensor, temperature: float) -> Tensor:
+    """Logit (B, C) of a category's share among all words at its best patch.
+
+    Words compete in full, unlike in the text prior: that is what tells each from the others, and
+    so what a context can be learned from.
+    """
+    shares = cosines_with_words(tokens, words, others).div(temperature).log_softmax(-1)
+    best = shares[..., : len(words)].amax(1).clamp(_LEAST, math.log1p(-1e-6))
+    return best - torch.log1p(-best.exp())
+
+
 @torch.no_grad()
 def _scores(
-    features: FeatureView, rows: np.ndarray, vectors: Floats, count: int, temperature: float
+    features: FeatureView, rows: np.ndarray, words: Tensor, count: int, temperature: float
 ) -> Floats:
-    """The text prior's logits (n, C) for some images."""
-    words = torch.from_numpy(vectors)
-    parts = [
-        patch_text_logits(
-            torch.from_numpy(features.tokens(rows[start : start + 256])).float(),
-            words[:count], words[count:], temperature,
-        ).numpy()
-        for start in range(0, len(rows), 256)
-    ]  # fmt: skip
-    return np.concatenate([np.zeros((0, count), np.float32), *parts])
+    """Logits (n, C) of the best shares of some images; words (C + K, d), ``count`` is C."""
+    parts = [np.zeros((0, count), np.float32)]
+    for start in range(0, len(rows), 256):
+        tokens = torch.from_numpy(features.tokens(rows[start : start + 256])).to(words.device)
+        best = _best_share(tokens, words[:count], words[count:], temperature)
+        parts.append(best.cpu().numpy())
+    return np.concatenate(parts)

@@ -2,13 +2,15 @@
 
 ``lora`` keeps the tower frozen and adds low-rank updates to the attention and the feed-forward
 layers (arXiv 2106.09685), through peft; they are merged into the weights before writing. ``full``
-trains the whole tower. The text tower stays as it is in both.
+trains the whole tower. The text tower stays as it is in both. The tower is trained through a small
+head that is thrown away afterwards.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,16 @@ from open_clip.transformer import VisionTransformer
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from clsl_core.backbones.choice import AUTO, BUILTIN
+from clsl_core.arrays import Floats
 from clsl_core.backbones.open_clip import DEFAULT_MODEL, OpenClipBackbone, patch_and_pooled
+from clsl_core.backbones.spec import AUTO, BUILTIN
 from clsl_core.backbones.split_attention import join_attention, split_attention
 from clsl_core.backbones.weights import METADATA_KEY, find_weights
 from clsl_core.errors import BackboneError
 from clsl_core.files import atomic_file
 from clsl_core.types import Finetune
 
-__all__ = ["Tower"]
+__all__ = ["Tower", "TowerHead"]
 
 _ADAPTED = r".*resblocks\.\d+\.(attn\.(query|key|value|out)|mlp\.(c_fc|c_proj))"
 
@@ -169,3 +172,25 @@ def _adapt(visual: nn.Module, rank: int, alpha: float) -> Any:
         ) from error
     config = peft.LoraConfig(r=rank, lora_alpha=alpha, target_modules=_ADAPTED, lora_dropout=0.0)
     return peft.get_peft_model(visual, config)
+
+
+class TowerHead(nn.Module):
+    """Scores categories from tokens and the pooled embedding.
+
+    Args:
+        vectors: (C, d) where the category vectors start.
+        priors: (C,) share of positives the bias starts from, in (0, 1).
+    """
+
+    def __init__(self, vectors: Floats, priors: Floats) -> None:
+        super().__init__()
+        self.vectors = nn.Parameter(torch.from_numpy(vectors.copy()))
+        self.scale = nn.Parameter(torch.tensor(math.log(20.0)))
+        self.b = nn.Parameter(torch.logit(torch.from_numpy(priors)))
+
+    def forward(self, tokens: Tensor, pooled: Tensor) -> Tensor:
+        """Unit tokens (B, P, d) and vectors (B, d) -> logits (B, C)."""
+        V = nn.functional.normalize(self.vectors, dim=-1)  # (C, d)
+        r = self.scale.exp() * (tokens @ V.T)  # (B, P, C)
+        patches = (r.softmax(1) * r).sum(1)  # (B, C)
+        return 0.5 * (patches + self.scale.exp() * (pooled @ V.T)) + self.b

@@ -26,14 +26,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from clsl_core.backbones.choice import BUILTIN, BackboneSpec, ImageFeatures, normalised
+from clsl_core.arrays import Floats
+from clsl_core.backbones.spec import BUILTIN, BackboneSpec, ImageFeatures, normalised
 
 if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = ["BuiltinBackbone"]
-
-_Floats = npt.NDArray[np.float32]
 
 _SIDE = 224
 _GRID = 7
@@ -65,7 +64,7 @@ class BuiltinBackbone:
         del texts
 
 
-def _tokens(image: Image.Image) -> _Floats:
+def _tokens(image: Image.Image) -> Floats:
     """(49, 112) unit vectors of one picture."""
     lab = _lab(image)
     lightness, red_green, blue_yellow = np.moveaxis(lab, 2, 0)
@@ -82,7 +81,7 @@ def _tokens(image: Image.Image) -> _Floats:
     return normalised(np.concatenate([_balanced(block) for block in blocks], axis=1))
 
 
-def _lab(image: Image.Image) -> _Floats:
+def _lab(image: Image.Image) -> Floats:
     """(224, 224, 3) CIE L*a*b*."""
     from PIL import Image as Pillow
     from skimage.color import rgb2lab
@@ -90,20 +89,20 @@ def _lab(image: Image.Image) -> _Floats:
     square = image.convert("RGB").resize(
         (_SIDE, _SIDE), Pillow.Resampling.BILINEAR, reducing_gap=2.0
     )
-    lab: _Floats = rgb2lab(np.asarray(square, np.float32) / 255.0).astype(np.float32)
+    lab: Floats = rgb2lab(np.asarray(square, np.float32) / 255.0).astype(np.float32)
     return lab
 
 
-def _halved(values: _Floats) -> _Floats:
+def _halved(values: Floats) -> Floats:
     """Means of 2 × 2 pixels."""
-    small: _Floats = values.reshape(_SIDE // 2, 2, _SIDE // 2, 2, -1).mean(axis=(1, 3))
+    small: Floats = values.reshape(_SIDE // 2, 2, _SIDE // 2, 2, -1).mean(axis=(1, 3))
     return small
 
 
-def _balanced(histogram: npt.NDArray[np.float64]) -> _Floats:
+def _balanced(histogram: npt.NDArray[np.float64]) -> Floats:
     """Square root, zero mean, unit length; a histogram without any difference becomes zero."""
     root = np.sqrt(histogram).astype(np.float32)
-    centred: _Floats = root - root.mean(axis=1, keepdims=True)
+    centred: Floats = root - root.mean(axis=1, keepdims=True)
     return normalised(centred)
 
 
@@ -120,9 +119,7 @@ def _histogram(
     return share.reshape(cells * cells, count)
 
 
-def _colours(
-    lightness: _Floats, red_green: _Floats, blue_yellow: _Floats
-) -> npt.NDArray[np.float64]:
+def _colours(lightness: Floats, red_green: Floats, blue_yellow: Floats) -> npt.NDArray[np.float64]:
     """(49, 30): six greys, then twelve hues, dark and light."""
     hue = (np.arctan2(blue_yellow, red_green) / (2 * np.pi) + 0.5) * 12
     coloured = 6 + (hue.astype(np.int64) % 12) * 2 + (lightness > 55)
@@ -131,7 +128,7 @@ def _colours(
     return _histogram(np.where(faint, grey, coloured), None, 30, _GRID)
 
 
-def _edges(values: _Floats, bins: int, layout: int) -> npt.NDArray[np.float64]:
+def _edges(values: Floats, bins: int, layout: int) -> npt.NDArray[np.float64]:
     """(49, bins · layout²): edge strength by orientation, shared between neighbouring bins."""
     across, down = np.zeros_like(values), np.zeros_like(values)
     across[:, 1:-1] = values[:, 2:] - values[:, :-2]
@@ -149,7 +146,7 @@ def _edges(values: _Floats, bins: int, layout: int) -> npt.NDArray[np.float64]:
     return patches
 
 
-def _patterns(lightness: _Floats, radius: int) -> npt.NDArray[np.float64]:
+def _patterns(lightness: Floats, radius: int) -> npt.NDArray[np.float64]:
     """(49, 10): rotation-invariant uniform local binary patterns."""
     from skimage.feature import local_binary_pattern
 

@@ -17,16 +17,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from clsl_core.backbones.choice import Backbone, normalised
+from clsl_core.arrays import Floats
+from clsl_core.backbones.spec import Backbone, normalised
 from clsl_core.errors import BackboneError, InputError
 
 __all__ = ["Descriptions", "blend_descriptions", "read_descriptions"]
 
 Descriptions = Mapping[str, Sequence[str]]
-Floats = npt.NDArray[np.float32]
 
 
 def read_descriptions(path: Path) -> dict[str, list[str]]:

@@ -27,7 +27,7 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from clsl_core.backbones.choice import BackboneSpec, ImageFeatures
+from clsl_core.backbones.spec import BackboneSpec, ImageFeatures
 from clsl_core.backbones.split_attention import SplitAttention
 from clsl_core.backbones.weights import DEFAULT_MODEL, Weights, find_weights
 from clsl_core.errors import BackboneError

@@ -1,17 +1,18 @@
-"""Annotation files in and out: each format reads, validates and writes an annotation set."""
+"""Annotation files in and out: each format reads, validates and writes an annotation set.
+
+Others use what is named here, `read_options` for what a person declares about a file, `detect` for
+the reason of a guess, and `capabilities` for what a format can hold. `text` is the floor below:
+JSON, XML, CSV and folders, read and written safely.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from clsl_core.formats.coco import coco, lvis
-from clsl_core.formats.nus_wide import csv as nus_wide_csv
-from clsl_core.formats.nus_wide import nus_wide
-from clsl_core.formats.registry import Absent, Format, Reader, Validator, Writer, find
-from clsl_core.formats.tables import csv_long, csv_wide, imagefolder, open_images
-from clsl_core.formats.tools import datumaro, fiftyone, label_studio
-from clsl_core.formats.voc import voc
+from clsl_core.formats.catalogue import FORMATS, get_format
+from clsl_core.formats.detect import detect
+from clsl_core.formats.registry import Absent, Format, Reader, Validator, Writer
 from clsl_core.types import (
     AnnotationSet,
     JsonObject,
@@ -32,74 +33,6 @@ __all__ = [
     "read",
     "write",
 ]
-
-_ALL = (
-    Format("coco", "COCO instances JSON", ".json", coco.read, coco.validate, coco.write),
-    Format("lvis", "LVIS v0.5 or v1 JSON", ".json", lvis.read, lvis.validate, lvis.write),
-    Format("voc", "PASCAL VOC folder", "", voc.read, voc.validate, voc.write),
-    Format(
-        "csv-wide",
-        "CSV, a column for each category",
-        ".csv",
-        csv_wide.read,
-        csv_wide.validate,
-        csv_wide.write,
-    ),
-    Format(
-        "csv-long",
-        "CSV, a row for each label",
-        ".csv",
-        csv_long.read,
-        csv_long.validate,
-        csv_long.write,
-    ),
-    Format(
-        "open-images",
-        "Open Images CSV",
-        ".csv",
-        open_images.read,
-        open_images.validate,
-        open_images.write,
-    ),
-    Format(
-        "nus-wide", "NUS-WIDE lists (folder)", "", nus_wide.read, nus_wide.validate, nus_wide.write
-    ),
-    Format(
-        "nus-wide-csv",
-        "NUS-WIDE CSV",
-        ".csv",
-        nus_wide_csv.read,
-        nus_wide_csv.validate,
-        nus_wide_csv.write,
-    ),
-    Format(
-        "imagefolder",
-        "Hugging Face imagefolder metadata",
-        ".jsonl",
-        imagefolder.read,
-        imagefolder.validate,
-        imagefolder.write,
-    ),
-    Format(
-        "fiftyone",
-        "FiftyOne labels.json",
-        ".json",
-        fiftyone.read,
-        fiftyone.validate,
-        fiftyone.write,
-    ),
-    Format(
-        "label-studio",
-        "Label Studio JSON",
-        ".json",
-        label_studio.read,
-        label_studio.validate,
-        label_studio.write,
-    ),
-    Format("datumaro", "Datumaro JSON", ".json", datumaro.read, datumaro.validate, datumaro.write),
-)
-
-FORMATS: dict[str, Format] = {item.name: item for item in _ALL}
 
 
 def read(
@@ -135,8 +68,6 @@ def read(
         FormatError: When it cannot be read, with the report of all problems.
         NotFoundError: When there is no such format.
     """
-    from clsl_core.formats.detect import detect  # which needs FORMATS
-
     source = Path(path)
     name = format_name or detect(source).format
     return get_format(name).read(source, absent=absent, progress=progress)
@@ -166,12 +97,3 @@ def write(
     """
     own = get_format(format_name or content.format)
     own.write(content, new_labels, Path(output), summary=summary or {})
-
-
-def get_format(name: str) -> Format:
-    """The format called ``name``.
-
-    Raises:
-        NotFoundError: With the names there are.
-    """
-    return find(FORMATS, name)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clsl_core.errors import FormatError
-from clsl_core.formats import FORMATS
+from clsl_core.formats.catalogue import FORMATS
 from clsl_core.formats.tables import csv_long
 from clsl_core.formats.tables.cell_states import state_of_cell
 from clsl_core.formats.tables.csv_wide import RESERVED

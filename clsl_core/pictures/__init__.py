@@ -1,1 +1,4 @@
-"""Decoding pictures safely, from disk or from the network."""
+"""Decoding pictures safely, from disk or from the network.
+
+Others use `loading` for what a loader is, `remote` for pictures elsewhere, `fetch` for the limits.
+"""

@@ -48,7 +48,7 @@ class RemoteImages:
 
     Args:
         url_of: The URL of a picture by its file name, or None where it has none.
-        fetch: Gives the content of a URL, within limits; see ``remote_fetch.fetch``.
+        fetch: Gives the content of a URL, within limits; see ``fetch.fetch``.
         cache: Keeps what was fetched.
         max_pixels: As in ``LocalImages``.
     """

@@ -24,13 +24,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.sparse import csr_array
 
+from clsl_core.arrays import Floats, Ids, Labels, logit
 from clsl_core.features import FeatureView
 from clsl_core.recovery.label_graph import co_occurrence
 from clsl_core.recovery.linear import fit_linear
@@ -43,13 +43,7 @@ __all__ = [
     "ViewConfig",
     "cross_fitted",
     "fit_views",
-    "logit",
-    "sigmoid",
 ]
-
-Floats = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int8]
-Ids = npt.NDArray[np.int64]
 
 _SAMPLE = 512  # images that tell how tokens spread
 
@@ -341,17 +335,6 @@ def cross_fitted(
     return out
 
 
-def sigmoid(logits: Floats) -> Floats:
-    """1 / (1 + exp(-z)), with z kept within [-30, 30]."""
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -30, 30))), np.float32)
-
-
-def logit(p: npt.NDArray[np.floating[Any]]) -> Floats:
-    """Log p / (1 - p), with p kept within [1e-6, 1 - 1e-6]."""
-    clipped = np.clip(p, 1e-6, 1 - 1e-6)
-    return np.asarray(np.log(clipped) - np.log1p(-clipped), np.float32)
-
-
 def _fit_linear(
     x: torch.Tensor,
     labels: Labels,
@@ -367,9 +350,11 @@ def _fit_linear(
     targets = torch.from_numpy((labels > 0).astype(np.float32)).to(x.device)
     weights = np.where(labels != 0, 1.0, unknown).astype(np.float32)
     weight = torch.from_numpy(weights).to(x.device)
-    best, least = None, float("inf")
-    for l2 in config.linear_l2:
-        beta = fit_linear(x, targets, weight, folds, fold_count=config.folds, l2=l2, tick=tick)
+    beta, best, least = None, None, float("inf")
+    for l2 in sorted(config.linear_l2, reverse=True):  # each starts from the last
+        beta = fit_linear(
+            x, targets, weight, folds, fold_count=config.folds, l2=l2, start=beta, tick=tick
+        )
         logits = torch.empty_like(targets)
         for k in range(config.folds):
             here = folds == k

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from clsl_core.arrays import PROBABILITY_LIMIT, Floats, sigmoid
 from clsl_core.recovery.linear import PooledLogistic, fit_pooled
 from clsl_core.types import Origin
 
 __all__ = ["CalibrationConfig", "apply_calibration", "calibrate", "calibration_weights"]
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -111,4 +110,4 @@ def apply_calibration(map_: PooledLogistic, logits: Floats) -> Floats:
     """Probabilities (N, C) in (0, 1) of logits (N, C); never falling in the logit."""
     weights = map_.weights
     z = logits * np.maximum(weights[:, 0], 1e-3) + weights[:, 1]
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(z, -15, 15))), np.float32)
+    return sigmoid(z, PROBABILITY_LIMIT)

@@ -8,24 +8,14 @@ Letters: N images, C categories, V views.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from clsl_core.arrays import Floats, Labels, sigmoid
 from clsl_core.features import FeatureView
-from clsl_core.recovery.base_models import (
-    Context,
-    Floats,
-    Labels,
-    StaticViews,
-    cross_fitted,
-    fit_views,
-    sigmoid,
-)
+from clsl_core.recovery.base_models import Context, StaticViews, cross_fitted, fit_views
 from clsl_core.recovery.config import TrainConfig
-from clsl_core.recovery.head.clsl import CLSLHead
-from clsl_core.recovery.head.training import Ticker
 from clsl_core.recovery.identity import digests_of
 from clsl_core.recovery.label_correlation import LabelContext, fit_label_context
 from clsl_core.recovery.linear import PooledLogistic
@@ -39,6 +29,8 @@ from clsl_core.recovery.positive_unlabelled import (
     unknown_as_negative,
 )
 from clsl_core.recovery.self_training import Students, fit_joint, fit_students, plain_joint
+from clsl_core.recovery.text_prior import TextPrior
+from clsl_core.recovery.ticker import Ticker
 
 __all__ = ["Evidence", "StaticBlend", "StaticFitter"]
 
@@ -49,7 +41,7 @@ _START = {
     "linear": 1 / 3,
     "patches": 1 / 3,
     "together": 0.1,
-    "text": 0.5,
+    "text": 2.0,
 }
 
 
@@ -82,6 +74,7 @@ class StaticBlend:
         students: Or None.
         joint: Weights of the views and the students.
         label_context: What other categories say.
+        first: (N, C) logits of the views stacked.
         logits: (N, C) of it all.
     """
 
@@ -90,6 +83,7 @@ class StaticBlend:
     students: Students | None
     joint: PooledLogistic
     label_context: LabelContext
+    first: Floats
     logits: Floats
 
 
@@ -99,11 +93,10 @@ class StaticFitter:
     Args:
         features: Of N images.
         vectors: (C, E) category vectors, or None.
+        text: What names say, or None.
         config: Of the training.
         device: Of torch.
         rng: Draws folds and samples.
-        make_head: A head from class priors (C,), labels (N, C) and the weight of unknown entries as
-            negatives; the view of text reads its vectors.
         tick: Called often.
     """
 
@@ -111,15 +104,15 @@ class StaticFitter:
         self,
         features: FeatureView,
         vectors: Floats | None,
+        text: TextPrior | None,
         config: TrainConfig,
         device: str,
         rng: np.random.Generator,
-        make_head: Callable[[Floats, Labels, float], CLSLHead],
         tick: Ticker,
     ) -> None:
         self.features, self.vectors, self.config = features, vectors, config
         self.device, self.rng, self.tick = device, rng, tick
-        self._make_head = make_head
+        self.text = text
         self.pooled = features.pooled()
         self.digests = digests_of(self.pooled)
         self.rows = np.arange(len(features))
@@ -138,16 +131,16 @@ class StaticFitter:
             device=self.device,
             tick=self.tick,
         )
-        head = self._make_head(views.prior, labels, unknown_weight)
         context = read_context(
-            head,
+            self.text,
             views,
             self.features,
             self.pooled,
             self.rows,  # all images are remembered, in their order
             self.rows,
-            self.config.students.alike,
-            self.tick,
+            alike=self.config.students.alike,
+            device=self.device,
+            tick=self.tick,
         )
         return Evidence(labels, unknown_weight, views, context, views.values(context))
 
@@ -172,7 +165,7 @@ class StaticFitter:
             joined = joint.apply(np.stack([first, taught]))
         context = self._label_context(evidence, joined)
         logits = context.apply(joined, labels)
-        return StaticBlend(weights, share, students, joint, context, logits)
+        return StaticBlend(weights, share, students, joint, context, first, logits)
 
     def _label_context(self, evidence: Evidence, logits: Floats) -> LabelContext:
         return fit_label_context(

@@ -9,12 +9,10 @@ import hashlib
 from collections import defaultdict
 
 import numpy as np
-import numpy.typing as npt
+
+from clsl_core.arrays import Floats, Ids
 
 __all__ = ["digests_of", "pair_draws", "recognise"]
-
-Floats = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int64]
 
 
 def digests_of(pooled: Floats) -> Ids:

@@ -21,13 +21,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from clsl_core.recovery.base_models import sigmoid
+from clsl_core.arrays import Floats, Labels, sigmoid
 from clsl_core.recovery.label_graph import similar_categories
 
 __all__ = ["ContextConfig", "LabelContext", "fit_label_context", "no_label_context"]
-
-Floats = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,8 @@ Letters: N images, C categories, P patches.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,28 +14,22 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from clsl_core.checkpoint import load_checkpoint, save_checkpoint, select
-from clsl_core.compute import Pieces
+from clsl_core.arrays import PROBABILITY_LIMIT, Floats, Ids, sigmoid
+from clsl_core.compute import Pieces, half_the_threads
 from clsl_core.errors import InputError
 from clsl_core.features import FeatureView
-from clsl_core.recovery.base_models import (
-    Context,
-    Floats,
-    Ids,
-    StaticViews,
-    ViewConfig,
-)
+from clsl_core.recovery.base_models import Context, StaticViews
 from clsl_core.recovery.calibration import apply_calibration
 from clsl_core.recovery.config import TrainConfig
-from clsl_core.recovery.head.clsl import CLSLHead, ModelConfig, patch_text_logits
+from clsl_core.recovery.head.clsl import CLSLHead
 from clsl_core.recovery.identity import digests_of, recognise
+from clsl_core.recovery.judging import BLEND, ENSEMBLE
 from clsl_core.recovery.label_correlation import LabelContext
-from clsl_core.recovery.label_graph import LabelGraph
 from clsl_core.recovery.linear import PooledLogistic
-from clsl_core.recovery.patch_linear import PatchConfig, patch_logits
+from clsl_core.recovery.patch_linear import patch_logits
 from clsl_core.recovery.positive_unlabelled import Regime, present
-from clsl_core.recovery.self_training import Students, plain_joint
-from clsl_core.threads import half_the_threads
+from clsl_core.recovery.self_training import Students
+from clsl_core.recovery.text_prior import TextPrior
 from clsl_core.types import Progress, no_progress
 
 __all__ = [
@@ -46,7 +38,7 @@ __all__ = [
     "Scores",
     "head_logits",
     "read_context",
-    "text_logits",
+    "score_texts",
 ]
 
 HeatmapSource = Callable[[Ids, Ids], npt.NDArray[np.uint8]]
@@ -54,7 +46,6 @@ Tick = Callable[[], None]
 
 _BATCH = 64  # images whose tokens are scored at once
 _ROWS = 8192  # images whose views are held at once
-_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -92,10 +83,11 @@ class Recovery:
     """A fitted model: views, students, label context, head, and calibration where there is one.
 
         views --blend--> presence --joint, students, in label context--> static
-        static --stack, head--> logits
+        static --stack, head--> logits, or what one of the parts says where it was better
 
     Attributes:
         config: What it was trained with.
+        text: What names say, or None without text vectors.
         head: The CLSL head.
         views: The static views.
         blend: Weights of the static views.
@@ -105,6 +97,8 @@ class Recovery:
         joint: Weights of the blend and the students.
         label_context: What other categories' scores say.
         stack: Weights of the static blend and the head.
+        ordered_by: ``WHOLE``, or the part that was better than it on held-out labels and
+            therefore says what is proposed; see ``judging.better_part``.
         calibration: Map from blended logits to probabilities, or None.
         grid: Rows and columns of the patch grid.
         regime: What kind of knowledge there was.
@@ -118,6 +112,7 @@ class Recovery:
     """
 
     config: TrainConfig
+    text: TextPrior | None
     head: CLSLHead
     views: StaticViews
     blend: PooledLogistic
@@ -126,6 +121,7 @@ class Recovery:
     joint: PooledLogistic
     label_context: LabelContext
     stack: PooledLogistic
+    ordered_by: str
     calibration: PooledLogistic | None
     grid: tuple[int, int]
     regime: Regime
@@ -162,28 +158,20 @@ class Recovery:
                 progress(start, len(features), "scoring images")
 
             context = read_context(
-                self.head,
+                self.text,
                 self.views,
                 features,
                 pooled,
                 itself,
                 rows,
-                self.config.students.alike,
-                tick,
+                alike=self.config.students.alike,
+                device=self._device,
+                tick=tick,
             )
-            static = present(self.blend.apply(self.views.values(context)), self.known_share)
-            if self.students is not None:
-                settings, device = self.config.students, str(self.head.b.device)
-                taught = self.students.logits(
-                    self.views, features, rows, context, settings, device, tick
-                )
-                static = self.joint.apply(np.stack([static, taught]))
-            static = self.label_context.apply(static, context.known)
-            z = head_logits(self.head, features, rows, tick)
-            logits[rows] = self.stack.apply(np.stack([static, z]))
+            logits[rows] = self._logits(features, rows, context, tick)
         progress(len(features), len(features), "scoring images")
         return Scores(
-            values=_sigmoid(logits),
+            values=sigmoid(logits, PROBABILITY_LIMIT),
             probability=(
                 None if self.calibration is None else apply_calibration(self.calibration, logits)
             ),
@@ -196,77 +184,32 @@ class Recovery:
             ),
         )
 
-    def save(self, directory: Path) -> None:
-        """Write recovery.json and one safetensors file into ``directory``."""
-        record = {
-            "version": _VERSION,
-            "config": json.loads(self.config.to_json()),
-            "grid": list(self.grid),
-            "text": self.head.text,
-            "regime": self.regime.value,
-            "views": {
-                "config": asdict(self.views.config),
-                "unknown_weight": self.views.unknown_weight,
-            },
-            "known_share": self.known_share,
-            "metrics": self.metrics,
-            "curves": self.curves,
-        }
-        save_checkpoint(directory, "recovery", self._tensors(), record)
-
-    @classmethod
-    def load(cls, directory: Path, device: str | None = None) -> Recovery:
-        """Read what ``save`` wrote.
-
-        Raises:
-            InputError: A file is missing or damaged, or another version of the program wrote it.
-        """
-        tensors, record = load_checkpoint(directory, "recovery")
-        if record.get("version") != _VERSION:
-            raise InputError(
-                f"{directory} holds a model of version {record.get('version')}, expected "
-                f"{_VERSION}; train again."
+    def _logits(
+        self, features: FeatureView, rows: Ids, context: Context, tick: Callable[[], None]
+    ) -> Floats:
+        """Logits (n, C) of the images ``rows``, by the whole or by the part that orders."""
+        values = self.views.values(context)
+        parts = dict(zip(self.views.names(self.text is not None), values, strict=True))
+        if self.ordered_by in parts:
+            return np.asarray(parts[self.ordered_by], np.float32)
+        static = present(self.blend.apply(values), self.known_share)
+        if self.ordered_by == BLEND:
+            return static
+        if self.students is not None:
+            settings, device = self.config.students, self._device
+            taught = self.students.logits(
+                self.views, features, rows, context, settings, device, tick
             )
-        try:
-            config = TrainConfig.from_json(json.dumps(record["config"]))
-            grid = (int(record["grid"][0]), int(record["grid"][1]))
-            return cls(
-                config=config,
-                head=_load_head(config.model, grid, bool(record["text"]), tensors).to(
-                    device or "cpu"
-                ),
-                views=_load_views(record["views"], tensors),
-                blend=_load_logistic("blend", tensors),
-                students=(
-                    Students(**_arrays("students", tensors))
-                    if "students.linear" in tensors
-                    else None
-                ),
-                known_share=float(record.get("known_share", 1.0)),
-                joint=(
-                    _load_logistic("joint", tensors)
-                    if "joint.pooled" in tensors
-                    else plain_joint(config.students.share, tensors["labels.prior"].numel())
-                ),
-                label_context=LabelContext(
-                    **_arrays("labels", tensors), guess=config.context.guess
-                ),
-                stack=_load_logistic("stack", tensors),
-                calibration=(
-                    _load_logistic("calibration", tensors)
-                    if "calibration.pooled" in tensors
-                    else None
-                ),
-                grid=grid,
-                regime=Regime(record["regime"]),
-                metrics=record["metrics"],
-                curves=record["curves"],
-                start=select(tensors, "start."),
-            )
-        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
-            raise InputError(
-                f"{directory}/recovery.json does not describe a model ({error!r}); train again."
-            ) from error
+            static = self.joint.apply(np.stack([static, taught]))
+        static = self.label_context.apply(static, context.known)
+        if self.ordered_by == ENSEMBLE:
+            return static
+        z = head_logits(self.head, features, rows, tick)
+        return self.stack.apply(np.stack([static, z]))
+
+    @property
+    def _device(self) -> str:
+        return str(self.head.b.device)
 
     def _check(self, features: FeatureView) -> None:
         width = len(self.head.token_mean)
@@ -277,48 +220,30 @@ class Recovery:
                 "model was trained with, or train again."
             )
 
-    def _tensors(self) -> dict[str, Tensor]:
-        tensors = {f"head.{name}": value for name, value in self.head.state_dict().items()}
-        tensors.update({f"start.{name}": value for name, value in self.start.items()})
-        arrays = {"views": self.views, "students": self.students, "labels": self.label_context}
-        for name, holder in arrays.items():
-            for part in fields(holder) if holder is not None else ():
-                value = getattr(holder, part.name)
-                if isinstance(value, np.ndarray):
-                    tensors[f"{name}.{part.name}"] = torch.from_numpy(np.array(value))
-        maps = {
-            "blend": self.blend,
-            "joint": self.joint,
-            "stack": self.stack,
-            "calibration": self.calibration,
-        }
-        for name, map_ in maps.items():
-            if map_ is not None:
-                tensors[f"{name}.pooled"] = torch.from_numpy(map_.pooled)
-                tensors[f"{name}.deviations"] = torch.from_numpy(map_.deviations)
-        return tensors
 
-
-def read_context(
-    head: CLSLHead,
+def read_context(  # noqa: PLR0913 - arrays that belong together
+    text: TextPrior | None,
     views: StaticViews,
     features: FeatureView,
     pooled: Floats,
     itself: Ids,
     rows: Ids,
+    *,
     alike: int,
+    device: str,
     tick: Tick,
 ) -> Context:
     """What the static views and the students need to know about the images ``rows``.
 
     Args:
-        head: For its text vectors, where it has them.
+        text: What names say, where there are text vectors.
         views: The static views.
         features: Of all N images.
         pooled: (N, d).
         itself: (N,) place of each image among those remembered, -1 for strangers.
         rows: Images wanted.
         alike: How many similar images the students ask for; 0 for none.
+        device: Of torch.
         tick: Called often.
     """
     own = itself[rows]
@@ -341,10 +266,10 @@ def read_context(
             views.token_centre,
             views.token_scale,
             views.config.patches,
-            device=str(head.b.device),
+            device=device,
             tick=tick,
         ),
-        text=text_logits(head, features, rows, tick),
+        text=None if text is None else score_texts(text, features, rows, tick),
     )
 
 
@@ -363,18 +288,14 @@ def head_logits(head: CLSLHead, features: FeatureView, rows: Ids, tick: Tick) ->
 
 
 @torch.no_grad()
-def text_logits(head: CLSLHead, features: FeatureView, rows: Ids, tick: Tick) -> Floats | None:
-    """Patch-level text scores z_text (n, C), or None without a text prior."""
-    if not head.text:
-        return None
-    out = np.empty((len(rows), len(head.b)), np.float32)
+def score_texts(text: TextPrior, features: FeatureView, rows: Ids, tick: Tick) -> Floats:
+    """What names say of the images ``rows``: (n, C)."""
+    out = np.empty((len(rows), len(text.words)), np.float32)
 
     def score(part: slice) -> None:
         tick()
-        tokens = _tokens(head, features, rows[part])
-        temperature = head.config.text_temperature
-        z = patch_text_logits(tokens, head.vectors, head.background, temperature)
-        out[part] = z.cpu().numpy()
+        tokens = torch.from_numpy(features.tokens(rows[part])).to(text.words.device)
+        out[part] = text(tokens).cpu().numpy()
 
     Pieces(_BATCH, "comparing images with words").run(len(rows), score)
     return out
@@ -407,44 +328,3 @@ def _heatmaps(
 
 def _tokens(head: CLSLHead, features: FeatureView, rows: Ids) -> Tensor:
     return torch.from_numpy(features.tokens(rows)).to(head.b.device)
-
-
-def _sigmoid(logits: Floats) -> Floats:
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -15, 15))), np.float32)
-
-
-def _load_head(
-    config: ModelConfig, grid: tuple[int, int], text: bool, tensors: dict[str, Tensor]
-) -> CLSLHead:
-    state = select(tensors, "head.")
-    graph = None
-    if "graph.index" in state:
-        graph = LabelGraph(state["graph.index"].numpy(), state["graph.weight"].numpy())
-    learned = not bool(state["given"])
-    head = CLSLHead(
-        config,
-        grid,
-        len(state["token_mean"]),
-        np.full(len(state["b"]), 0.5, np.float32),
-        vectors=None if learned else state["vectors"].numpy(),
-        graph=graph,
-        text=text,
-        background=state["background"].numpy(),
-    )
-    head.load_state_dict(state)
-    return head
-
-
-def _load_views(record: dict[str, Any], tensors: dict[str, Tensor]) -> StaticViews:
-    found = {**record["config"], "linear_l2": tuple(record["config"]["linear_l2"])}
-    config = ViewConfig(**{**found, "patches": PatchConfig(**found["patches"])})
-    weight = float(record["unknown_weight"])
-    return StaticViews(config=config, unknown_weight=weight, **_arrays("views", tensors))
-
-
-def _arrays(name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    return {part: value.numpy() for part, value in select(tensors, f"{name}.").items()}
-
-
-def _load_logistic(name: str, tensors: dict[str, Tensor]) -> PooledLogistic:
-    return PooledLogistic(tensors[f"{name}.pooled"].numpy(), tensors[f"{name}.deviations"].numpy())

@@ -14,22 +14,20 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import expit
+
+from clsl_core.arrays import Doubles, Ids, Values
+from clsl_core.recovery.optimise import minimise
 
 __all__ = ["MOST_VERDICTS", "with_verdicts"]
-
-Floats = npt.NDArray[np.floating]
-Ids = npt.NDArray[np.int64]
 
 MOST_VERDICTS = 500
 """Later verdicts count; whoever has given more since the last training should train again."""
 
-_STEPS = 12  # of Newton's method; it converges in about six
-_LEAST_CURVATURE = 1e-4
-
 
 def with_verdicts(
-    logits: Floats,
-    vectors: Floats,
+    logits: Values,
+    vectors: Values,
     places: Ids,
     present: npt.NDArray[np.bool_],
     *,
@@ -55,15 +53,32 @@ def with_verdicts(
 
 
 def _forces(
-    offset: Floats, asked: Floats, truth: npt.NDArray[np.float64], spread: float
+    offset: Values, asked: Values, truth: npt.NDArray[np.float64], spread: float
 ) -> npt.NDArray[np.float64]:
-    """(n,) how hard each verdict pulls at the weights, by Newton's method."""
-    kernel = spread * (asked @ asked.T).astype(np.float64)
-    forces: npt.NDArray[np.float64] = np.zeros(len(truth))
-    for _ in range(_STEPS):
-        moved = kernel @ forces
-        p = 1.0 / (1.0 + np.exp(-np.clip(offset + moved, -30, 30)))
-        curvature = np.maximum(p * (1 - p), _LEAST_CURVATURE)
-        goal = moved + (truth - p) / curvature
-        forces = np.asarray(np.linalg.solve(kernel + np.diag(1 / curvature), goal), np.float64)
-    return forces
+    """(n,) how hard each verdict pulls at the weights, by minimising."""
+    surprise = _Surprise(offset.astype(np.float64), asked.astype(np.float64), truth, spread)
+    found: Doubles = minimise(surprise, np.zeros((1, len(truth))), what="online update").x[0]
+    return found
+
+
+class _Surprise:
+    """Log loss of the verdicts + the weights' prior, in the forces a: weights = spread · Xᵀ·a."""
+
+    def __init__(self, offset: Doubles, asked: Doubles, truth: Doubles, spread: float) -> None:
+        self.offset, self.truth = offset, truth
+        self.kernel = spread * (asked @ asked.T)
+
+    def look(self, x: Doubles) -> tuple[Doubles, Doubles]:
+        """See Objective."""
+        moved = self.kernel @ x[0]
+        z = self.offset + moved
+        value = (np.logaddexp(0, z) - self.truth * z).sum() + 0.5 * x[0] @ moved
+        return np.array([value]), (self.kernel @ (expit(z) - self.truth + x[0]))[None]
+
+    def direction(self, x: Doubles, slopes: Doubles) -> Doubles:
+        """See Objective; solved without dividing by the kernel, which may be singular."""
+        p = expit(self.offset + self.kernel @ x[0])
+        curvature = p * (1 - p)
+        goal = p - self.truth + x[0]  # slopes = kernel · goal
+        bent = np.eye(len(p)) + curvature[:, None] * self.kernel
+        return np.asarray(np.linalg.solve(bent, goal), np.float64)[None]

@@ -23,7 +23,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from clsl_core.recovery.base_models import Floats, Labels, sigmoid
+from clsl_core.arrays import Floats, Labels, Mask, sigmoid
 from clsl_core.recovery.linear import PooledLogistic, fit_pooled
 
 __all__ = [
@@ -46,8 +46,6 @@ __all__ = [
     "thresholds",
     "unknown_as_negative",
 ]
-
-Mask = npt.NDArray[np.bool_]
 
 
 class Regime(StrEnum):

@@ -14,13 +14,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from clsl_core.arrays import Floats, Ids
 from clsl_core.errors import InputError
 from clsl_core.recovery.model import Scores
 
 __all__ = ["STRATEGIES", "Proposals", "ProposeConfig", "propose"]
 
-Floats = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int64]
 Strategy = Callable[[Floats, Ids, Ids, np.random.Generator], Floats]
 """(confidences (M,), rows (M,), columns (M,), rng) -> priority (M,), higher is shown first."""
 

@@ -24,20 +24,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.sparse import csr_array
+from scipy.special import expit
 
+from clsl_core.arrays import Doubles, Floats, Ids, Labels, logit
 from clsl_core.features import FeatureView
-from clsl_core.recovery.base_models import Context, StaticViews, logit, sigmoid
+from clsl_core.recovery.base_models import Context, StaticViews
 from clsl_core.recovery.linear import PooledLogistic, fit_linear
 from clsl_core.recovery.neighbours import best, similarity_graph, spread
+from clsl_core.recovery.optimise import minimise
 from clsl_core.recovery.patch_linear import PatchModels, fit_patches, patch_logits
 
-__all__ = ["StudentConfig", "Students", "fit_joint", "fit_students", "plain_joint"]
-
-Floats = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int8]
-Ids = npt.NDArray[np.int64]
-
-_NEWTON_STEPS = 40
+__all__ = ["StudentConfig", "Students", "fit_joint", "fit_students", "plain_joint", "to_mean"]
 
 
 @dataclass(frozen=True)
@@ -267,7 +264,7 @@ def fit_joint(
     """
     unknown = labels == 0
     order = config.share + unknown_weight * (min(config.share_unsure, config.share) - config.share)
-    moved = _to_mean(taught, believed, unknown)
+    moved = to_mean(taught, believed, unknown)
     mixed, model = (
         (1 - share) * first + share * (taught + moved) for share in (order, config.level)
     )
@@ -277,14 +274,46 @@ def fit_joint(
     return PooledLogistic.of(np.stack([scale * (1 - order), scale * order, shift], 1))
 
 
-def _to_mean(logits: Floats, believed: Floats, judged: npt.NDArray[np.bool_]) -> Floats:
+def to_mean(logits: Floats, believed: Floats, judged: npt.NDArray[np.bool_]) -> Floats:
     """What to add to a category's logits (C,), so that the judged have the mean believed."""
-    wanted, moved = _mean(believed, judged), np.zeros(logits.shape[1], np.float32)
-    for _ in range(_NEWTON_STEPS):
-        p = sigmoid(logits + moved)
-        slope = np.maximum(_mean(p * (1 - p), judged), 1e-6)
-        moved += np.clip((wanted - _mean(p, judged)) / slope, -1.0, 1.0)
-    return np.where(judged.any(0), moved, np.float32(0))
+    level = _Level(logits.astype(np.float64), _mean(believed, judged).astype(np.float64), judged)
+    found = minimise(level, np.zeros((logits.shape[1], 1)), what="level of a category")
+    return np.asarray(found.x[:, 0], np.float32)
+
+
+class _Level:
+    """Objective whose optimum brings each category's mean probability to the one wanted.
+
+    Its slope by the shift s of a category is mean σ(z + s) - wanted; a tiny pull keeps the shift
+    finite where the mean wanted is 0 or 1.
+    """
+
+    _PULL = 1e-6
+
+    def __init__(
+        self,
+        logits: npt.NDArray[np.float64],
+        wanted: npt.NDArray[np.float64],
+        judged: npt.NDArray[np.bool_],
+    ) -> None:
+        self.logits, self.wanted = logits, wanted
+        self.share = judged / np.maximum(judged.sum(0), 1)
+        self.any = judged.any(0)
+
+    def look(self, x: Doubles) -> tuple[Doubles, Doubles]:
+        """See Objective."""
+        shift = x[:, 0]
+        z = self.logits + shift
+        values = (self.share * np.logaddexp(0, z)).sum(0) - self.any * self.wanted * shift
+        slopes = (self.share * expit(z)).sum(0) - self.any * self.wanted
+        pulled = slopes + self._PULL * shift
+        return values + 0.5 * self._PULL * shift * shift, pulled[:, None]
+
+    def direction(self, x: Doubles, slopes: Doubles) -> Doubles:
+        """See Objective."""
+        p = expit(self.logits + x[:, 0])
+        curvature: Doubles = (self.share * p * (1 - p)).sum(0) + self._PULL
+        return slopes / curvature[:, None]
 
 
 def _mean(values: Floats, judged: npt.NDArray[np.bool_]) -> Floats:

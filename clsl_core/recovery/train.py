@@ -15,8 +15,9 @@ Letters: N images, C categories, V views.
 from __future__ import annotations
 
 import hashlib
-import time
+import logging
 from copy import deepcopy
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from clsl_core.arrays import Floats, Labels
+from clsl_core.compute import half_the_threads
 from clsl_core.errors import InputError, TrainingError
 from clsl_core.features import FeatureView
-from clsl_core.recovery.base_models import Floats, Labels
 from clsl_core.recovery.calibration import calibrate, calibration_weights
 from clsl_core.recovery.config import TrainConfig
 from clsl_core.recovery.ensemble import Evidence, StaticBlend, StaticFitter
@@ -43,11 +45,21 @@ from clsl_core.recovery.head.training import (
 )
 from clsl_core.recovery.head.warm_start import inherit
 from clsl_core.recovery.identity import pair_draws
-from clsl_core.recovery.judging import log_loss, pooled_ap, rank_quality
+from clsl_core.recovery.judging import (
+    BLEND,
+    ENSEMBLE,
+    WHOLE,
+    PartCheck,
+    better_part,
+    log_loss,
+    pooled_ap,
+    rank_quality,
+)
 from clsl_core.recovery.label_correlation import no_label_context
 from clsl_core.recovery.label_graph import build_graph
 from clsl_core.recovery.linear import PooledLogistic
 from clsl_core.recovery.model import Recovery, head_logits
+from clsl_core.recovery.optimise import counting_fits
 from clsl_core.recovery.positive_unlabelled import (
     Entries,
     Regime,
@@ -60,10 +72,13 @@ from clsl_core.recovery.positive_unlabelled import (
     unknown_as_negative,
 )
 from clsl_core.recovery.self_training import plain_joint
-from clsl_core.threads import half_the_threads
+from clsl_core.recovery.text_prior import TextPrior
+from clsl_core.recovery.ticker import Ticker
 from clsl_core.types import Origin, Progress
 
 __all__ = ["TrainConfig", "fit"]
+
+log = logging.getLogger(__name__)
 
 
 def fit(  # noqa: PLR0913 - one call is the whole interface of training
@@ -104,39 +119,25 @@ def fit(  # noqa: PLR0913 - one call is the whole interface of training
     """
     vectors = None if category_vectors is None else np.asarray(category_vectors, np.float32)
     _check(features, labels, vectors, text)
-    if detect_regime(labels, config.recovery) is Regime.NONE and not text:
+    if detect_regime(labels, config.recovery) is Regime.NONE and not (
+        text and config.model.text_prior
+    ):
         raise TrainingError(
             f"none of the {labels.size} image-category pairs is labelled, and the backbone has no "
             "text to start from. Label a few images (ten present labels are a start), or use an "
             "open_clip backbone."
         )
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    job = _Training(features, labels, vectors, text, config, place, progress)
-    job.background, job.origins = background_vectors, origins
+    prior = _text_prior(features, vectors, background_vectors, config) if text else None
+    job = _Training(features, labels, vectors, prior, config, place, progress)
+    job.origins = origins
     job.resume_dir = resume_dir
     job.warm_start = warm_start
     devices = [torch.cuda.current_device()] if place.startswith("cuda") else []
-    with torch.random.fork_rng(devices=devices), half_the_threads():
-        return job.run()
-
-
-class _Ticker:
-    """Passes progress on, at most five times a second."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.done, self.total, self.what = 0, 1, "preparing"
-        self._last = 0.0
-
-    def __call__(self) -> None:
-        now = time.monotonic()
-        if now - self._last >= 0.2:
-            self._last = now
-            self.progress(self.done, self.total, self.what)
-
-    def at(self, done: int, total: int, what: str) -> None:
-        self.done, self.total, self.what = done, total, what
-        self()
+    with torch.random.fork_rng(devices=devices), half_the_threads(), counting_fits() as fits:
+        recovery = job.run()
+    recovery.metrics["fits"] = {name: asdict(count) for name, count in fits.items()}
+    return recovery
 
 
 class _Training:
@@ -147,22 +148,22 @@ class _Training:
         features: FeatureView,
         labels: Labels,
         vectors: Floats | None,
-        text: bool,
+        text: TextPrior | None,
         config: TrainConfig,
         device: str,
         progress: Progress,
     ) -> None:
         self.features, self.labels, self.config = features, labels, config
-        self.vectors, self.text, self.device = vectors, text, device
-        self.tick = _Ticker(progress)
-        self.background: Floats | None = None
+        self.vectors, self.device = vectors, device
+        self.text = None if text is None else text.to(device)
+        self.tick = Ticker(progress)
         self.origins: npt.NDArray[np.int8] | None = None
         self.resume_dir: Path | None = None
         self.warm_start: Recovery | None = None
         self.rng = np.random.default_rng(config.seed)
         self.learner = Learner(features, config, device, self.tick)
         self.fitter = StaticFitter(
-            features, vectors, config, device, self.rng, self._make_head, self.tick
+            features, vectors, self.text, config, device, self.rng, self.tick
         )
         self.digests, self.rows = self.fitter.digests, self.fitter.rows
 
@@ -181,7 +182,10 @@ class _Training:
         head, curves = self._train(evidence, static, entries)
         z = head_logits(head, self.features, self.rows, self.tick)
         pair = fit_stack(static.logits, z, entries, settings)
-        logits = pair.apply(np.stack([static.logits, z]))
+        parts = self._parts(evidence, static)
+        parts[WHOLE] = pair.apply(np.stack([static.logits, z]))
+        check = self._check_parts(parts, entries)
+        logits = parts[check.ordered_by]
         calibration = self._calibrate(logits, entries)
         start = {name: value.clone() for name, value in head.state_dict().items()}
         final = self.fitter.gather(self.labels)
@@ -189,6 +193,7 @@ class _Training:
         self._refit(head, final, static, pair, len(curves))
         return Recovery(
             config=self.config,
+            text=self.text,
             head=head.eval(),
             views=final.views,
             blend=static.weights,
@@ -197,11 +202,14 @@ class _Training:
             joint=static.joint,
             label_context=static.label_context,
             stack=pair,
+            ordered_by=check.ordered_by,
             calibration=calibration,
             grid=self.features.grid,
             regime=regime,
             metrics={
                 **self._measure(evidence, z, logits, entries),
+                "parts": check.to_json(),
+                "ordered_by": check.ordered_by,
                 "unknown_as_negative": unknown_weight,
                 "known_share": static.share,
                 "calibrated": calibration is not None,
@@ -221,6 +229,7 @@ class _Training:
         weights[names.index("text")] = 1.0
         return Recovery(
             config=self.config,
+            text=self.text,
             head=head.eval(),
             views=views,
             blend=PooledLogistic(weights, np.zeros((count, len(weights)), np.float32)),
@@ -229,6 +238,7 @@ class _Training:
             joint=plain_joint(0.0, count),
             label_context=no_label_context(count),
             stack=PooledLogistic(np.array([1, 0, 0], np.float32), np.zeros((count, 3), np.float32)),
+            ordered_by=WHOLE,
             calibration=None,
             grid=self.features.grid,
             regime=Regime.NONE,
@@ -253,10 +263,8 @@ class _Training:
             vectors=self.vectors,
             graph=graph,
             text=self.text,
-            background=self.background,
         )
-        sample = self.rows[:: max(1, len(self.rows) // 512)]
-        head.standardise(torch.from_numpy(self.features.tokens(sample)))
+        head.standardise(_sample(self.features))
         return head.to(self.device)
 
     def _train(
@@ -399,6 +407,25 @@ class _Training:
             calibration_weights(origins[rows, columns], share, settings),
         )
 
+    def _parts(self, evidence: Evidence, static: StaticBlend) -> dict[str, Floats]:
+        """What each part says of all entries, (N, C) logits, by its name."""
+        names = evidence.views.names(self.text is not None)
+        return {
+            **dict(zip(names, evidence.values, strict=True)),
+            BLEND: static.first,
+            ENSEMBLE: static.logits,
+        }
+
+    def _check_parts(self, parts: dict[str, Floats], entries: Entries) -> PartCheck:
+        """Whether a part is better than the whole on the held-out entries."""
+        self.tick.at(0, 1, "comparing the whole with its parts")
+        others = {name: logits for name, logits in parts.items() if name != WHOLE}
+        check = better_part(parts[WHOLE], others, entries)
+        if check.ordered_by != WHOLE:
+            log.warning("%s alone was better on held-out labels; it orders the proposals",
+                        check.ordered_by)  # fmt: skip
+        return check
+
     def _measure(
         self, evidence: Evidence, head: Floats, blended: Floats, entries: Entries
     ) -> dict[str, Any]:
@@ -421,6 +448,23 @@ class _Training:
         for value in head.state_dict().values():
             found.update(value.cpu().numpy().tobytes())
         return found.hexdigest()
+
+
+def _sample(features: FeatureView) -> torch.Tensor:
+    """Tokens (n, P, d) of up to about 512 images spread over all of them."""
+    rows = np.arange(0, len(features), max(1, len(features) // 512))
+    return torch.from_numpy(features.tokens(rows))
+
+
+def _text_prior(
+    features: FeatureView, vectors: Floats | None, background: Floats | None, config: TrainConfig
+) -> TextPrior | None:
+    """What the names say of these features, where the text prior is wanted."""
+    if vectors is None or not config.model.text_prior:
+        return None
+    prior = TextPrior(vectors, background, config.model.text_temperature)
+    prior.standardise(_sample(features))
+    return prior
 
 
 def _fade(index: int, count: int, share: float) -> float:

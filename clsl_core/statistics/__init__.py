@@ -1,1 +1,4 @@
-"""Intervals, audits, agreement, splits, metrics: pure functions on arrays."""
+"""Intervals, audits, agreement, samples, splits, metrics: pure functions on arrays.
+
+Others use any of its modules; none of them knows of models.
+"""

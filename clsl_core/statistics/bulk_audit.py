@@ -42,19 +42,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from clsl_core.arrays import Doubles, Ids, Values
 from clsl_core.errors import InputError
 from clsl_core.statistics.intervals import hypergeometric_cdf, spend
 
 __all__ = ["AuditConfig", "AuditSet", "Qualification", "draw_lots", "plan_sets", "qualify"]
 
-Values = npt.NDArray[np.floating[Any]]
-Floats = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
 State = Literal["excluded", "ask", "failed", "stale", "complete"]
 
 
@@ -129,7 +127,7 @@ class Qualification:
     stage: int = 1
 
 
-def draw_lots(count: int, seed: int) -> Floats:
+def draw_lots(count: int, seed: int) -> Doubles:
     """(count,) uniform random numbers in [0, 1) that decide who is checked; save them."""
     return np.random.default_rng(seed).random(count)
 
@@ -177,7 +175,7 @@ def _plan_stages(count: int, config: AuditConfig) -> tuple[tuple[AuditSet, ...],
 
 def qualify(
     scores: Values,
-    lots: Floats,
+    lots: Doubles,
     verdicts: npt.NDArray[np.int8],
     positives: int,
     config: AuditConfig,
@@ -250,7 +248,7 @@ class _Audit:
     """The proposals in order of score, with what is known of them."""
 
     order: Ids
-    lots: Floats
+    lots: Doubles
     verdicts: npt.NDArray[np.int8]
     config: AuditConfig
 
@@ -283,7 +281,7 @@ class _Audit:
 
 
 def _fewest_checks(
-    size: int, widths: Ids, rates: Floats, config: AuditConfig, stage: int
+    size: int, widths: Ids, rates: Doubles, config: AuditConfig, stage: int
 ) -> AuditSet | None:
     """The set with the fewest checks that make a test; None where that is more than half of it.
 

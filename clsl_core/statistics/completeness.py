@@ -1,8 +1,8 @@
 """How many positives are still missing: a small random audit, an estimate with an interval.
 
 The unknown pairs of a category are cut into strata by score, a few of each stratum are drawn at
-random (``strata.draw_sample``) and checked by people. Letters, for stratum h: N_h pairs, n_h of
-them checked, x_h of the checked ones positive.
+random (``stratified_sample.draw_sample``) and checked by people. Letters, for stratum h: N_h
+pairs, n_h of them checked, x_h of the checked ones positive.
 
 *Estimate* (Cochran 1977, ch. 5): M = Σ_h N_h x_h / n_h, unbiased whatever the scores are
 worth. Good scores make the interval narrow, bad ones make it wide, neither makes it wrong.
@@ -27,6 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from clsl_core.arrays import Doubles, Ids
 from clsl_core.errors import InputError
 from clsl_core.statistics.intervals import spend
 from clsl_core.statistics.stratified_sample import Sample
@@ -42,9 +43,6 @@ __all__ = [
     "recall_curve",
     "stop_advice",
 ]
-
-Floats = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -119,9 +117,9 @@ class RecallCurve:
     """
 
     verdicts: Ids
-    share: Floats
-    low: Floats
-    high: Floats
+    share: Doubles
+    low: Doubles
+    high: Doubles
 
 
 @dataclass(frozen=True)
@@ -251,7 +249,7 @@ def _floored_percent(share: float) -> str:
     return f"{np.floor(1000 * share) / 10:g}"
 
 
-def _totals(cells: Cells, config: CompletenessConfig) -> tuple[Floats, Floats]:
+def _totals(cells: Cells, config: CompletenessConfig) -> tuple[Doubles, Doubles]:
     """(draws,) simulated totals for the lower and for the upper end."""
     weight = np.where(cells.pairs > cells.checked, cells.pairs / np.maximum(cells.checked, 1), 0.0)
     certain = np.full(config.draws, float(cells.found.sum()))
@@ -281,7 +279,7 @@ def _scaled(x: int, n: int, left: int) -> tuple[float, float]:
     return strength * x / n, strength * (n - x) / n
 
 
-def _beta_binomial(rng: np.random.Generator, left: int, a: float, b: float, draws: int) -> Floats:
+def _beta_binomial(rng: np.random.Generator, left: int, a: float, b: float, draws: int) -> Doubles:
     if a == 0 or b == 0:
         return np.full(draws, float(left) if b == 0 else 0.0)
     return rng.binomial(left, rng.beta(a, b, draws)).astype(np.float64)

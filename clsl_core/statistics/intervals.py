@@ -11,14 +11,17 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln, ndtri
 
+from clsl_core.arrays import Doubles
+
 __all__ = ["hypergeometric_cdf", "spend", "wilson"]
 
-Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.integer[Any]] | int
 Numbers = npt.NDArray[np.floating[Any]] | npt.NDArray[np.integer[Any]] | float
 
 
-def wilson(successes: Numbers, trials: Numbers, confidence: float = 0.95) -> tuple[Floats, Floats]:
+def wilson(
+    successes: Numbers, trials: Numbers, confidence: float = 0.95
+) -> tuple[Doubles, Doubles]:
     """Wilson's score interval of a share, with close to nominal coverage on average.
 
     Args:
@@ -37,7 +40,7 @@ def wilson(successes: Numbers, trials: Numbers, confidence: float = 0.95) -> tup
     return np.clip(centre - half, 0.0, 1.0), np.clip(centre + half, 0.0, 1.0)
 
 
-def hypergeometric_cdf(found: int, marked: Counts, drawn: Counts, population: Counts) -> Floats:
+def hypergeometric_cdf(found: int, marked: Counts, drawn: Counts, population: Counts) -> Doubles:
     """Chance that at most ``found`` of n things drawn from N without replacement are marked.
 
     Args:
@@ -69,6 +72,6 @@ def spend(error: float, look: int) -> float:
     return error / (look * (look + 1))
 
 
-def _log_choose(n: npt.NDArray[Any], k: npt.NDArray[Any]) -> Floats:
+def _log_choose(n: npt.NDArray[Any], k: npt.NDArray[Any]) -> Doubles:
     """Of n >= 0; -inf where k lies outside 0 .. n, as gammaln is inf at 0, -1, …."""
     return np.asarray(gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0), np.float64)

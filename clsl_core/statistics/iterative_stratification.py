@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from clsl_core.errors import InputError
 
-__all__ = ["deviation", "random_parts", "stratify"]
+__all__ = ["deviation", "iterative_split", "random_parts"]
 
 Parts = npt.NDArray[np.int64]
 Pairs = npt.NDArray[np.int64]
@@ -22,7 +22,7 @@ FREE = -1
 """In ``fixed``: not in any part yet."""
 
 
-def stratify(
+def iterative_split(
     count: int,
     pairs: Pairs,
     shares: Sequence[float],

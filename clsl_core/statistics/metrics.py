@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from clsl_core.arrays import Mask, Values
+
 __all__ = [
     "average_precision",
     "category_f1",
@@ -22,8 +24,6 @@ __all__ = [
 ]
 
 Truth = npt.NDArray[np.bool_] | npt.NDArray[np.integer[Any]]
-Values = npt.NDArray[np.floating[Any]]
-Mask = npt.NDArray[np.bool_]
 
 
 def average_precision(truth: Truth, scores: Values) -> float:

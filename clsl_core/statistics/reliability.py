@@ -7,18 +7,15 @@ Sources: DeGroot and Fienberg 1983 (the diagram); Naeini et al. 2015 and Guo et 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from clsl_core.arrays import Mask, Values
 from clsl_core.errors import InputError
 from clsl_core.statistics.intervals import wilson
 
 __all__ = ["ReliabilityBin", "expected_calibration_error", "reliability_bins"]
-
-Values = npt.NDArray[np.floating[Any]]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -32,19 +32,15 @@ The pairs must be held out of *both* runs. A run that trained on them would be f
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from clsl_core.arrays import Doubles, Ids, Mask, Values
 from clsl_core.errors import InputError
 
 __all__ = ["CategoryChange", "GateConfig", "GateDecision", "HeldOut", "compare"]
-
-Values = npt.NDArray[np.floating[Any]]
-Floats = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.integer[Any]]
-Mask = npt.NDArray[np.bool_]
 
 _CHUNK = 100  # replicates held in memory at once
 
@@ -195,7 +191,7 @@ class _Pairs:
 
     used: npt.NDArray[np.int64]
     truth: Mask
-    weights: Floats
+    weights: Doubles
     place: npt.NDArray[np.int64]
     groups: list[tuple[int, npt.NDArray[np.int64]]]
 
@@ -203,7 +199,7 @@ class _Pairs:
     def images(self) -> int:
         return int(self.place.max(initial=-1)) + 1
 
-    def precisions(self, scores: Values, image_weights: Floats) -> Floats:
+    def precisions(self, scores: Values, image_weights: Doubles) -> Doubles:
         """(R, C) average precision of each category under R weightings (R, I) of the images."""
         columns = []
         for _, group in self.groups:
@@ -255,7 +251,7 @@ def _decide(pairs: _Pairs, serving: Values, candidate: Values, config: GateConfi
     )
 
 
-def _changes(pairs: _Pairs, old: Floats, new: Floats) -> tuple[CategoryChange, ...]:
+def _changes(pairs: _Pairs, old: Doubles, new: Doubles) -> tuple[CategoryChange, ...]:
     """Category by category, largest loss first."""
     changes = []
     for c in np.argsort(new - old, kind="stable"):
@@ -281,7 +277,7 @@ def _rule(
     return "serve", "It is not worse, so it serves."
 
 
-def _replicates(pairs: _Pairs, serving: Values, candidate: Values, config: GateConfig) -> Floats:
+def _replicates(pairs: _Pairs, serving: Values, candidate: Values, config: GateConfig) -> Doubles:
     """Differences of the mean average precision on random halves of the images.
 
     A category without a positive in the half is left out of that mean; a half without any is
@@ -300,7 +296,7 @@ def _replicates(pairs: _Pairs, serving: Values, candidate: Values, config: GateC
     return np.concatenate(parts)
 
 
-def _weighted_precision(truth: Mask, scores: Values, weights: Floats) -> Floats:
+def _weighted_precision(truth: Mask, scores: Values, weights: Doubles) -> Doubles:
     """(R,) average precision of sorted pairs (n,) under weights (R, n) >= 0.
 
     Ties are one threshold; nan where no positive has a weight.

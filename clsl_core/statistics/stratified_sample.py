@@ -9,18 +9,13 @@ priorities of Wright (2012, Am. Stat. 66), never fewer than a minimum in each st
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from clsl_core.arrays import Doubles, Ids, Values
 from clsl_core.errors import InputError
 
 __all__ = ["Sample", "SampleConfig", "draw_sample"]
-
-Values = npt.NDArray[np.floating[Any]]
-Floats = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,7 @@ def draw_sample(scores: Values, size: int, config: SampleConfig, seed: int) -> S
     return Sample(strata, _take(strata, lots, taken))
 
 
-def _stratify(scores: Values, spread: Floats, count: int) -> Ids:
+def _stratify(scores: Values, spread: Doubles, count: int) -> Ids:
     """Equal shares of the cumulated spread, lowest scores first; every stratum has a pair."""
     order = np.argsort(scores, kind="stable")
     before = np.cumsum(spread[order]) - spread[order] / 2
@@ -94,7 +89,7 @@ def _stratify(scores: Values, spread: Floats, count: int) -> Ids:
     return np.unique(strata, return_inverse=True)[1].astype(np.int64)
 
 
-def _allocate(strata: Ids, p: Floats, size: int, minimum: int) -> Ids:
+def _allocate(strata: Ids, p: Doubles, size: int, minimum: int) -> Ids:
     """(H,) pairs to draw: the minimum, then the largest of Wright's N_h S_h / √(k (k+1)).
 
     S_h = √(p_h (1 - p_h)) with p_h the mean of the stratum's p (N,).
@@ -113,7 +108,7 @@ def _allocate(strata: Ids, p: Floats, size: int, minimum: int) -> Ids:
     return taken + np.bincount(first // left, minlength=len(pairs))
 
 
-def _take(strata: Ids, lots: Floats, taken: Ids) -> Ids:
+def _take(strata: Ids, lots: Doubles, taken: Ids) -> Ids:
     """The first ``taken`` (H,) pairs of each stratum by lot, mixed evenly over the strata."""
     places, when = [], []
     for h, count in enumerate(taken):

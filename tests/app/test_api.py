@@ -16,13 +16,12 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from app import api
-from app.api import verdicts
 from app.api.openapi import description
+from app.api.verdicts import AT_ONCE
 from app.services.access.grants import Access, Grant, read_secret
 from app.services.access.rights import Role
-from app.services.people import identities, people, tokens
-from app.services.reviewing import queue as review_queue
-from app.services.reviewing import verdicts as review
+from app.services.people import api_tokens, identities, people
+from app.services.reviewing import queue, verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from db.models import Decision, Flag, Image, Label, Lease, Proposal
@@ -43,7 +42,7 @@ def client(workspace: Workspace, grant: Grant) -> TestClient:
     return TestClient(app, headers=headers)
 
 
-def queue(client: TestClient, **query: object) -> dict:
+def get_queue(client: TestClient, **query: object) -> dict:
     response = client.get("/api/queue", params=query)
     assert response.status_code == 200, response.text
     return response.json()
@@ -58,6 +57,7 @@ def test_health_needs_no_key(client: TestClient) -> None:
     assert TestClient(client.app).get("/api/health").json() == {"status": "ok"}
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -104,7 +104,7 @@ def test_a_key_in_the_query_is_good_for_pictures_but_not_for_verdicts(
 
 
 def test_queue_decide_undo(client: TestClient) -> None:
-    page = queue(client, limit=2)
+    page = get_queue(client, limit=2)
     assert len(page["cards"]) == 2
     sent = verdict(page["cards"][0])
     body = {"decisions": [{**sent, "seconds": 0.8}]}
@@ -121,9 +121,9 @@ def test_queue_decide_undo(client: TestClient) -> None:
 def test_verdicts_go_past_pages_that_are_being_made(
     workspace: Workspace, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    card = queue(client, limit=1)["cards"][0]
+    card = get_queue(client, limit=1)["cards"][0]
     go_on, at_once, most = threading.Event(), 0, 0
-    make = review_queue.next_cards
+    make = queue.next_cards
 
     def slow(*given: object) -> object:
         nonlocal at_once, most
@@ -133,7 +133,7 @@ def test_verdicts_go_past_pages_that_are_being_made(
         at_once -= 1
         return make(*given)
 
-    monkeypatch.setattr(review_queue, "next_cards", slow)
+    monkeypatch.setattr(queue, "next_cards", slow)
 
     async def crowd() -> tuple[httpx.Response, list[httpx.Response]]:
         transport = httpx.ASGITransport(client.app)
@@ -150,7 +150,7 @@ def test_verdicts_go_past_pages_that_are_being_made(
     answer, pages = asyncio.run(crowd())
     assert answer.json()["results"][0]["status"] == "saved"
     assert {page.status_code for page in pages} == {200}
-    assert most == verdicts.AT_ONCE
+    assert most == AT_ONCE
 
 
 def post(client: TestClient, path: str, **body: object) -> dict:
@@ -160,7 +160,7 @@ def post(client: TestClient, path: str, **body: object) -> dict:
 
 
 def test_a_batch_its_undo_its_redo_and_the_history(client: TestClient) -> None:
-    cards = queue(client, limit=2)["cards"]
+    cards = get_queue(client, limit=2)["cards"]
     results = post(
         client, "decisions", decisions=[verdict(card) for card in cards], batch_id="batch-id-1"
     )["results"]
@@ -177,12 +177,12 @@ def test_a_batch_its_undo_its_redo_and_the_history(client: TestClient) -> None:
 
 
 def test_others_absent_flags_leases_and_facts(client: TestClient) -> None:
-    card = queue(client, limit=1)["cards"][0]
+    card = get_queue(client, limit=1)["cards"][0]
     image_id = card["image_id"]
     flag = {"client_id": "flag-id-1", "image_id": image_id, "comment": "<b>odd</b>"}
     assert post(client, "flags", **flag)["status"] == "saved"
     assert post(client, "flags", **flag)["status"] == "duplicate"
-    assert queue(client, limit=1)["cards"][0]["flag"]["comment"] == "<b>odd</b>"
+    assert get_queue(client, limit=1)["cards"][0]["flag"]["comment"] == "<b>odd</b>"
     assert post(client, "flags", **{**flag, "client_id": "f"})["status"] == "refused"
     long = {**flag, "client_id": "flag-id-2", "comment": "x" * 1001}
     assert post(client, "flags", **long)["status"] == "refused"
@@ -209,12 +209,14 @@ def test_keys_are_kept_and_conflicts_refused(client: TestClient) -> None:
     assert "already" in refused.json()["error"]
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("name", ["short", "x" * 65, "has space", "ümläut-ü"])
 def test_a_window_that_names_itself_oddly_is_refused(client: TestClient, name: str) -> None:
     headers = {"X-CLSL-Client": name.encode()}
     assert client.get("/api/queue", headers=headers).status_code == 400
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -236,6 +238,7 @@ def test_bad_fields_are_refused(client: TestClient, path: str, body: dict) -> No
     assert response.json()["error"]
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     "body",
     [
@@ -261,6 +264,7 @@ def test_bad_bodies_are_refused(client: TestClient, body: bytes) -> None:
     assert response.json()["error"]
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     "query",
     [
@@ -281,7 +285,7 @@ def test_bad_queries_are_refused(client: TestClient, query: str) -> None:
 
 
 def test_too_many_verdicts_at_once(client: TestClient) -> None:
-    card = queue(client)["cards"][0]
+    card = get_queue(client)["cards"][0]
     body = {"decisions": [verdict(card) for _ in range(101)]}
     response = client.post("/api/decisions", json=body)
     assert response.status_code == 400
@@ -289,7 +293,7 @@ def test_too_many_verdicts_at_once(client: TestClient) -> None:
 
 
 def test_pictures_are_webp_with_a_validator(client: TestClient) -> None:
-    url = queue(client)["cards"][0]["image_url"]
+    url = get_queue(client)["cards"][0]["image_url"]
     response = client.get(url)
     assert response.headers["content-type"] == "image/webp"
     assert "max-age" in response.headers["cache-control"]
@@ -316,19 +320,19 @@ def test_what_belongs_to_another_dataset_is_out_of_reach(
     elsewhere = make_dataset(workspace, "other").dataset_id
     make_proposals(workspace, elsewhere)
     there = make_grant(workspace, elsewhere, "ben")
-    own = queue(client, limit=1)["cards"][0]
-    theirs = review_queue.next_cards(workspace, there, review_queue.QueueQuery(limit=3)).cards
+    own = get_queue(client, limit=1)["cards"][0]
+    theirs = queue.next_cards(workspace, there, queue.QueueQuery(limit=3)).cards
     card = asdict(theirs[0])
     said = Answer("bens-verdict", theirs[1].image_id, theirs[1].category_id, "present")
-    review.decide(workspace, there, [said])
+    verdicts.decide(workspace, there, [said])
     before = everything(workspace, elsewhere)
 
     for path in ("images", "boxes"):
         assert client.get(f"/api/{path}/{card['image_id']}").status_code == 404
     assert client.get(f"/api/heatmaps/{card['proposal_id']}").status_code == 404
-    assert queue(client, category=card["category_id"])["cards"] == []
-    assert queue(client, strategy="similar", anchor=card["image_id"])["cards"] == []
-    assert queue(client)["cards"] != []
+    assert get_queue(client, category=card["category_id"])["cards"] == []
+    assert get_queue(client, strategy="similar", anchor=card["image_id"])["cards"] == []
+    assert get_queue(client)["cards"] != []
     lost = client.post("/api/leases", json={"proposals": [card["proposal_id"]]}).json()["lost"]
     assert lost == [card["proposal_id"]]
 
@@ -358,8 +362,8 @@ def test_a_proposal_is_not_credited_with_a_verdict_on_another_pair(
     elsewhere = make_dataset(workspace, "other").dataset_id
     make_proposals(workspace, elsewhere)
     there = make_grant(workspace, elsewhere, "ben")
-    (foreign,) = review_queue.next_cards(workspace, there, review_queue.QueueQuery(limit=1)).cards
-    first, second, third = queue(client, limit=3)["cards"]
+    (foreign,) = queue.next_cards(workspace, there, queue.QueueQuery(limit=1)).cards
+    first, second, third = get_queue(client, limit=3)["cards"]
     wrong = [
         verdict({**first, "proposal_id": second["proposal_id"]}),
         verdict({**third, "proposal_id": foreign.proposal_id}),
@@ -387,7 +391,7 @@ def everything(workspace: Workspace, dataset_id: int) -> list[object]:
 def test_a_picture_that_vanished_is_a_404_with_the_reason(
     workspace: Workspace, client: TestClient
 ) -> None:
-    url = queue(client)["cards"][0]["image_url"]
+    url = get_queue(client)["cards"][0]["image_url"]
     for file in Path(workspace.data_dir / "source-set" / "images").iterdir():
         file.unlink()
     response = client.get(url)
@@ -402,7 +406,7 @@ def test_a_number_that_no_row_has_is_a_404(client: TestClient, path: str, number
 
 
 def test_a_proposal_without_heat_map(client: TestClient) -> None:
-    card = queue(client)["cards"][0]
+    card = get_queue(client)["cards"][0]
     assert card["heatmap_url"] is None
     assert client.get(f"/api/heatmaps/{card['proposal_id']}").status_code == 404
 
@@ -425,7 +429,7 @@ def test_every_route_for_every_role(
     workspace: Workspace, client: TestClient, role: Role, scripted: bool
 ) -> None:
     if scripted:
-        token = tokens.create(workspace, "script", "ada")
+        token = api_tokens.create(workspace, "script", "ada")
         headers = {"Authorization": f"Bearer {token}", "X-CLSL-Dataset": "set"}
         client = TestClient(client.app, headers=headers)
     people.set_role(workspace, "root", "admin")
@@ -471,7 +475,7 @@ def test_a_role_counts_from_the_next_request_on(workspace: Workspace, client: Te
 def test_a_key_of_before_people_signed_in_opens_nothing(
     workspace: Workspace, grant: Grant, client: TestClient
 ) -> None:
-    token = tokens.create(workspace, "script", "ada")
+    token = api_tokens.create(workspace, "script", "ada")
     assert client.get("/api/categories").status_code == 200
     said = {
         "iss": "https://i.example",
@@ -495,7 +499,7 @@ def test_a_key_of_before_people_signed_in_opens_nothing(
 def test_a_script_needs_a_token_that_stands_and_a_dataset(
     workspace: Workspace, client: TestClient
 ) -> None:
-    token = tokens.create(workspace, "script", "ada")
+    token = api_tokens.create(workspace, "script", "ada")
     bare = TestClient(client.app)
 
     def status(token: str, **headers: str) -> int:
@@ -506,5 +510,5 @@ def test_a_script_needs_a_token_that_stands_and_a_dataset(
     assert status(token, **{"X-CLSL-Dataset": "other"}) == 404
     assert status(token) == 404
     assert status("clsl_wrong", **{"X-CLSL-Dataset": "set"}) == 401
-    tokens.revoke(workspace, tokens.tokens(workspace)[0].id)
+    api_tokens.revoke(workspace, api_tokens.tokens(workspace)[0].id)
     assert status(token, **{"X-CLSL-Dataset": "set"}) == 401

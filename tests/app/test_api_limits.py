@@ -31,6 +31,7 @@ def client_of(
     return TestClient(app, headers=headers, client=(host, 50000))
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize(
     ("headers", "allowed"),
@@ -98,6 +99,7 @@ def test_a_bucket_fills_again() -> None:
     assert [RateLimit(0).wait("a") for _ in range(1000)] == [0.0] * 1000
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("length", ["300000", "-1", "1e3", "99999999999999999999"])
 def test_a_body_that_says_it_is_too_large_is_not_read(client: TestClient, length: str) -> None:
     response = client.post("/api/leases", content=b"{}", headers={"Content-Length": length})

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import context
-from app.services.categories import changes as category_changes
+from app.services.categories import changes
 from app.services.people import people
 from app.services.workspace import Workspace
 from tests.builders import coco_document, make_dataset
@@ -41,7 +41,7 @@ def draw(name: str = "ada") -> AppTest:
 
 
 def names(workspace: Workspace) -> list[tuple[str, str | None]]:
-    return [(one.name, one.merged_into) for one in category_changes.listed(workspace, "set")]
+    return [(one.name, one.merged_into) for one in changes.listed(workspace, "set")]
 
 
 def press(app: AppTest, label: str) -> None:

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from app import context
 from app.services.datasets import snapshots
 from app.services.jobs.table import JobKind
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from db.models import Category, Image
@@ -46,7 +46,7 @@ def dataset_id(workspace: Workspace) -> int:
     assert image is not None
     assert category is not None
     make_proposals(workspace, made)
-    review.decide(workspace, grant, [Answer("an-answer-1", image, category, "absent")])
+    verdicts.decide(workspace, grant, [Answer("an-answer-1", image, category, "absent")])
     return made
 
 

@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import context
-from app.services.datasets import overview as views
+from app.services.datasets import overview
 from app.services.importing.preview import ImportPreview
 from app.services.jobs.table import JobKind
 from app.services.workspace import Workspace
@@ -184,4 +184,4 @@ def test_what_was_declared_goes_along(workspace: Workspace, tmp_path: Path) -> N
     app.button(key="import-go").click().run()
     (job,) = workspace.jobs.live()
     assert (job.payload["zero"], job.payload["exhaustive"]) == ("absent", ["cat"])
-    assert views.all_datasets(workspace) == []
+    assert overview.all_datasets(workspace) == []

@@ -10,10 +10,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import context
-from app.services.datasets import overview as views
+from app.services.datasets import overview
 from app.services.jobs.table import JobKind
 from app.services.people import annotators
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdicts
 from app.services.reviewing.history import history
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
@@ -115,11 +115,11 @@ def test_the_plain_card_decides_skips_and_undoes(workspace: Workspace) -> None:
     assert "green" in texts(app)
     app.button(key="plain-accept").click().run()
     app.button(key="plain-reject").click().run()
-    view = views.dataset(workspace, "set")
+    view = overview.dataset(workspace, "set")
     assert (view.present, view.absent_labels) == (5, 1)
     app.button(key="plain-undo-button").click().run()
     app.button(key="plain-skip").click().run()
-    view = views.dataset(workspace, "set")
+    view = overview.dataset(workspace, "set")
     assert (view.present, view.absent_labels) == (5, 0)
     assert not app.exception
 
@@ -142,15 +142,15 @@ def test_the_history_undoes_and_redoes_a_batch(workspace: Workspace) -> None:
         Answer(f"client-id-{card.proposal_id}", card.image_id, card.category_id, "absent")
         for card in cards
     ]
-    review.decide(workspace, grant, answers, "batch-id-1")
-    assert views.dataset(workspace, "set").absent_labels == 3
+    verdicts.decide(workspace, grant, answers, "batch-id-1")
+    assert overview.dataset(workspace, "set").absent_labels == 3
     app = draw("history", annotator="ada")
     app.button(key="history-batch-id-1").click().run()
     assert not app.exception
-    assert views.dataset(workspace, "set").absent_labels == 0
+    assert overview.dataset(workspace, "set").absent_labels == 0
     assert "undone" in texts(app)
     app.button(key="history-batch-id-1").click().run()
-    assert views.dataset(workspace, "set").absent_labels == 3
+    assert overview.dataset(workspace, "set").absent_labels == 3
     assert len(history(workspace, grant).entries) == 2
 
 
@@ -186,7 +186,7 @@ def test_a_snapshot_is_taken_and_compared(workspace: Workspace) -> None:
     assert not app.exception
     assert "No label differs." in texts(app)
     grant = annotators.enter(workspace, dataset.dataset, "ada")
-    review.decide(workspace, grant, [Answer("snapshot-page-1", 1, 2, "absent")])
+    verdicts.decide(workspace, grant, [Answer("snapshot-page-1", 1, 2, "absent")])
     app.run()
     assert [(one.label, one.value) for one in app.metric] == [("unknown → absent", "1")]
 

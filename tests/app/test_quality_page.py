@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import context
 from app.services.instant.tables import InstantTable
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
 from db.models import Category, Image, ModelRun, Proposal
@@ -50,7 +50,7 @@ def test_the_stop_rule_in_plain_words(workspace: Workspace) -> None:
         Answer(f"verdict-{one.id}", one.image_id, one.category_id, "absent", one.id)
         for one in found
     ]
-    review.decide(workspace, grant, answers)
+    verdicts.decide(workspace, grant, answers)
     app = draw()
     (said,) = app.success
     assert "4 positives are found and about 0 are missing" in said.value
@@ -97,7 +97,7 @@ def test_charts_appear_with_the_first_verdicts(workspace: Workspace) -> None:
         Answer(f"verdict-{one.id}", one.image_id, one.category_id, "present", one.id)
         for one in found
     ]
-    review.decide(workspace, grant, answers)
+    verdicts.decide(workspace, grant, answers)
     app = draw()
     assert len(app.get("download_button")) == 7  # all but learning and recall
     assert len(app.get("vega_lite_chart")) == 6

@@ -13,7 +13,7 @@ from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from app import context
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.rights import Role
 from app.services.people import identities, people
 from app.services.people.identities import read_claims
@@ -85,6 +85,7 @@ def closed(app: AppTest) -> str:
     return texts(app)
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("page", PAGES)
 def test_no_page_shows_anything_before(page: str) -> None:
     assert "people who sign in" in closed(draw(page, AUTH))
@@ -109,6 +110,7 @@ def test_out_again(workspace: Workspace) -> None:
     assert "you have signed out" in closed(again)
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize("missing", AUTH)
 def test_incomplete_secrets_open_nothing(missing: str) -> None:
     auth = {key: value for key, value in AUTH.items() if key != missing}
@@ -146,6 +148,7 @@ def test_secrets_that_went_away_open_nothing(
     assert draw().sidebar.text_input[0].value == "ada"
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -176,10 +179,10 @@ def test_switched_off_with_the_next_step(workspace: Workspace) -> None:
 def _calls_back() -> None:
     import streamlit as st
 
-    from app.services.access import rights as who
+    from app.services.access import rights
 
     def note() -> None:
-        st.session_state["acted"] = (who.current().name, str(who.current().role))
+        st.session_state["acted"] = (rights.current().name, str(rights.current().role))
 
     st.button("Act", on_click=note)
 
@@ -201,4 +204,4 @@ def test_a_callback_acts_as_the_person_and_never_as_the_program(
     app.run()
     app.button[0].click().run()
     assert app.session_state["acted"] == ("Bob" if signing_in else "ada", "viewer")
-    assert who.current() == who.PROGRAM  # beside all pages
+    assert rights.current() == rights.PROGRAM  # beside all pages

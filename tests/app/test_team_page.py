@@ -10,9 +10,7 @@ from streamlit.testing.v1 import AppTest
 from app import context
 from app.services.access.grants import Grant
 from app.services.people import people
-from app.services.reviewing import gold
-from app.services.reviewing import panels as sharing
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import gold, panels, verdicts
 from app.services.reviewing.queue import QueueQuery, next_cards, release_leases
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
@@ -52,11 +50,11 @@ def disagree(workspace: Workspace) -> tuple[int, int]:
     """Two people contradict each other: on which pair."""
     dataset_id = make_dataset(workspace).dataset_id
     make_proposals(workspace, dataset_id)
-    sharing.set_overlap(workspace, "set", 2)
+    panels.set_overlap(workspace, "set", 2)
     people_ = [make_grant(workspace, dataset_id, name) for name in ("ada", "bob*")]
     pair = first_pair(workspace, people_[0])
     for grant, verdict in zip(people_, ("present", "absent"), strict=True):
-        review.decide(workspace, grant, [Answer(uuid.uuid4().hex, *pair, verdict)])
+        verdicts.decide(workspace, grant, [Answer(uuid.uuid4().hex, *pair, verdict)])
     return pair
 
 

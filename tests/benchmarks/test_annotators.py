@@ -7,7 +7,7 @@ from collections import Counter
 
 from sqlalchemy import delete
 
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdicts
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
@@ -23,7 +23,7 @@ def test_a_verdict_that_is_not_there_is_lost(workspace: Workspace) -> None:
     grant = make_grant(workspace, dataset_id)
     cards = next_cards(workspace, grant, QueueQuery(limit=3)).cards
     ids = [f"client-id-{card.proposal_id}" for card in cards]
-    review.decide(
+    verdicts.decide(
         workspace,
         grant,
         [
@@ -40,7 +40,7 @@ def test_a_verdict_that_is_not_there_is_lost(workspace: Workspace) -> None:
         "labels_unlike_their_verdict": 0,
     }
     again = Answer("client-id-again", cards[0].image_id, cards[0].category_id, "present")
-    review.decide(workspace, grant, [again])
+    verdicts.decide(workspace, grant, [again])
     with workspace.database.write() as session:
         pair = (Label.image_id == cards[1].image_id, Label.category_id == cards[1].category_id)
         session.execute(delete(Label).where(*pair))

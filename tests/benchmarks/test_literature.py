@@ -14,7 +14,7 @@ from benchmarks.literature.voc2007 import CATEGORIES
 from benchmarks.regimes import Regime, keep
 from benchmarks.runs import run_here
 from benchmarks.tokens import load
-from clsl_core.backbones.choice import FakeBackbone
+from clsl_core.backbones.spec import FakeBackbone
 from clsl_core.errors import InputError, NotFoundError
 from clsl_core.types import no_progress
 

@@ -74,7 +74,7 @@ def test_a_test_file_is_tested_on_whole(tmp_path: Path) -> None:
         ({"test_share": 1.0}, "not between 0 and 1"),
     ],
 )
-def test_divisions_that_make_no_sense_are_refused(
+def test_splits_that_make_no_sense_are_refused(
     tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):

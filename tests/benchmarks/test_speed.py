@@ -11,7 +11,7 @@ from benchmarks import train_step, training_growth, training_speed
 from benchmarks.runs import run_here
 from benchmarks.train_step import HEADS
 from benchmarks.training_growth import exponents
-from clsl_core.backbones.choice import FakeBackbone
+from clsl_core.backbones.spec import FakeBackbone
 
 SIZES = {
     "batch": 2, "patches": 9, "width": 16, "categories": 5, "steps": 2, "device": "cpu",

@@ -15,7 +15,7 @@ from clsl_core.backbones.open_clip import OpenClipBackbone
 from clsl_core.errors import InputError
 from clsl_core.types import no_progress
 from tests.benchmarks.drawn import make_question, write_tokens
-from tests.core.test_finetune import VIT, Squares, checkpoints, one_thread  # noqa: F401 - fixtures
+from tests.core.adaptation.test_finetune import VIT, Squares, checkpoints, one_thread  # noqa: F401 - fixtures
 
 ZERO = "zero-shot-patch"
 NAMES = ("red", "green", "blue")

@@ -44,7 +44,9 @@ class Collection:
         return np.where(draw < share, self.truth, 0).astype(np.int8)
 
 
-def make_collection(images: int = 120, categories: int = 4, seed: int = 0) -> Collection:
+def make_collection(
+    images: int = 120, categories: int = 4, seed: int = 0, signal: float = SIGNAL
+) -> Collection:
     rng = np.random.default_rng(seed)
     directions = np.linalg.qr(rng.normal(size=(10, categories + 1)))[0].T.astype(np.float32)
     vectors, background = directions[:-1], directions[-1]
@@ -53,7 +55,7 @@ def make_collection(images: int = 120, categories: int = 4, seed: int = 0) -> Co
     tokens = background + 0.04 * rng.normal(size=(images, 9, 10))
     for row, column in np.argwhere(truth > 0):
         patches = rng.choice(9, 2, replace=False)
-        tokens[row, patches] += SIGNAL * vectors[column]
+        tokens[row, patches] += signal * vectors[column]
     return Collection(FeatureView.from_arrays(tokens, grid=(3, 3)), truth, vectors)
 
 

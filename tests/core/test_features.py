@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clsl_core.backbones.choice import BackboneSpec, ImageFeatures
+from clsl_core.backbones.spec import BackboneSpec, ImageFeatures
 from clsl_core.errors import FeatureStoreError
 from clsl_core.features import FeatureStore, FeatureView
 

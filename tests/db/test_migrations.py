@@ -13,6 +13,8 @@ from clsl_core.errors import DatabaseError
 from db.models import Annotator, Base, Decision, Image, Proposal, ProposalStatus
 from db.session import Database
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 def database(empty_url: str) -> Iterator[Database]:

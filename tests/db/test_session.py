@@ -9,6 +9,8 @@ from sqlalchemy import select, text
 from db.models import Annotator
 from db.session import JOBS, Database, Matter
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.mark.sqlite_only
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.e2e.conftest import REPOSITORY, StartServer, StreamlitServer
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.second_order("journeys in a browser")]
 
 PAGES = ["", "import", "review", "review-grid", "history", "models", "export", "jobs"]
 

@@ -20,7 +20,7 @@ from tests.e2e.conftest import REPOSITORY, StartServer, StreamlitServer
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.second_order("journeys in a browser")]
 
 IMAGES = 6
 HOSTILE = ['<img src=x onerror="document.title=1">', "\"'`", "\u202eatad", "😀 zebra", "white"]

@@ -21,7 +21,12 @@ from tests.e2e.conftest import REPOSITORY, StartServer, StreamlitServer
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.timeout(420),
+    pytest.mark.second_order("journeys in a browser"),
+]
 
 SECONDS = 60
 RATE = 10  # keys a second

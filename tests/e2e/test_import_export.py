@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.services.access.grants import Grant
-from app.services.datasets import overview as views
-from app.services.reviewing import verdicts as review
+from app.services.datasets import overview
+from app.services.reviewing import verdicts
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
@@ -28,7 +28,12 @@ from tests.security.archives import packed
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.second_order("journeys in a browser"),
+]
 
 PATIENCE = 120_000  # ms
 HOSTILE = "<img src=x onerror='window.caught=1'> =1+1 \u202etac"
@@ -116,7 +121,7 @@ def test_a_dropped_zip_is_looked_at_imported_and_exported(
     page.locator(
         "[data-testid=stVegaLiteChart] canvas, [data-testid=stVegaLiteChart] svg"
     ).wait_for()
-    assert views.all_datasets(stored) == []
+    assert overview.all_datasets(stored) == []
     shoot(page, "import", 2_700)
     with page.expect_download() as download:
         page.get_by_role("button", name="Report as JSON").click()
@@ -127,9 +132,9 @@ def test_a_dropped_zip_is_looked_at_imported_and_exported(
     page.get_by_role("heading", name="zoo").wait_for(timeout=PATIENCE)
     assert page.get_by_role("textbox", name="Your name").input_value() == "Ada"
     page.get_by_role("button", name="Review proposals").wait_for(timeout=PATIENCE)
-    assert views.dataset(stored, "zoo").images == 40
+    assert overview.dataset(stored, "zoo").images == 40
 
-    decide_some(stored, make_grant(stored, views.dataset_id(stored, "zoo"), "Grace"))
+    decide_some(stored, make_grant(stored, overview.dataset_id(stored, "zoo"), "Grace"))
     page.set_viewport_size({"width": 1280, "height": 720})
     page.get_by_role("link", name="Export", exact=True).click()
     settle(page)
@@ -155,7 +160,7 @@ def decide_some(stored: Workspace, grant: Grant) -> None:
         Answer(f"client-id-{card.proposal_id}", card.image_id, card.category_id, verdict)
         for card, verdict in zip(cards, ["present", "absent"] * 3, strict=True)
     ]
-    review.decide(stored, grant, answers)
+    verdicts.decide(stored, grant, answers)
 
 
 def test_hostile_names_run_nothing(server: StreamlitServer, page: Page, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.services.datasets import overview as views
+from app.services.datasets import overview
 from app.services.jobs.table import JobKind, JobStatus
 from app.services.learning import model_runs
 from app.services.workspace import Workspace
@@ -24,7 +24,12 @@ from tests.e2e.conftest import REPOSITORY, StartServer, StreamlitServer
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.second_order("journeys in a browser"),
+]
 
 VERDICTS = 30
 PATIENCE = 240_000  # ms, for work in the background on a busy machine
@@ -69,7 +74,7 @@ def shoot(page: Page) -> Shoot:
 
 def labels(stored: Workspace, name: str) -> tuple[int, int]:
     """Known present and known absent labels."""
-    view = views.dataset(stored, name)
+    view = overview.dataset(stored, name)
     return view.present, view.absent_labels
 
 
@@ -128,7 +133,7 @@ def test_the_demo_in_one_click(
     page.locator("[data-part=review][data-state=card] [data-part=question]").wait_for()
     for _ in range(VERDICTS - 2):
         decide(page, "a")
-    wait_until(page, lambda: views.dataset(stored, "demo").serving_run == 2)
+    wait_until(page, lambda: overview.dataset(stored, "demo").serving_run == 2)
     go(page, "History")
     shoot("history")
     go(page, "Models")
@@ -177,7 +182,7 @@ def test_photographs_from_import_to_export(
     page.locator("[data-part=statusText]", has_text="All saved").wait_for()
 
     go(page, "Models")
-    wait_until(page, lambda: views.dataset(stored, "photographs").serving_run == 2)
+    wait_until(page, lambda: overview.dataset(stored, "photographs").serving_run == 2)
     page.reload()
     page.get_by_role("heading", name="Models").wait_for()
     runs = model_runs.all_runs(stored, "photographs")

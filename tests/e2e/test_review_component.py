@@ -203,6 +203,7 @@ def test_a_failing_server_is_waited_out(page: Page, fake: Fake) -> None:
     assert [e["undoes"] for e in fake.state()["events"] if "undoes" in e]
 
 
+@pytest.mark.second_order("kills and full disks")
 @pytest.mark.slow
 def test_a_killed_server_loses_and_doubles_nothing(page: Page, fake: Fake) -> None:
     open_review(page, fake, cards=30, delay=0.5)

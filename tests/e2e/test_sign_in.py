@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Role
 from app.services.people import people
@@ -24,7 +23,7 @@ from tests.oidc_provider import Provider
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.second_order("journeys in a browser")]
 
 ADA = {"sub": "a-1", "name": "Ada *Lovelace*", "email": "ada@example.org", "email_verified": True}
 BOB = {"sub": "b-2", "name": "Ada *Lovelace*", "email": "bob@example.org", "email_verified": True}
@@ -110,10 +109,10 @@ def test_two_people_of_one_name_and_a_way_out(
     second.get_by_text("Role: viewer").wait_for()
     found = people.everybody(stored)
     assert [(one.role, one.subject) for one in found] == [("admin", "a-1"), ("viewer", "b-2")]
-    assert audit.events(stored.database)[0].action == "sign-in.first"
+    assert audit_log.events(stored.database)[0].action == "sign-in.first"
 
     # Switched off: the door closes with the next step, and a reload does not open it.
-    with who.acting(who.Actor("test", Role.ADMIN)):
+    with rights.acting(rights.Actor("test", Role.ADMIN)):
         people.switch(stored, "Ada *Lovelace* (2)", on=False)
     second.get_by_role("link", name="Models", exact=True).click()
     second.get_by_text("is switched off").wait_for()

@@ -10,8 +10,7 @@ import pytest
 
 from clsl_core.errors import InputError
 from clsl_core.formats.coco import coco
-from clsl_core.formats.nus_wide import csv as nus_wide_csv
-from clsl_core.formats.nus_wide import nus_wide
+from clsl_core.formats.nus_wide import nus_wide, nus_wide_csv
 from clsl_core.types import AnnotationSet, ImageRecord, LabelRecord, LabelState, ValidationReport
 
 PRESENT, ABSENT = LabelState.PRESENT, LabelState.ABSENT

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.rights import Actor, Role
 from app.services.importing import uploads
 from app.services.importing.ingest import ImportRequest
@@ -50,6 +50,7 @@ def left(workspace: Workspace) -> list[Path]:
     return [path for folder in folders for path in folder.rglob("*")]
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
@@ -90,6 +91,7 @@ def test_a_name_is_never_a_path(workspace: Workspace) -> None:
     assert upload.found[0].path.stem.isalnum()
 
 
+@pytest.mark.one_database
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -128,6 +130,7 @@ def refusal(workspace: Workspace, upload: uploads.Upload) -> str:
     return everything_shown(preview)
 
 
+@pytest.mark.one_database
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["deep.json", "deep.csv", "deep.txt", "deep.jsonl"])
 def test_a_hundred_megabytes_of_brackets(workspace: Workspace, name: str) -> None:
@@ -229,7 +232,7 @@ def test_a_file_above_the_limit_is_refused_and_leaves_nothing(workspace: Workspa
 
 def test_only_those_who_may_import_may_upload(workspace: Workspace) -> None:
     for role in (Role.VIEWER, Role.ANNOTATOR, Role.REVIEWER):
-        with who.acting(Actor("Vic", role)), pytest.raises(who.Forbidden):
+        with rights.acting(Actor("Vic", role)), pytest.raises(rights.Forbidden):
             sent(workspace, "a.zip", packed(collection()).getvalue())
     assert left(workspace) == []
 

@@ -13,6 +13,7 @@ import pytest
 from app.services.jobs.table import JobKind, JobStatus, JobView
 from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
+from tests.builders import put_migrated_file
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,7 +70,9 @@ def wait_for(what: Callable[[], bool], seconds: float = 120) -> None:
 def workers(tmp_path: Path, database_url: str | None) -> Iterator[Workers]:
     """Workers on an empty workspace; those that a test leaves behind are ended."""
     settings = Settings(data_dir=tmp_path / "data", backbone="builtin", database_url=database_url)
-    (tmp_path / "data").mkdir()
+    if database_url is None:
+        put_migrated_file(settings.data_dir)
+    settings.data_dir.mkdir(exist_ok=True)
     workspace = Workspace.open(settings)
     made = Workers(workspace)
     yield made

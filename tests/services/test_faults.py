@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, func, select, update
 
-from app.services.jobs import table as jobs_module
+from app.services.jobs import table
 from app.services.jobs.table import JobContext, JobKind, JobStatus
-from app.services.reviewing import verdicts as review
+from app.services.reviewing import verdicts
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
@@ -56,7 +56,7 @@ def test_a_full_disk_is_said_and_nothing_is_half_stored(workspace: Workspace) ->
             f"client-{card.proposal_id}" * 4, card.image_id, card.category_id, "present"
         )
         try:
-            stored += len(review.decide(workspace, grant, [answer]))
+            stored += len(verdicts.decide(workspace, grant, [answer]))
         except DatabaseError as error:
             message = str(error)
             break
@@ -65,7 +65,7 @@ def test_a_full_disk_is_said_and_nothing_is_half_stored(workspace: Workspace) ->
         assert session.scalar(select(func.count()).select_from(Decision)) == stored
     event.remove(engine, "checkout", fill)
     engine.dispose()  # every connection has a limit of its own
-    assert review.decide(workspace, grant, [answer])[0].status == "saved"
+    assert verdicts.decide(workspace, grant, [answer])[0].status == "saved"
 
 
 @contextmanager
@@ -97,11 +97,11 @@ def test_a_disk_that_is_really_full_stores_nothing_and_goes_on_once_there_is_roo
             while True:
                 stream.write(b"x" * 4096)
         with pytest.raises(DatabaseError, match="the disk is full and nothing was stored"):
-            review.decide(workspace, grant, [answer])
+            verdicts.decide(workspace, grant, [answer])
         with workspace.database.read() as session:
             assert session.scalar(select(func.count()).select_from(Decision)) == 0
         filler.unlink()
-        assert review.decide(workspace, grant, [answer])[0].status == "saved"
+        assert verdicts.decide(workspace, grant, [answer])[0].status == "saved"
         workspace.close()
 
 
@@ -155,15 +155,15 @@ def test_a_server_that_is_gone_is_said_without_its_password(tmp_path: Path) -> N
 def test_a_job_that_beats_is_left_alone_when_the_clock_jumps(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, jump: timedelta
 ) -> None:
-    monkeypatch.setattr(jobs_module, "HEARTBEAT_SECONDS", 0.1)
-    monkeypatch.setattr(jobs_module, "WATCH_SECONDS", 1.0)
+    monkeypatch.setattr(table, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(table, "WATCH_SECONDS", 1.0)
     swept: list[int] = []
 
     def handler(_context: JobContext) -> dict[str, object]:
         real = now
-        monkeypatch.setattr(jobs_module, "now", lambda: real() + jump)
+        monkeypatch.setattr(table, "now", lambda: real() + jump)
         swept.append(workspace.jobs.sweep())
-        monkeypatch.setattr(jobs_module, "now", real)
+        monkeypatch.setattr(table, "now", real)
         return {}
 
     job = workspace.jobs.submit(JobKind.DEMO, None)
@@ -176,7 +176,7 @@ def test_a_job_that_beats_is_left_alone_when_the_clock_jumps(
 def test_a_dead_job_comes_back_though_its_clock_was_ahead(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs_module, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(table, "WATCH_SECONDS", 0.01)
     job = workspace.jobs.submit(JobKind.DEMO, None)
     with workspace.database.write() as session:
         ahead = now() + timedelta(days=300)

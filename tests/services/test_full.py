@@ -15,8 +15,8 @@ from app import worker
 from app.services.jobs.table import JobKind, JobStatus, JobView
 from app.services.learning import embedding, model_runs
 from app.services.workspace import Workspace
-from clsl_core.backbones import choice as backbone
-from clsl_core.backbones.choice import BackboneSpec, FakeBackbone, ImageFeatures
+from clsl_core.backbones import choice
+from clsl_core.backbones.spec import BackboneSpec, FakeBackbone, ImageFeatures
 from clsl_core.errors import TrainingError
 from clsl_core.features import FeatureStore
 from clsl_core.files import PARTIAL
@@ -49,7 +49,7 @@ class NarrowBackbone(FakeBackbone):
 def narrow(monkeypatch: pytest.MonkeyPatch) -> NarrowBackbone:
     made = NarrowBackbone()
     made.tried = []
-    monkeypatch.setattr(backbone, "choose_backbone", lambda *_: (made, None))
+    monkeypatch.setattr(choice, "choose_backbone", lambda *_: (made, None))
     return made
 
 
@@ -105,6 +105,7 @@ def half_written(workspace: Workspace) -> list[Path]:
     return [path for path in workspace.data_dir.rglob("*") if path.name.endswith(PARTIAL)]
 
 
+@pytest.mark.second_order("kills and full disks")
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [JobKind.EMBED, JobKind.TRAIN, JobKind.PROPOSE])
 def test_a_full_disk_ends_a_job_clearly_at_every_file(

@@ -9,13 +9,12 @@ from sqlalchemy import func, select, text
 
 from app.services.importing.ingest import ImportRequest, import_file
 from app.services.jobs.table import JobKind, JobStatus
-from app.services.learning import embedding, model_runs, proposing, training
-from app.services.learning import triggers as learning
+from app.services.learning import embedding, model_runs, proposing, training, triggers
 from app.services.workspace import Workspace
-from clsl_core.backbones.choice import BackboneSpec
+from clsl_core.backbones.spec import BackboneSpec
 from clsl_core.features import FeatureStore
 from clsl_core.files import PARTIAL
-from clsl_core.recovery.model import Recovery
+from clsl_core.recovery.model_file import load_recovery
 from db.models import EmbeddingRun, ModelRun, Proposal, ProposalStatus, RunStatus
 from tests.builders import coco_document, make_collection
 from tests.services.conftest import Workers, wait_for
@@ -76,13 +75,14 @@ def switching(workspace: Workspace) -> bool:
         return bool(session.scalar(select(Proposal.id).where(Proposal.model_run_id == newest)))
 
 
+@pytest.mark.second_order("kills and full disks")
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_four_kills_at_random_points(workers: Workers, seed: int) -> None:
     """With five seeds: twenty kills in embedding, training, proposing and the switch."""
     workspace, draw = workers.workspace, random.Random(seed)
     dataset_id = prepared(workspace)
-    learning.start(workspace, dataset_id)
+    triggers.start(workspace, dataset_id)
     for kind in (JobKind.EMBED, JobKind.TRAIN, JobKind.PROPOSE):
         process = workers.start()
         wait_for(lambda kind=kind: at_work(workers, kind))
@@ -90,7 +90,7 @@ def test_four_kills_at_random_points(workers: Workers, seed: int) -> None:
         workers.kill(process)
         consistent(workspace)
     if not workspace.jobs.live():  # the last kill came after the end: begin again
-        learning.start(workspace, dataset_id)
+        triggers.start(workspace, dataset_id)
     process = workers.start()
     wait_for(lambda: switching(workspace))
     time.sleep(draw.uniform(0, 0.1))
@@ -123,7 +123,7 @@ def whole(workers: Workers, dataset_id: int) -> None:
     assert (pairs, proposed["model_run"]) == (proposed["proposals"], runs[-1].id)
     assert pairs > AFTER
     folder = workspace.data_dir / f"runs/{dataset_id}/{runs[-1].id}"
-    assert Recovery.load(folder / "model").category_count == CATEGORIES
+    assert load_recovery(folder / "model").category_count == CATEGORIES
     assert not (folder / "resume").exists()
     store = FeatureStore.open(
         workspace.data_dir / features.directory, BackboneSpec.from_json(features.spec)
@@ -134,6 +134,7 @@ def whole(workers: Workers, dataset_id: int) -> None:
     assert model_runs.all_runs(workspace, "set")[0].trigger == "by hand"
 
 
+@pytest.mark.second_order("kills and full disks")
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [JobKind.EMBED, JobKind.TRAIN, JobKind.PROPOSE])
 def test_a_cancelled_job_ends_within_two_seconds(workers: Workers, kind: JobKind) -> None:
@@ -149,7 +150,7 @@ def test_a_cancelled_job_ends_within_two_seconds(workers: Workers, kind: JobKind
 def cancel_in_the_middle(workers: Workers, dataset_id: int, kind: JobKind) -> float:
     """Seconds until a job that is at work has stopped."""
     workspace = workers.workspace
-    first = learning.start(workspace, dataset_id)
+    first = triggers.start(workspace, dataset_id)
 
     def is_at_work() -> bool:
         job = workers.newest(kind)

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.services.access import rights as who
+from app.services.access import rights
 from clsl_core.types import JsonObject
 from db.models import AuditEvent
 from db.session import Database
@@ -31,7 +31,7 @@ class Event:
 def record(session: Session, action: str, subject: str, **details: object) -> None:
     """Note what whoever acts does, in the caller's transaction: both happen, or neither."""
     session.add(
-        AuditEvent(actor=who.current().name, action=action, subject=subject, details=details)
+        AuditEvent(actor=rights.current().name, action=action, subject=subject, details=details)
     )
 
 

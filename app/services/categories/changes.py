@@ -17,16 +17,14 @@ from enum import StrEnum
 
 from sqlalchemy.orm import Session
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.rights import Right
 from app.services.runtime.legible import legible
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import ConflictError, InputError, NotFoundError
 from clsl_core.types import JsonObject
 from db.models import Category, CategoryChange, ChangeKind
-from db.queries import category_changes as queries
-from db.queries import datasets, decisions
+from db.queries import category_changes, datasets, decisions
 from db.queries.category_changes import Kind, Outcome
 from db.types import now
 
@@ -184,7 +182,7 @@ def history(workspace: Workspace, dataset_name: str) -> list[ChangeView]:
     """
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
-        return [view(one) for one in queries.all_changes(session, dataset.id)]
+        return [view(one) for one in category_changes.all_changes(session, dataset.id)]
 
 
 def rename(workspace: Workspace, dataset_name: str, category: str, name: str) -> ChangeView:
@@ -202,7 +200,7 @@ def rename(workspace: Workspace, dataset_name: str, category: str, name: str) ->
         InputError: The name cannot be used.
         ConflictError: Another category has that name.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with writing(workspace, dataset_name) as session:
         known = Shown.read(session, find_dataset(session, dataset_name).id)
         return view(add_rename(session, known, known.find(category), name, new_batch()))
@@ -245,7 +243,7 @@ def merge(
         NotFoundError: There is no such dataset or category.
         InputError: A category would be merged into itself.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with writing(workspace, dataset_name) as session:
         known = Shown.read(session, find_dataset(session, dataset_name).id)
         found = known.find_all(sources, target)
@@ -269,20 +267,20 @@ def undo(workspace: Workspace, dataset_name: str, change_id: int | None = None) 
         NotFoundError: There is no such dataset or change, or nothing to undo.
         ConflictError: A later change rests on it, or it is undone already.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with writing(workspace, dataset_name) as session:
         dataset = find_dataset(session, dataset_name)
-        standing = list(queries.standing(session, dataset.id))
+        standing = list(category_changes.standing(session, dataset.id))
         batch = _batch_to_undo(session, standing, dataset_name, change_id)
         _check_later(standing, batch)
         last, restored, kept = decisions.last_id(session, dataset.id), 0, 0
         for change in reversed(batch):
             put, stays = _undo_one(session, change)
             restored, kept = restored + put, kept + stays
-            change.undone_by, change.undone_at = who.current().name, now()
+            change.undone_by, change.undone_at = rights.current().name, now()
             change.undone_decision_id = last
         what = tuple(view(change).what for change in reversed(batch))
-        audit.record(
+        audit_log.record(
             session,
             "undo category change",
             f"dataset {dataset.id}",
@@ -392,9 +390,9 @@ def add_rename(
 def forecast(session: Session, sources: Sequence[Category], target: Category) -> MergePreview:
     """What a merge of these would do."""
     ids = [one.id for one in sources]
-    kinds = queries.kinds(session, target.id, ids)
-    annotations, waiting, parts = queries.hanging(session, ids)
-    examples = queries.contradictions(session, target.id, ids, EXAMPLES)
+    kinds = category_changes.kinds(session, target.id, ids)
+    annotations, waiting, parts = category_changes.hanging(session, ids)
+    examples = category_changes.contradictions(session, target.id, ids, EXAMPLES)
     choices = [*((Policy.SAME, rule) for rule in Rule), (Policy.WIDER, None)]
     return MergePreview(
         target=target.name,
@@ -447,12 +445,12 @@ def add_merge(
         "annotations": before.annotations,
     }
     change = _note(session, target, ChangeKind.MERGE, details, batch)
-    queries.note_labels(session, change, ids, _outcome(policy, rule))
-    queries.write_labels(session, change)
+    category_changes.note_labels(session, change, ids, _outcome(policy, rule))
+    category_changes.write_labels(session, change)
     for one in sources:
         one.merged_into_id = target.id
     session.flush()
-    queries.close_proposals(session, change, ids)
+    category_changes.close_proposals(session, change, ids)
     return change
 
 
@@ -464,11 +462,11 @@ def _undo_one(session: Session, change: CategoryChange) -> tuple[int, int]:
         session.flush()
         return 0, 0
     ids = [one["id"] for one in change.details["sources"]]
-    counts = queries.restore_labels(session, change)
+    counts = category_changes.restore_labels(session, change)
     for id_ in ids:
         session.get_one(Category, id_).merged_into_id = None
     session.flush()
-    queries.reopen_proposals(session, change, ids)
+    category_changes.reopen_proposals(session, change, ids)
     return counts
 
 
@@ -529,10 +527,10 @@ def _note(
         category_id=category.id,
         details=details,
         last_decision_id=decisions.last_id(session, category.dataset_id),
-        made_by=who.current().name,
+        made_by=rights.current().name,
     )
     session.add(change)
-    audit.record(session, f"{kind} category", f"dataset {category.dataset_id}", **details)
+    audit_log.record(session, f"{kind} category", f"dataset {category.dataset_id}", **details)
     session.flush()
     return change
 

@@ -20,8 +20,7 @@ from clsl_core.formats.coco.coco import LABELS_KEY
 from clsl_core.formats.coco.lvis import NEGATIVE, NOT_EXHAUSTIVE
 from clsl_core.types import JsonObject, LabelState, SourceId
 from db.models import CategoryChange, ChangeKind, Dataset
-from db.queries import category_changes as queries
-from db.queries import datasets
+from db.queries import category_changes, datasets
 
 __all__ = ["KEPT_WHOLE", "Effects"]
 
@@ -52,16 +51,16 @@ class Effects:
     @classmethod
     def of(cls, session: Session, dataset: Dataset, *, told_alone: bool = False) -> Effects:
         """Those of now; ``told_alone`` without the labels, which are many, for a preview."""
-        changes = queries.standing(session, dataset.id)
+        changes = category_changes.standing(session, dataset.id)
         if not changes:
             return cls({}, {}, (), {}, {})
         rows = {row.id: row for row in datasets.categories(session, dataset.id, hidden=True)}
-        into = queries.ends(session, dataset.id)
+        into = category_changes.ends(session, dataset.id)
         named = {one.category_id for one in changes if one.kind is ChangeKind.RENAME}
         told = [_told(one) for one in changes]
         for target in sorted(set(into.values())):
             group = [target, *(id_ for id_, end in into.items() if end == target)]
-            if count := queries.boxed_but_unknown(session, target, group):
+            if count := category_changes.boxed_but_unknown(session, target, group):
                 told.append(
                     f"{count:,} images have annotations of {legible(rows[target].name)} while "
                     "their label is unknown: who reads the file takes them for present"
@@ -72,7 +71,9 @@ class Effects:
             into,
             tuple(told),
             {id_: json.loads(row.source_id) for id_, row in rows.items()},
-            {} if told_alone or not needed else queries.states(session, set(into.values())),
+            {}
+            if told_alone or not needed
+            else category_changes.states(session, set(into.values())),
         )
 
     @property

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.rights import Right
 from app.services.categories.changes import (
     ChangeView,
@@ -161,7 +161,7 @@ def apply(
         NotFoundError: There is no such dataset.
         InputError: The table cannot be used, or changes nothing; the message names the lines.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     rows = _rows(table)
     with writing(workspace, dataset_name) as session:
         known = Shown.read(session, find_dataset(session, dataset_name).id)

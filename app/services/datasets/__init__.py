@@ -1,1 +1,4 @@
-"""Datasets as a whole: overviews for the screens, splits, snapshots."""
+"""Datasets as a whole: overviews for the screens, splits of the images, snapshots of the labels.
+
+Others use `overview`, `splits` and `snapshots`.
+"""

@@ -7,8 +7,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.rights import Right
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.types import LabelState
@@ -153,10 +152,10 @@ def busiest_category(workspace: Workspace, dataset_id: int) -> int | None:
 
 def set_retrain_after(workspace: Workspace, name: str, decisions_needed: int) -> None:
     """Change after how many decisions a dataset retrains by itself; 0 turns it off."""
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with workspace.database.write(dataset_id(workspace, name)) as session:
         dataset = find_dataset(session, name)
         dataset.retrain_after = max(0, decisions_needed)
-        audit.record(
+        audit_log.record(
             session, "setting", f"dataset {dataset.id}", retrain_after=dataset.retrain_after
         )

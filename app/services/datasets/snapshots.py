@@ -21,8 +21,7 @@ import numpy.typing as npt
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.rights import Right
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import ConflictError, DatabaseError, InputError, NotFoundError
@@ -30,8 +29,7 @@ from clsl_core.files import atomic_text
 from clsl_core.formats.text.table_source import safe_cell
 from clsl_core.types import LabelState
 from db.models import Dataset, Snapshot
-from db.queries import decisions as decision_queries
-from db.queries import snapshots as queries
+from db.queries import decisions, snapshots
 
 __all__ = [
     "Change",
@@ -50,7 +48,6 @@ NOW = ""
 """In place of a snapshot's name: the labels of this moment."""
 COLUMNS = ("file_name", "category", "before", "after", "by", "at")
 
-Ids = npt.NDArray[np.int64]
 _ROW = np.dtype([("image", "<i8"), ("category", "<i8"), ("state", "i1")])
 Rows = npt.NDArray[np.void]
 
@@ -116,7 +113,7 @@ def take(workspace: Workspace, dataset_name: str, name: str) -> SnapshotView:
         ConflictError: A snapshot of that name exists: none is ever changed.
         NotFoundError: There is no such dataset.
     """
-    who.require(Right.EXPORT)
+    rights.require(Right.EXPORT)
     name = name.strip()
     if not name or len(name) > 100 or not name.isprintable():
         raise InputError(
@@ -125,12 +122,12 @@ def take(workspace: Workspace, dataset_name: str, name: str) -> SnapshotView:
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
         # One transaction reads both: the labels are those that these decisions made.
-        rows, last = _now(session, dataset.id), decision_queries.last_id(session, dataset.id)
+        rows, last = _now(session, dataset.id), decisions.last_id(session, dataset.id)
     states = zlib.compress(rows.tobytes())
     snapshot = Snapshot(
         dataset_id=dataset.id,
         name=name,
-        taken_by=who.current().name,
+        taken_by=rights.current().name,
         last_decision_id=last,
         present=int((rows["state"] > 0).sum()),
         absent=int((rows["state"] < 0).sum()),
@@ -140,7 +137,7 @@ def take(workspace: Workspace, dataset_name: str, name: str) -> SnapshotView:
     try:
         with workspace.database.write(dataset.id) as session:
             session.add(snapshot)
-            audit.record(session, "snapshot.take", dataset_name, name=name)
+            audit_log.record(session, "snapshot.take", dataset_name, name=name)
             session.flush()
             return _view(snapshot)
     except IntegrityError as error:
@@ -158,7 +155,7 @@ def all_snapshots(workspace: Workspace, dataset_name: str) -> list[SnapshotView]
     """
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
-        return [_view(one) for one in queries.of_dataset(session, dataset.id)]
+        return [_view(one) for one in snapshots.of_dataset(session, dataset.id)]
 
 
 def delete(workspace: Workspace, dataset_name: str, name: str) -> None:
@@ -167,10 +164,10 @@ def delete(workspace: Workspace, dataset_name: str, name: str) -> None:
     Raises:
         NotFoundError: There is no such dataset or snapshot.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with workspace.database.write() as session:
         session.delete(_find(session, find_dataset(session, dataset_name), name))
-        audit.record(session, "snapshot.delete", dataset_name, name=name)
+        audit_log.record(session, "snapshot.delete", dataset_name, name=name)
 
 
 def diff(workspace: Workspace, dataset_name: str, old: str, new: str = NOW) -> Diff:
@@ -189,10 +186,10 @@ def diff(workspace: Workspace, dataset_name: str, old: str, new: str = NOW) -> D
         bounds = (one.last_decision_id, other.last_decision_id if other else None)
         if bounds[1] is not None and bounds[1] < bounds[0]:
             bounds = (bounds[1], bounds[0])
-        decided = queries.last_decided(session, dataset.id, *bounds)
+        decided = snapshots.last_decided(session, dataset.id, *bounds)
         found = _differences(before, after)
-        names = dict(queries.file_names(session, sorted({row[0] for row in found})))
-        categories = queries.category_names(session, dataset.id)
+        names = dict(snapshots.file_names(session, sorted({row[0] for row in found})))
+        categories = snapshots.category_names(session, dataset.id)
     changes = []
     for image_id, category_id, was, is_ in found:
         last = decided.get((image_id, category_id))
@@ -266,7 +263,7 @@ def table(changes: Iterable[Change]) -> Iterator[tuple[str, ...]]:
 
 
 def _now(session: Session, dataset_id: int) -> Rows:
-    return np.fromiter(queries.labels(session, dataset_id), _ROW)
+    return np.fromiter(snapshots.labels(session, dataset_id), _ROW)
 
 
 def _rows(snapshot: Snapshot) -> Rows:
@@ -290,9 +287,9 @@ def _differences(before: Rows, after: Rows) -> list[tuple[int, int, int, int]]:
 
 
 def _find(session: Session, dataset: Dataset, name: str) -> Snapshot:
-    snapshot = queries.by_name(session, dataset.id, name)
+    snapshot = snapshots.by_name(session, dataset.id, name)
     if snapshot is None:
-        known = ", ".join(repr(one.name) for one in queries.of_dataset(session, dataset.id)[:20])
+        known = ", ".join(repr(one.name) for one in snapshots.of_dataset(session, dataset.id)[:20])
         raise NotFoundError(
             f"{dataset.name!r} has no snapshot {name!r}; there are: {known or 'none yet'}"
         )

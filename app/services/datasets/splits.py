@@ -1,4 +1,4 @@
-"""Dividing a dataset's images into splits, such as train, val and test: previewed, undoable."""
+"""Splitting a dataset's images into parts, such as train, val and test: previewed, undoable."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy.orm import Session
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.rights import Right
 from app.services.learning.embedding import usable_features
 from app.services.workspace import Workspace, find_dataset
@@ -23,18 +22,17 @@ from clsl_core.statistics.iterative_stratification import (
     FREE,
     counts,
     deviation,
+    iterative_split,
     random_parts,
-    stratify,
 )
-from db.models import Division
-from db.queries import datasets, runs
-from db.queries import divisions as queries
+from db.models import SplitChange
+from db.queries import datasets, runs, splits
 from db.types import now
 
-__all__ = ["CategoryShares", "SplitPlan", "divide", "parse_shares", "plan", "sizes", "undo"]
+__all__ = ["CategoryShares", "SplitPlan", "parse_shares", "plan", "sizes", "split_images", "undo"]
 
 DRAWS = 10
-"""Random divisions that a plan is compared with."""
+"""Random splits that a plan is compared with."""
 MOST = 20
 _NAME = re.compile(r"[\w][\w .-]{0,99}")
 
@@ -49,7 +47,7 @@ class CategoryShares:
 
 @dataclass(frozen=True, slots=True)
 class SplitPlan:
-    """A division that is not made yet.
+    """A split that is not made yet.
 
     Attributes:
         images: How many go into each split.
@@ -59,7 +57,7 @@ class SplitPlan:
         categories: With a known positive, the rarest first.
         deviation: How far, in the mean over categories, the worst split's portion of the
             positives is from its share.
-        by_chance: The same of a random division, in the mean of ten.
+        by_chance: The same of a random split, in the mean of ten.
     """
 
     images: dict[str, int]
@@ -98,7 +96,7 @@ def sizes(workspace: Workspace, dataset_name: str) -> dict[str, int]:
         NotFoundError: There is no such dataset.
     """
     with workspace.database.read() as session:
-        return queries.counts(session, find_dataset(session, dataset_name).id)
+        return splits.counts(session, find_dataset(session, dataset_name).id)
 
 
 def plan(
@@ -150,7 +148,7 @@ def plan(
     )
 
 
-def divide(
+def split_images(
     workspace: Workspace,
     dataset_name: str,
     shares: Mapping[str, float],
@@ -168,7 +166,7 @@ def divide(
         NotFoundError: There is no such dataset.
         InputError: A name or the shares cannot be used.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     _check(shares)
     with workspace.database.read() as session:  # nobody else waits while it is worked out
         dataset_id = find_dataset(session, dataset_name).id
@@ -176,20 +174,22 @@ def divide(
     asked = {"shares": dict(shares), "seed": seed, "keep": keep}
     with workspace.database.write(dataset_id) as session:
         before: dict[str, list[int]] = {}
-        for member in queries.members(session, dataset_id):
+        for member in splits.members(session, dataset_id):
             before.setdefault(member.split or "", []).append(member.id)
         session.add(
-            Division(dataset_id=dataset_id, made_by=who.current().name, asked=asked, before=before)
+            SplitChange(
+                dataset_id=dataset_id, made_by=rights.current().name, asked=asked, before=before
+            )
         )
         for name in shares:
             chosen = zip(drawn.members, drawn.names, strict=True)
-            queries.put(session, [member.id for member, part in chosen if part == name], name)
-        audit.record(session, "split", f"dataset {dataset_id}", **asked)
-        return queries.counts(session, dataset_id)
+            splits.put(session, [member.id for member, part in chosen if part == name], name)
+        audit_log.record(session, "split", f"dataset {dataset_id}", **asked)
+        return splits.counts(session, dataset_id)
 
 
 def undo(workspace: Workspace, dataset_name: str) -> dict[str, int]:
-    """Take the newest division back: every image is in the split that it was in before.
+    """Take the newest split back: every image is in the split that it was in before.
 
     Returns:
         How many images each split has; those in none under "".
@@ -199,24 +199,24 @@ def undo(workspace: Workspace, dataset_name: str) -> dict[str, int]:
         NotFoundError: There is no such dataset.
         ConflictError: There is none to take back.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with workspace.database.read() as session:
         dataset_id = find_dataset(session, dataset_name).id
     with workspace.database.write(dataset_id) as session:
-        division = queries.newest(session, dataset_id)
-        if division is None:
+        change = splits.newest(session, dataset_id)
+        if change is None:
             raise ConflictError(f"{dataset_name!r} was not divided here: there is nothing to undo")
-        for split, image_ids in division.before.items():
-            queries.put(session, image_ids, split or None)
-        division.undone_at = now()
-        audit.record(session, "split.undo", f"dataset {dataset_id}", division=division.id)
+        for split, image_ids in change.before.items():
+            splits.put(session, image_ids, split or None)
+        change.undone_at = now()
+        audit_log.record(session, "split.undo", f"dataset {dataset_id}", division=change.id)
         session.flush()
-        return queries.counts(session, dataset_id)
+        return splits.counts(session, dataset_id)
 
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """A division worked out.
+    """A split worked out.
 
     Attributes:
         members: N images.
@@ -227,7 +227,7 @@ class _Drawn:
         category_ids: By place, those with a positive.
     """
 
-    members: list[queries.Member]
+    members: list[splits.Member]
     parts: npt.NDArray[np.int64]
     names: list[str]
     groups: npt.NDArray[np.int64] | None
@@ -245,9 +245,9 @@ def _draw(
     keep: bool,
 ) -> _Drawn:
     names = list(shares)
-    members = queries.members(session, dataset_id)
+    members = splits.members(session, dataset_id)
     rows = {member.id: row for row, member in enumerate(members)}
-    found = np.array(list(queries.positives(session, dataset_id)), np.int64).reshape(-1, 2)
+    found = np.array(list(splits.positives(session, dataset_id)), np.int64).reshape(-1, 2)
     ids, columns = np.unique(found[:, 1], return_inverse=True)
     images = np.array([rows[id_] for id_ in found[:, 0].tolist()], np.int64)
     pairs = np.stack([images, columns.reshape(-1)], axis=1)
@@ -257,7 +257,7 @@ def _draw(
         fixed = np.array([place.get(member.split or "", FREE) for member in members], np.int64)
     groups = _same_pictures(workspace, session, dataset_id, rows)
     wanted = list(shares.values())
-    parts = stratify(len(members), pairs, wanted, seed, groups=groups, fixed=fixed)
+    parts = iterative_split(len(members), pairs, wanted, seed, groups=groups, fixed=fixed)
     return _Drawn(members, parts, [names[part] for part in parts], groups, pairs, ids.tolist())
 
 

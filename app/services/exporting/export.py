@@ -16,13 +16,11 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.rights import Right
 from app.services.categories.effects import KEPT_WHOLE, Effects
-from app.services.exporting.export_choice import ExportChoice
 from app.services.exporting.labels import ExportLabels, labels_of
-from app.services.exporting.part import WHOLE, Selection
+from app.services.exporting.part import WHOLE, ExportChoice, Selection
 from app.services.exporting.stored_set import content_of
 from app.services.jobs.table import JobContext
 from app.services.workspace import Workspace, find_dataset
@@ -38,7 +36,7 @@ from clsl_core.types import (
     no_progress,
 )
 from db.models import Annotation, Annotator, Category, Dataset, Decision, Image, Label
-from db.queries import datasets, divisions, proposals, runs
+from db.queries import datasets, proposals, runs, splits
 from db.types import now
 
 SHOWN = 20
@@ -162,7 +160,7 @@ def left_behind(
         dataset = find_dataset(session, dataset_name)
         effects = Effects.of(session, dataset)
         if _keeps_records(dataset, format_name, choice, effects):
-            divided = divisions.newest(session, dataset.id) is not None
+            divided = splits.newest(session, dataset.id) is not None
             whole = divided and format_name not in KEPT_WHOLE
             return ["the splits given here (one file for each split does)"] if whole else []
         part = choice.part.select(session, dataset)
@@ -176,7 +174,7 @@ def left_behind(
         return lost
 
 
-def export(
+def export_dataset(
     workspace: Workspace,
     dataset_name: str,
     output: Path,
@@ -198,7 +196,7 @@ def export(
         NotFoundError: There is no such dataset or format, or no such part or snapshot.
         InputError: The file cannot be written there.
     """
-    who.require(Right.EXPORT)
+    rights.require(Right.EXPORT)
     progress(0, 1, "reading the dataset")
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
@@ -217,7 +215,7 @@ def export(
         summary, dataset_id = _summary(session, dataset, choice, part, labels), dataset.id
         _check_output(output)
         with workspace.database.write("audit") as noting:
-            audit.record(
+            audit_log.record(
                 noting, "export", f"dataset {dataset_id}", format=writer.name, **choice.to_json()
             )
         progress(0, 1, f"writing {output.name}")
@@ -257,7 +255,7 @@ def export_splits(
     for name in names:
         path = path_of_split(output, name)
         wanted = replace(choice, part=replace(choice.part, split=name))
-        made[name] = export(workspace, dataset_name, path, format_name, progress, wanted)
+        made[name] = export_dataset(workspace, dataset_name, path, format_name, progress, wanted)
     return made
 
 
@@ -305,7 +303,7 @@ def _export(
 ) -> JsonObject:
     """One file or one for each split; what they contain together."""
     if not payload.get("per_split"):
-        return export(workspace, name, output, format_name, progress, choice).to_json()
+        return export_dataset(workspace, name, output, format_name, progress, choice).to_json()
     made = export_splits(workspace, name, output, format_name, progress, choice)
     added: Counter[str] = Counter()
     for one in made.values():
@@ -404,7 +402,7 @@ def write_proposals(workspace: Workspace, dataset_name: str, output: Path) -> in
         NotFoundError: There is no such dataset.
         InputError: The file cannot be written there.
     """
-    who.require(Right.EXPORT)
+    rights.require(Right.EXPORT)
     _check_output(output)
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)

@@ -12,13 +12,12 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from app.services.datasets import snapshots
-from app.services.exporting.export_choice import ExportChoice
-from app.services.exporting.part import Selection
+from app.services.exporting.part import ExportChoice, Selection
 from clsl_core.errors import ConflictError
 from clsl_core.types import LabelRecord, LabelSource, LabelState, SourceId
 from db.models import Annotator, Category, Dataset, Decision, Image, Label, Proposal
 from db.queries import category_changes
-from db.queries import snapshots as queries
+from db.queries.snapshots import provenances, standing_decisions
 
 __all__ = ["ExportLabels", "LabelCounts", "labels_of"]
 
@@ -177,11 +176,11 @@ class _LabelsOfSnapshot:
         # Of a merged category, a label rests on a decision about what went into it.
         self._deciders = {
             (row[0], self._into.get(row[1], row[1]), row[2].state): row[3:]
-            for row in queries.standing_decisions(session, dataset.id, kept.last_decision_id)
+            for row in standing_decisions(session, dataset.id, kept.last_decision_id)
         }
         self._provenance = {
             (image_id, category_id): provenance
-            for image_id, category_id, provenance in queries.provenances(session, dataset.id)
+            for image_id, category_id, provenance in provenances(session, dataset.id)
         }
         self._labels = sorted(
             (images[row[0]], categories[row[1]], row)

@@ -1,4 +1,4 @@
 """Annotation files in: upload, preview, plan, and all of a file or nothing.
 
-Others use `ingest`, `preview`, `plan` and `uploads`.
+Others use `ingest`, `preview` with its `report`, `uploads`, and `unfinished` for what was cut off.
 """

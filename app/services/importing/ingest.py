@@ -32,7 +32,7 @@ from clsl_core.types import (
     no_progress,
 )
 from db.models import Annotation, Category, Dataset, Image, Label
-from db.queries import datasets as queries
+from db.queries import datasets
 
 AUTO = "auto"
 """In place of a format's name: find it from the content."""
@@ -221,7 +221,7 @@ def import_file(
     found = recognise(Path(request.file), request.format).format
     content, report = read_with(Path(request.file), found, request.options, progress)
     with workspace.database.read() as session:
-        existing = queries.by_name(session, name)
+        existing = datasets.by_name(session, name)
     problems = dict(unreachable(workspace, existing, root, request.url_field, content, progress))
     progress(0, 1, "writing to the database")
     if existing is None:

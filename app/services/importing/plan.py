@@ -16,7 +16,7 @@ from app.services.runtime.legible import legible
 from app.services.workspace import Workspace
 from clsl_core.types import AnnotationSet, JsonObject, LabelState, Progress, SourceId
 from db.models import Category, Image
-from db.queries import datasets as queries
+from db.queries import datasets
 
 __all__ = ["ImportPlan", "KeptLabel", "plan_import"]
 
@@ -92,7 +92,7 @@ def plan_import(
         "labels": len(content.labels),
     }
     with workspace.database.read() as session:
-        dataset = queries.by_name(session, name)
+        dataset = datasets.by_name(session, name)
         if dataset is None:
             none = dict.fromkeys(sizes, 0)
             return ImportPlan(name, True, sizes, none, dict(none))

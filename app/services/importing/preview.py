@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.rights import Right
 from app.services.importing import ingest
 from app.services.importing.image_root import find_root
@@ -31,7 +31,7 @@ from clsl_core.types import (
     ValidationReport,
     no_progress,
 )
-from db.queries import datasets as queries
+from db.queries import datasets
 
 __all__ = ["CategoryShare", "ImportPreview", "ProblemGroup", "Sample", "look"]
 
@@ -159,7 +159,7 @@ def look(
         FormatError: The format is to be found, and it looks like none.
         NotFoundError: There is no such file or format.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     name = ingest.check_name(request.name) if request.name.strip() else None
     stated = request.image_root.strip()
     root = check_place(stated) if stated else None
@@ -196,7 +196,7 @@ def _preview(
     loader: ImageLoader | None = None
     if root is not None:
         with workspace.database.read() as session:
-            existing = None if name is None else queries.by_name(session, name)
+            existing = None if name is None else datasets.by_name(session, name)
         found = ingest.unreachable(workspace, existing, root, url_field, content, progress)
         problems = dict(found)
         chosen = dict(_chosen(content, problems))

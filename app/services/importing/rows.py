@@ -25,8 +25,7 @@ from clsl_core.types import (
     SourceId,
 )
 from db.models import Annotation, Category, Image, ImageStatus, Label
-from db.queries import category_changes
-from db.queries import datasets as queries
+from db.queries import category_changes, datasets
 from db.types import JsonText, json_text
 
 __all__ = ["MissingFile", "Written", "stated_split", "write_rows"]
@@ -189,7 +188,7 @@ def _write_categories(
     target: Target, dataset_id: int, content: AnnotationSet, written: Written, progress: Progress
 ) -> dict[SourceId, int]:
     with target.reading() as session:
-        old = {row.source_id: row for row in queries.categories(session, dataset_id, hidden=True)}
+        old = {row.source_id: row for row in datasets.categories(session, dataset_id, hidden=True)}
         renamed = category_changes.renamed(session, dataset_id) if old else set()
     new = Inserts(target, Category, PLACE + CATEGORY, progress, len(content.categories))
     changed: list[JsonObject] = []

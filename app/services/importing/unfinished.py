@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from clsl_core.errors import ConflictError
 from db.living import is_living, living
 from db.models import Dataset
-from db.queries import unfinished as queries
+from db.queries import unfinished
 from db.session import Database
 from db.types import now
 
@@ -37,7 +37,7 @@ def begun(database: Database, dataset: Dataset) -> Iterator[int]:
     """
     name = dataset.name
     with database.read() as session:
-        other = queries.by_name(session, name)
+        other = unfinished.by_name(session, name)
     if other is not None:
         if other not in abandoned(database):
             raise ConflictError(
@@ -72,7 +72,7 @@ def stamp(session: Session, dataset_id: int) -> None:
     Raises:
         ConflictError: Somebody has cleared its rows away.
     """
-    if not queries.stamp(session, dataset_id, now()):
+    if not unfinished.stamp(session, dataset_id, now()):
         raise ConflictError("another import of the same name has begun meanwhile: start again")
 
 
@@ -80,7 +80,7 @@ def show(database: Database, dataset_id: int) -> None:
     """Let everybody see a dataset: all of it is there."""
     with database.write(dataset_id) as session:
         stamp(session, dataset_id)
-        queries.stamp(session, dataset_id, None)
+        unfinished.stamp(session, dataset_id, None)
 
 
 def abandoned(database: Database) -> list[int]:
@@ -108,16 +108,16 @@ def clear(database: Database) -> int:
 def discard(database: Database, dataset_id: int) -> None:
     """Remove an unfinished dataset, little by little, so that nobody else waits for long."""
     with database.write(dataset_id) as session:
-        more = queries.condemn(session, dataset_id)
+        more = unfinished.condemn(session, dataset_id)
     while more:
         with database.write(dataset_id) as session:
-            more = queries.delete_some(session, dataset_id)
+            more = unfinished.delete_some(session, dataset_id)
 
 
 def _silent(database: Database) -> dict[int, datetime]:
     """When the last rows came of each dataset whose import shows no sign of life."""
     with database.read() as session:
-        found = queries.stamps(session)
+        found = unfinished.stamps(session)
     return {
         id_: moment
         for id_, (name, moment) in found.items()

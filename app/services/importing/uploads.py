@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.rights import Right
 from app.services.importing import archive, file_kinds
 from app.services.importing.archive import Limits, Unpacked
@@ -83,7 +82,7 @@ def receive(
         Forbidden: Whoever acts may not import.
         InputError: It is too large, or nothing that can be imported; nothing of it is kept.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     limits = limits_of(workspace.settings)
     stream.seek(0)
     head = stream.read(file_kinds.HEAD)
@@ -93,7 +92,7 @@ def receive(
     else:
         upload = _receive_file(workspace, stream, name, suffix, head, limits)
     with workspace.database.write("audit") as session:
-        audit.record(session, "upload", f"{len(upload.found)} files to import")
+        audit_log.record(session, "upload", f"{len(upload.found)} files to import")
     return upload
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from app.services.instant.tables import Floats, Ids
+from clsl_core.arrays import PROBABILITY_LIMIT, Floats, Ids, sigmoid
 from clsl_core.types import JsonObject, LabelState
 from db.queries.proposals import Waiting
 
@@ -59,13 +59,13 @@ class Beliefs:
         logit = self.before[np.searchsorted(self.image_ids, image_id)]
         return {
             "state": LabelState.PRESENT,
-            "score": float(_sigmoid(logit)),
+            "score": float(sigmoid(logit, PROBABILITY_LIMIT)),
             "probability": float(self._chance(logit)) if self.calibrated else None,
         }
 
     def _chance(self, logits: Floats) -> Floats:
         slope, shift = self.way
-        return _sigmoid(slope * logits + shift)
+        return sigmoid(slope * logits + shift, PROBABILITY_LIMIT)
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,3 @@ def _with_turns(rows: Sequence[Waiting]) -> list[Waiting]:
     ranked = sorted(present, key=lambda row: -row.chance)
     dealt = [replace(row, turn=turn) for row, turn in zip(ranked, turns, strict=True)]
     return [*dealt, *(row for row in rows if row.state is not LabelState.PRESENT)]
-
-
-def _sigmoid(logits: Floats) -> Floats:
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits, -15, 15))), np.float32)

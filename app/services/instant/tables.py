@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from clsl_core.arrays import Floats, Ids
 from clsl_core.files import DamagedFile, atomic_file, load_array
 
 log = logging.getLogger(__name__)
@@ -17,9 +18,6 @@ FOLDER = "instant"
 _DIMENSIONS = {"image_ids": 1, "category_ids": 1, "logits": 2, "vectors": 2, "calibration": 2}
 
 _UNSEEN = -4.0  # logit of a category that the run does not know yet
-
-Floats = npt.NDArray[np.float32]
-Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

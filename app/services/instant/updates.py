@@ -21,7 +21,8 @@ import numpy.typing as npt
 from sqlalchemy.orm import Session
 
 from app.services.instant.order import Beliefs, Order, reorder
-from app.services.instant.tables import Ids, InstantTable
+from app.services.instant.tables import InstantTable
+from clsl_core.arrays import Ids
 from clsl_core.recovery.online_update import with_verdicts
 from clsl_core.types import JsonObject, LabelState
 from db.models import Category

@@ -1,4 +1,4 @@
-"""Background work: the table that is the truth, and the bell that wakes a worker.
+"""Background work: the table that is the truth, the bell that wakes a worker, and its keeper.
 
-Others use `table` to submit, claim and cancel, and `bell` to ring.
+Others submit, follow and cancel by `table`, ring by `bell`, and keep a worker alive by `keeper`.
 """

@@ -23,7 +23,7 @@ from clsl_core.errors import DatabaseError, InputError
 log = logging.getLogger(__name__)
 
 
-class JobQueue(Protocol):
+class Bell(Protocol):
     """Tells a worker, somewhere, that a job waits."""
 
     def ring(self, job_id: int) -> None:
@@ -33,7 +33,7 @@ class JobQueue(Protocol):
         """Give its connection back."""
 
 
-class SilentQueue:
+class SilentBell:
     """The fake: remembers what was rung, runs nothing."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class SilentQueue:
 
 
 class JsonSerializer(Serializer):  # type: ignore[misc]
-    """Messages as JSON, so that nothing in the queue's file is ever unpickled."""
+    """Messages as JSON, so that nothing in its file is ever unpickled."""
 
     def _serialize(self, data: Any) -> bytes:
         fields = data._asdict() if isinstance(data, Message) else {"value": data}
@@ -59,7 +59,7 @@ class JsonSerializer(Serializer):  # type: ignore[misc]
         return fields["value"] if "value" in fields else Message(**fields)
 
 
-class HueyQueue:
+class HueyBell:
     """Rings over huey. The worker gives ``handle``; everybody else only rings."""
 
     def __init__(self, huey: Huey, handle: Callable[[int], object] | None = None) -> None:
@@ -72,7 +72,7 @@ class HueyQueue:
         self._task = huey.task()(run_job)
 
     def ring(self, job_id: int) -> None:
-        """Put the id into the queue; a queue that cannot be reached is left to the sweep."""
+        """Announce a job; where the storage cannot be reached, that is left to the sweep."""
         try:
             self._task(job_id)
         except Exception:
@@ -87,8 +87,8 @@ def _nobody_handles(job_id: int) -> None:
     raise RuntimeError(f"job {job_id} was handed to a process that runs no jobs")
 
 
-def connect_queue(url: str | None, data_dir: Path) -> Huey:
-    """The queue's storage: a SQLite file by default, else Redis or PostgreSQL.
+def connect_huey(url: str | None, data_dir: Path) -> Huey:
+    """The bell's storage: a SQLite file by default, else Redis or PostgreSQL.
 
     Raises:
         InputError: The URL names another kind of server.
@@ -111,13 +111,13 @@ def connect_queue(url: str | None, data_dir: Path) -> Huey:
 
 
 def _answering(huey: Huey) -> Huey:
-    """A queue on Redis, which is not connected to before it is used."""
+    """A bell on Redis, which is not connected to before it is used."""
     huey.storage.conn.ping()
     return huey
 
 
 def _reached(connect: Callable[[], Huey]) -> Huey:
-    """Connect; several processes that make the queue's tables at once may need a second try."""
+    """Connect; several processes that make its tables at once may need a second try."""
     for pause in (0.1, 0.5, None):
         try:
             return connect()

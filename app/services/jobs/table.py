@@ -16,17 +16,16 @@ from typing import Any
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.rights import Right
-from app.services.jobs.bell import JobQueue
+from app.services.jobs.bell import Bell
 from app.services.jobs.cancel_marks import CancelMarks
 from app.services.runtime.logs import of_job
 from clsl_core.errors import ClslError, ConflictError, JobCancelled, NotFoundError
 from clsl_core.files import about_disk
 from clsl_core.types import JsonObject
 from db.models import Dataset, Job, JobKind, JobStatus
-from db.queries import jobs as queries
+from db.queries import jobs
 from db.session import JOBS, Database, absent
 from db.types import now
 
@@ -37,7 +36,7 @@ __all__ = [
     "JobStatus",
     "JobView",
     "Jobs",
-    "add",
+    "add_job",
     "new_owner",
     "view_of",
 ]
@@ -145,7 +144,7 @@ class JobContext:
     def beat(self) -> bool:
         """Write a heartbeat and look for a cancel; False when the beating may end."""
         with self._database.write(JOBS) as session:
-            cancel = queries.beat(session, self.job.id, self._owner)
+            cancel = jobs.beat(session, self.job.id, self._owner)
         if cancel is None or cancel:
             self._stop.set()
         return cancel is not None
@@ -160,12 +159,12 @@ class Jobs:
 
     Args:
         database: Where the jobs are.
-        queue: The bell.
+        bell: Tells a worker of a job.
     """
 
-    def __init__(self, database: Database, queue: JobQueue) -> None:
+    def __init__(self, database: Database, bell: Bell) -> None:
         self.database = database
-        self.queue = queue
+        self.bell = bell
         self._marks = CancelMarks(database)
 
     def submit(
@@ -179,14 +178,14 @@ class Jobs:
         _allow(kind)
         try:
             with self.database.write(JOBS) as session:
-                job = add(session, kind, dataset_id, payload)
+                job = add_job(session, kind, dataset_id, payload)
                 view = view_of(session, job)
         except IntegrityError as error:
             raise ConflictError(
                 "a training of this dataset is already waiting to start: it will take in "
                 "everything decided until then"
             ) from error
-        self.queue.ring(view.id)
+        self.bell.ring(view.id)
         return view
 
     def run_here(
@@ -206,8 +205,8 @@ class Jobs:
         owner = new_owner("cli")
         try:
             with self.database.write(JOBS) as session:
-                job = add(session, kind, dataset_id, payload)
-                claimed = queries.claim(session, job.id, owner)
+                job = add_job(session, kind, dataset_id, payload)
+                claimed = jobs.claim(session, job.id, owner)
                 view = view_of(session, claimed or job)
         except IntegrityError as error:
             raise ConflictError(
@@ -225,7 +224,7 @@ class Jobs:
         """
         try:
             with self.database.write(JOBS) as session:
-                job = queries.claim(session, job_id, owner)
+                job = jobs.claim(session, job_id, owner)
                 view = None if job is None else view_of(session, job)
         except IntegrityError:
             return False  # a training of the same dataset runs elsewhere; a sweep comes back to it
@@ -246,12 +245,12 @@ class Jobs:
     def recent(self, limit: int = 50, dataset_id: int | None = None) -> list[JobView]:
         """The newest jobs first."""
         with self.database.read() as session:
-            return [view_of(session, job) for job in queries.recent(session, limit, dataset_id)]
+            return [view_of(session, job) for job in jobs.recent(session, limit, dataset_id)]
 
     def live(self, dataset_id: int | None = None) -> list[JobView]:
         """The jobs that wait or run, oldest first."""
         with self.database.read() as session:
-            return [view_of(session, job) for job in queries.live(session, dataset_id)]
+            return [view_of(session, job) for job in jobs.live(session, dataset_id)]
 
     def cancel(self, job_id: int) -> JobView:
         """Ask a job to stop: a waiting one is over at once, a running one within two seconds.
@@ -264,7 +263,7 @@ class Jobs:
         self._marks.put(job_id)  # the job may have to hear of it before anything can be written
         with self.database.write(JOBS) as session:
             job = _find(session, job_id)
-            audit.record(session, "job.cancel", f"job {job.id}", kind=job.kind)
+            audit_log.record(session, "job.cancel", f"job {job.id}", kind=job.kind)
             if job.status is not JobStatus.RUNNING:
                 self._marks.clear(job_id)
             if job.status is JobStatus.QUEUED:
@@ -285,14 +284,12 @@ class Jobs:
         with self.database.write(JOBS) as session:
             dead = []
             if self.database.shared:
-                dead = absent(session, queries.owners(session, WORKER))
-            count = queries.requeue_interrupted(
-                session, silent, dead_owner_prefix, MAX_ATTEMPTS, dead
-            )
-            queries.fail_abandoned_runs(session)
+                dead = absent(session, jobs.owners(session, WORKER))
+            count = jobs.requeue_interrupted(session, silent, dead_owner_prefix, MAX_ATTEMPTS, dead)
+            jobs.fail_abandoned_runs(session)
         waiting = [job.id for job in self.live() if job.status is JobStatus.QUEUED]
         for job_id in waiting:
-            self.queue.ring(job_id)
+            self.bell.ring(job_id)
         return count
 
     def _silent(self) -> dict[int, datetime | None]:
@@ -302,13 +299,13 @@ class Jobs:
         alive when it was put back: what looks odd is watched for longer than between two beats.
         """
         with self.database.read() as session:
-            found = queries.heartbeats(session)
+            found = jobs.heartbeats(session)
         limit = timedelta(seconds=STALE_SECONDS)
         odd = {id_: beat for id_, beat in found.items() if not beat or abs(now() - beat) > limit}
         if odd:
             time.sleep(WATCH_SECONDS)
             with self.database.read() as session:
-                later = queries.heartbeats(session)
+                later = jobs.heartbeats(session)
             odd = {id_: beat for id_, beat in odd.items() if later.get(id_) == beat}
         return odd
 
@@ -377,13 +374,13 @@ class Jobs:
                 job.message = str((result or {}).get("message", "done"))
             follower = _follower(session, job) if status is JobStatus.SUCCEEDED else None
             if status is JobStatus.FAILED and job.kind in LOOP and job.dataset_id is not None:
-                queries.tell_failed(session, job.id, job.kind, job.dataset_id, str(error))
+                jobs.tell_failed(session, job.id, job.kind, job.dataset_id, str(error))
         self._marks.clear(view.id)
         if follower is not None:
-            self.queue.ring(follower)
+            self.bell.ring(follower)
 
 
-def add(
+def add_job(
     session: Session, kind: JobKind, dataset_id: int | None, payload: JsonObject | None = None
 ) -> Job:
     """Insert a waiting job in the caller's transaction; ring after the commit.
@@ -393,12 +390,12 @@ def add(
     job = Job(kind=kind, dataset_id=dataset_id, payload=payload or {})
     session.add(job)
     session.flush()
-    audit.record(session, f"job.{kind}", f"job {job.id}", dataset=dataset_id)
+    audit_log.record(session, f"job.{kind}", f"job {job.id}", dataset=dataset_id)
     return job
 
 
 def _allow(kind: JobKind) -> None:
-    who.require(Right.EXPORT if kind is JobKind.EXPORT else Right.MANAGE)
+    rights.require(Right.EXPORT if kind is JobKind.EXPORT else Right.MANAGE)
 
 
 def new_owner(role: str) -> str:
@@ -442,13 +439,13 @@ def _follower(session: Session, job: Job) -> int | None:
         return None
     kind = JobKind(then[0])
     if kind is JobKind.TRAIN:
-        for other in queries.live_of_kind(session, dataset_id, kind):
+        for other in jobs.live_of_kind(session, dataset_id, kind):
             if other.status is JobStatus.QUEUED:
                 return other.id
     keep = {key: job.payload[key] for key in ("trigger",) if key in job.payload}
     if kind is JobKind.PROPOSE and "model_run" in (job.result or {}):
         keep["model_run"] = (job.result or {})["model_run"]
-    return add(session, kind, dataset_id, {**keep, "then": then[1:]}).id
+    return add_job(session, kind, dataset_id, {**keep, "then": then[1:]}).id
 
 
 @contextmanager

@@ -21,21 +21,26 @@ from clsl_core.errors import BackboneError, InputError
 from clsl_core.files import atomic_file, atomic_text, load_array, load_object
 from clsl_core.types import JsonObject, LabelMatrix, Progress
 from db.models import EmbeddingRun
-from db.queries import datasets as dataset_queries
-from db.queries import labels
+from db.queries import datasets, labels
 
 if TYPE_CHECKING:
     from clsl_core.adaptation.prompts import PromptReader
-    from clsl_core.backbones.choice import Backbone
+    from clsl_core.backbones.spec import Backbone
     from clsl_core.features import FeatureView
 
-__all__ = ["Wording", "forget_context", "forget_descriptions", "keep_descriptions", "learn_prompts"]
+__all__ = [
+    "CategoryText",
+    "forget_context",
+    "forget_descriptions",
+    "keep_descriptions",
+    "learn_prompts",
+]
 
 _CONTEXT = "prompt-context.npy"
 
 
 @dataclass(frozen=True)
-class Wording:
+class CategoryText:
     """The words for a dataset's categories.
 
     Attributes:
@@ -47,7 +52,7 @@ class Wording:
     context: npt.NDArray[np.float32] | None
 
     @classmethod
-    def of(cls, workspace: Workspace, dataset_id: int, features: Path) -> Wording:
+    def of(cls, workspace: Workspace, dataset_id: int, features: Path) -> CategoryText:
         """What is kept for a dataset and the features in a folder."""
         file, context = _descriptions(workspace, dataset_id), features / _CONTEXT
         return cls(load_object(file) or {}, load_array(context, 2))
@@ -93,7 +98,7 @@ def keep_descriptions(workspace: Workspace, dataset_id: int, file: Path) -> list
 
     found = read_descriptions(file)
     with workspace.database.read() as session:
-        names = {row.name for row in dataset_queries.categories(session, dataset_id)}
+        names = {row.name for row in datasets.categories(session, dataset_id)}
     unknown = [name for name in found if name not in names]
     if len(unknown) == len(found):
         raise InputError(
@@ -141,7 +146,7 @@ def learn_prompts(
     with workspace.database.read() as session:
         run = session.get_one(EmbeddingRun, run_id)
         folder = workspace.data_dir / run.directory
-        categories = dataset_queries.categories(session, run.dataset_id)
+        categories = datasets.categories(session, run.dataset_id)
         names, ids = [row.name for row in categories], [row.id for row in categories]
         matrix = LabelMatrix.from_triples(image_ids, ids, labels.triples(session, run.dataset_id))
     taken = {name.lower() for name in names}

@@ -17,7 +17,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.services.jobs.table import JobContext
-from app.services.learning.category_text import Wording, forget_context, learn_prompts
+from app.services.learning.category_text import CategoryText, forget_context, learn_prompts
 from app.services.learning.losses import LostPictures, require_features
 from app.services.pictures.places import images_of
 from app.services.workspace import Workspace
@@ -31,14 +31,13 @@ from db.models import (
     ImageStatus,
     RunStatus,
 )
-from db.queries import datasets as dataset_queries
-from db.queries import runs
+from db.queries import datasets, runs
 from db.types import now
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pillow
 
-    from clsl_core.backbones.choice import Backbone, ImageFeatures
+    from clsl_core.backbones.spec import Backbone, ImageFeatures
     from clsl_core.features import FeatureStore, FeatureView
     from clsl_core.pictures.loading import ImageLoader
 
@@ -242,7 +241,7 @@ def _feature_key(image_id: int, fingerprint: str) -> str:
 
 
 def _concatenate(parts: Sequence[ImageFeatures]) -> ImageFeatures:
-    from clsl_core.backbones.choice import ImageFeatures
+    from clsl_core.backbones.spec import ImageFeatures
 
     return ImageFeatures(
         np.concatenate([part.tokens for part in parts]),
@@ -303,7 +302,7 @@ def _finish_embedding(
     workspace: Workspace, dataset_id: int, run_id: int, notice: str | None
 ) -> JsonObject:
     with workspace.database.write(dataset_id) as session:
-        counts = dataset_queries.image_status_counts(session, dataset_id)
+        counts = datasets.image_status_counts(session, dataset_id)
         usable, broken = counts.get(ImageStatus.OK, 0), counts.get(ImageStatus.PROBLEM, 0)
         run = session.get_one(EmbeddingRun, run_id)
         run.image_count, run.finished_at = usable, now()
@@ -344,19 +343,19 @@ def text_vectors(
         run = session.get_one(EmbeddingRun, run_id)
         spec, folder = run.spec, workspace.data_dir / run.directory
         dataset_id = run.dataset_id
-        names = [row.name for row in dataset_queries.categories(session, run.dataset_id)]
+        names = [row.name for row in datasets.categories(session, run.dataset_id)]
     if not spec["has_text"]:
         return None
     taken = {name.lower() for name in names}
     words = names + [word for word in BACKGROUND_WORDS if word not in taken]
-    wording = Wording.of(workspace, dataset_id, folder)
-    path = folder / f"text-{wording.digest(words)}.npy"
+    text = CategoryText.of(workspace, dataset_id, folder)
+    path = folder / f"text-{text.digest(words)}.npy"
     vectors = _kept_vectors(path)
     if vectors is None:
         if backbone is None:
             weights = _here(workspace, dataset_id, spec["pretrained"])
             backbone = load_backbone(spec["name"], weights, workspace.settings.device)
-        encoded = wording.encode(backbone, names, words[len(names) :])
+        encoded = text.encode(backbone, names, words[len(names) :])
         if encoded is None:
             return None
         vectors = encoded
@@ -390,7 +389,7 @@ def usable_features(
     Raises:
         TrainingError: Those of most images are gone.
     """
-    from clsl_core.backbones.choice import BackboneSpec
+    from clsl_core.backbones.spec import BackboneSpec
     from clsl_core.features import FeatureStore
 
     store = FeatureStore.open(

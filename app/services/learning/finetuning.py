@@ -20,8 +20,7 @@ from clsl_core.errors import TrainingError
 from clsl_core.files import atomic_file, atomic_text, load_array, load_object
 from clsl_core.types import Finetune, JsonObject, LabelMatrix, Progress, no_progress
 from db.models import Dataset, Image
-from db.queries import datasets as dataset_queries
-from db.queries import labels
+from db.queries import datasets, labels
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pillow
@@ -57,7 +56,7 @@ class FinetuneRequest:
 
 
 @dataclass(frozen=True)
-class _Lesson:
+class _Start:
     """What a fine-tuning starts from; kept as it was then, so that it can be taken up exactly.
 
     ``files`` and ``keys`` (fingerprints) belong to the N pictures, ``names`` to the C categories.
@@ -79,7 +78,7 @@ class _Lesson:
             json.dump(words, text)
 
     @classmethod
-    def read(cls, folder: Path) -> _Lesson | None:
+    def read(cls, folder: Path) -> _Start | None:
         words = load_object(folder / "lesson.json")
         labels = load_array(folder / "labels.npy", 2)
         return None if words is None or labels is None else cls(**words, labels=labels)
@@ -89,11 +88,11 @@ _WORDS = ("backbone", "pretrained", "files", "keys", "names")
 
 
 class _Pictures:
-    """The pictures of a lesson, as clsl_core.adaptation.finetune wants them."""
+    """The pictures that a fine-tuning starts from, as clsl_core.adaptation.finetune wants them."""
 
-    def __init__(self, lesson: _Lesson, loader: ImageLoader, image_size: int) -> None:
-        self.keys: Sequence[str] = lesson.keys
-        self._files, self._loader, self._size = lesson.files, loader, image_size
+    def __init__(self, start: _Start, loader: ImageLoader, image_size: int) -> None:
+        self.keys: Sequence[str] = start.keys
+        self._files, self._loader, self._size = start.files, loader, image_size
 
     def load(self, index: int) -> Pillow:
         """See Pictures."""
@@ -122,11 +121,11 @@ def finetune_backbone(
     outcome = None if job_id is None else load_object(done)
     if outcome is None:
         progress(0, 1, "reading labels")
-        lesson = _Lesson.read(scratch) if job_id is not None else None
-        if lesson is None:
-            lesson = _collect(workspace, dataset_id)
-            lesson.write(scratch)
-        outcome = _tune(workspace, dataset_id, lesson, request, home, scratch, progress)
+        start = _Start.read(scratch) if job_id is not None else None
+        if start is None:
+            start = _collect(workspace, dataset_id)
+            start.write(scratch)
+        outcome = _tune(workspace, dataset_id, start, request, home, scratch, progress)
         with atomic_text(done) as text:
             json.dump(outcome, text)
     with workspace.database.write(dataset_id) as session:
@@ -141,7 +140,7 @@ def forget_job(workspace: Workspace, dataset_id: int, job_id: int | None) -> Non
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _collect(workspace: Workspace, dataset_id: int) -> _Lesson:
+def _collect(workspace: Workspace, dataset_id: int) -> _Start:
     """Read what is known of a dataset, in one transaction."""
     with workspace.database.read() as session:
         dataset = session.get_one(Dataset, dataset_id)
@@ -151,13 +150,13 @@ def _collect(workspace: Workspace, dataset_id: int) -> _Lesson:
         ).all()
         if not rows:
             raise TrainingError(f"{dataset.name!r} has no pictures to learn from: import some")
-        categories = dataset_queries.categories(session, dataset_id)
+        categories = datasets.categories(session, dataset_id)
         matrix = LabelMatrix.from_triples(
             [row.id for row in rows],
             [category.id for category in categories],
             labels.triples(session, dataset_id),
         )
-        return _Lesson(
+        return _Start(
             dataset.backbone,
             dataset.pretrained,
             [row.file_name for row in rows],
@@ -170,7 +169,7 @@ def _collect(workspace: Workspace, dataset_id: int) -> _Lesson:
 def _tune(
     workspace: Workspace,
     dataset_id: int,
-    lesson: _Lesson,
+    start: _Start,
     request: FinetuneRequest,
     home: Path,
     scratch: Path,
@@ -183,14 +182,14 @@ def _tune(
     progress(0, 1, "loading the backbone")
     config = FinetuneConfig(mode=request.mode, epochs=request.epochs, image_size=request.image_size)
     device = workspace.settings.device
-    tower = Tower.load(lesson.backbone, lesson.pretrained, config.image_size, device)
+    tower = Tower.load(start.backbone, start.pretrained, config.image_size, device)
     with workspace.database.read() as session:
         loader = images_of(workspace, session.get_one(Dataset, dataset_id))
     outcome = finetune(
         tower,
-        _Pictures(lesson, loader, config.image_size),
-        lesson.labels,
-        tower.backbone.encode_categories(lesson.names),
+        _Pictures(start, loader, config.image_size),
+        start.labels,
+        tower.backbone.encode_categories(start.names),
         config,
         progress=progress,
         resume_dir=scratch,
@@ -200,24 +199,24 @@ def _tune(
     return {
         "backbone": tower.settings["model"],
         "pretrained": str(path.absolute()),
-        "before": {"backbone": lesson.backbone, "pretrained": lesson.pretrained},
+        "before": {"backbone": start.backbone, "pretrained": start.pretrained},
         "held_out_before": None if math.isnan(before) else before,
         "held_out_after": None if math.isnan(after) else after,
         "curves": outcome.curves,
         "unusable": len(outcome.unusable),
-        "message": _told(lesson, before, after, path),
+        "message": _told(start, before, after, path),
     }
 
 
-def _told(lesson: _Lesson, before: float, after: float, path: Path) -> str:
+def _told(start: _Start, before: float, after: float, path: Path) -> str:
     """One sentence on what came of it, and the way back where it did harm."""
     told = f"fine-tuned backbone {path.name}"
     if math.isnan(before) or math.isnan(after):
         return told
     told += f": mean average precision on pictures kept out {before:.3f} before, {after:.3f} after"
     if after < before:
-        weights = f" --pretrained {lesson.pretrained}" if lesson.pretrained else ""
+        weights = f" --pretrained {start.pretrained}" if start.pretrained else ""
         told += (
-            f"; it did harm: go back with `clsl embed NAME --backbone {lesson.backbone}{weights}`"
+            f"; it did harm: go back with `clsl embed NAME --backbone {start.backbone}{weights}`"
         )
     return told

@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy.orm import Session
 
-from app.services.instant import unseen
+from app.services.learning import unseen
 from app.services.workspace import Workspace
 from clsl_core.statistics.run_gate import GateConfig, GateDecision, HeldOut, compare
 from clsl_core.types import JsonObject

@@ -13,10 +13,9 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.rights import Right
-from app.services.jobs import table as job_service
-from app.services.jobs.table import JobView
+from app.services.jobs.table import JobView, add_job, view_of
 from app.services.learning import gate
 from app.services.learning.proposing import find_run
 from app.services.workspace import Workspace, find_dataset
@@ -150,12 +149,12 @@ def put_in_charge(workspace: Workspace, dataset_id: int, run_id: int) -> JobView
         NotFoundError: There is no such run.
         ConflictError: It serves already, has not finished, or another one is pinned.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with workspace.database.write() as session:
         payload = _order(session, dataset_id, run_id)
-        job = job_service.add(session, JobKind.PROPOSE, dataset_id, payload)
-        view = job_service.view_of(session, job)
-    workspace.jobs.queue.ring(view.id)
+        job = add_job(session, JobKind.PROPOSE, dataset_id, payload)
+        view = view_of(session, job)
+    workspace.jobs.bell.ring(view.id)
     return view
 
 
@@ -196,7 +195,7 @@ def pin(workspace: Workspace, dataset_id: int, run_id: int) -> None:
         NotFoundError: There is no such run.
         ConflictError: It does not serve.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with workspace.database.write() as session:
         run = find_run(session, dataset_id, run_id)
         if not run.serving:
@@ -210,7 +209,7 @@ def unpin(workspace: Workspace, dataset_id: int, run_id: int) -> None:
     Raises:
         NotFoundError: There is no such run.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with workspace.database.write() as session:
         find_run(session, dataset_id, run_id).pinned = False
 
@@ -222,7 +221,7 @@ def delete(workspace: Workspace, dataset_id: int, run_id: int) -> None:
         NotFoundError: There is no such run.
         ConflictError: It serves, or a job works on it.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with workspace.database.write() as session:
         run = find_run(session, dataset_id, run_id)
         if run.serving:

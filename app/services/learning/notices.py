@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app.services.workspace import Workspace
 from clsl_core.statistics.run_gate import GateDecision
 from db.models import ModelRun, Notice
-from db.queries import notices as queries
+from db.queries import notices
 
 LIMIT = 20
 
@@ -59,12 +59,12 @@ def take(workspace: Workspace, annotator_name: str) -> list[NoticeView]:
         annotator_name: Whose; a name that nobody has decided under yet gets none.
     """
     with workspace.database.read() as session:
-        annotator = queries.annotator_called(session, annotator_name)
-        if annotator is None or not queries.unseen(session, annotator, 1):
+        annotator = notices.annotator_called(session, annotator_name)
+        if annotator is None or not notices.unseen(session, annotator, 1):
             return []
     with workspace.database.write() as session:
-        annotator = queries.annotator_called(session, annotator_name)
-        found = [] if annotator is None else queries.unseen(session, annotator, LIMIT)
+        annotator = notices.annotator_called(session, annotator_name)
+        found = [] if annotator is None else notices.unseen(session, annotator, LIMIT)
         if annotator is not None and found:
             annotator.notices_seen = found[-1][0].id
         return [

@@ -33,8 +33,7 @@ from db.models import (
     ProposalStatus,
     RunStatus,
 )
-from db.queries import datasets as dataset_queries
-from db.queries import labels, proposals, runs
+from db.queries import datasets, labels, proposals, runs
 
 if TYPE_CHECKING:
     from clsl_core.features import FeatureView
@@ -156,7 +155,7 @@ def _read_task(workspace: Workspace, dataset_id: int, run_id: int | None) -> _Ta
             )
         embedding = session.get_one(EmbeddingRun, run.embedding_run_id)
         features, image_ids = usable_features(workspace, session, embedding)
-        present = [row.id for row in dataset_queries.categories(session, dataset_id)]
+        present = [row.id for row in datasets.categories(session, dataset_id)]
         own = list(run.snapshot.get("categories", present))
         columns = [place for place, id_ in enumerate(own) if id_ in set(present)]
         category_ids = [own[place] for place in columns]
@@ -189,11 +188,10 @@ class _Made:
 def _make_proposals(workspace: Workspace, task: _Task, progress: Progress) -> _Made:
     """Score every pair with the task's run and choose what to propose."""
     from clsl_core.compute import explained
-    from clsl_core.recovery.model import Recovery
-    from clsl_core.recovery.ranking import ProposeConfig
-    from clsl_core.recovery.ranking import propose as choose
+    from clsl_core.recovery import ranking
+    from clsl_core.recovery.model_file import load_recovery
 
-    recovery = Recovery.load(task.folder / "model", workspace.settings.device)
+    recovery = load_recovery(task.folder / "model", workspace.settings.device)
     if recovery.category_count != task.own_categories:
         raise InputError(
             f"model run {task.run_id} knows {recovery.category_count} categories, expected "
@@ -202,7 +200,9 @@ def _make_proposals(workspace: Workspace, task: _Task, progress: Progress) -> _M
     with explained("scoring images"):
         scores = _of_categories(recovery.predict(task.features, progress), task.columns)
         progress(len(task.features), len(task.features), "choosing what to propose")
-        made = choose(scores, task.known.values, ProposeConfig(), SEED, task.settled)
+        made = ranking.propose(
+            scores, task.known.values, ranking.ProposeConfig(), SEED, task.settled
+        )
     image_ids = task.known.image_ids.tolist()
     category_ids = task.known.category_ids.tolist()
     progress(len(task.features), len(task.features), "finding images that look alike")
@@ -246,7 +246,7 @@ def _instant_table(
     recovery: Recovery, scores: Scores, features: FeatureView, task: _Task
 ) -> InstantTable:
     """What instant updates start from."""
-    from clsl_core.recovery.base_models import logit
+    from clsl_core.arrays import logit
 
     image_ids = task.known.image_ids
     order = np.argsort(image_ids)

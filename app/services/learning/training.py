@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
-from app.services.instant import unseen
 from app.services.jobs.table import JobContext
+from app.services.learning import unseen
 from app.services.learning.embedding import embed, embedding_in_use, text_vectors, usable_features
 from app.services.learning.finetuning import FinetuneRequest, finetune_backbone, forget_job
 from app.services.learning.pruning import prune
@@ -27,8 +27,7 @@ from db.models import (
     ModelRun,
     RunStatus,
 )
-from db.queries import datasets as dataset_queries
-from db.queries import decisions, labels, runs
+from db.queries import datasets, decisions, labels, runs
 from db.types import now
 
 if TYPE_CHECKING:
@@ -103,6 +102,7 @@ def train(
             guessed from category names.
     """
     from clsl_core.compute import explained
+    from clsl_core.recovery.model_file import save_recovery
     from clsl_core.recovery.train import TrainConfig, fit
 
     progress(0, 1, "reading labels and features")
@@ -130,7 +130,7 @@ def train(
                 warm_start=_parent(workspace, snapshot, named=text is not None),
                 device=workspace.settings.device,
             )
-        recovery.save(folder / "model")
+        save_recovery(recovery, folder / "model")
         _keep_unseen(workspace, snapshot, folder, recovery)
     except BaseException as error:
         # A job that ends in an error is not taken up again: nothing half-made stays.
@@ -165,13 +165,13 @@ def _parent(workspace: Workspace, snapshot: _Snapshot, *, named: bool) -> Recove
     Categories that are not ``named`` by vectors are matched by place: once one is gone, the
     places mean others.
     """
-    from clsl_core.recovery.model import Recovery
+    from clsl_core.recovery.model_file import load_recovery
 
     directory = snapshot.parent_directory
     if directory is None or not (named or snapshot.same_places):
         return None
     try:
-        return Recovery.load(workspace.data_dir / directory / "model", workspace.settings.device)
+        return load_recovery(workspace.data_dir / directory / "model", workspace.settings.device)
     except InputError as error:
         log.warning("training starts cold: %s", error)
         return None
@@ -202,7 +202,7 @@ def _begin_training(
         dataset = session.get_one(Dataset, dataset_id)
         embedding = embedding_in_use(session, dataset)
         features, image_ids = usable_features(workspace, session, embedding)
-        category_ids = [row.id for row in dataset_queries.categories(session, dataset_id)]
+        category_ids = [row.id for row in datasets.categories(session, dataset_id)]
         matrix = LabelMatrix.from_triples(
             image_ids, category_ids, labels.triples(session, dataset_id)
         )

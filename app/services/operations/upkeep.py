@@ -19,8 +19,7 @@ from app.services.reviewing.queue import LEASE
 from app.services.workspace import Workspace
 from clsl_core.errors import ClslError
 from clsl_core.files import PARTIAL, DamagedFile, load_array, sha256_of
-from db.queries import panels
-from db.queries import upkeep as queries
+from db.queries import panels, upkeep
 from db.types import now
 
 MINIMUM_FREE_BYTES = 1 << 30
@@ -76,7 +75,7 @@ def _free_space(workspace: Workspace) -> str:
 def _database(workspace: Workspace) -> str:
     engine = workspace.database.engine
     with workspace.database.read() as session:
-        damage, orphans = queries.damage(session), queries.orphans(session)
+        damage, orphans = upkeep.damage(session), upkeep.orphans(session)
     if damage:
         raise Fault(f"damaged: {'; '.join(damage[:3])}: `clsl restore` brings a backup back")
     if orphans:
@@ -86,8 +85,8 @@ def _database(workspace: Workspace) -> str:
 
 def _labels(workspace: Workspace) -> str:
     with workspace.database.read() as session:
-        wrong = queries.contradicting_labels(session)
-        missing = queries.verdicts_without_label(session)
+        wrong = upkeep.contradicting_labels(session)
+        missing = upkeep.verdicts_without_label(session)
     if wrong or missing:
         raise Fault(
             f"{wrong} labels are not what their decision said, {missing} verdicts have no label: "
@@ -115,7 +114,7 @@ def _derive_panels(workspace: Workspace) -> str:
 def _leases(workspace: Workspace) -> str:
     moment = now()
     with workspace.database.read() as session:
-        useless = queries.useless_leases(session, moment, moment + 2 * LEASE)
+        useless = upkeep.useless_leases(session, moment, moment + 2 * LEASE)
     if useless:
         raise Fault(f"{useless} are over, or of a clock that was put back")
     return "none is over"
@@ -124,14 +123,14 @@ def _leases(workspace: Workspace) -> str:
 def _end_leases(workspace: Workspace) -> str:
     moment = now()
     with workspace.database.write() as session:
-        queries.delete_useless_leases(session, moment, moment + 2 * LEASE)
+        upkeep.delete_useless_leases(session, moment, moment + 2 * LEASE)
     return "removed"
 
 
 def _jobs(workspace: Workspace) -> str:
     stale = now() - timedelta(seconds=STALE_SECONDS)
     with workspace.database.read() as session:
-        interrupted = queries.interrupted_jobs(session, stale)
+        interrupted = upkeep.interrupted_jobs(session, stale)
     if interrupted:
         raise Fault(f"{interrupted} were interrupted; a worker would go on with them")
     return f"{len(workspace.jobs.live())} wait or run"
@@ -174,11 +173,11 @@ def _clear_imports(workspace: Workspace) -> str:
 
 
 def _features(workspace: Workspace) -> str:
-    from clsl_core.backbones.choice import BackboneSpec
+    from clsl_core.backbones.spec import BackboneSpec
     from clsl_core.features import FeatureStore
 
     with workspace.database.read() as session:
-        runs = queries.ready_embeddings(session)
+        runs = upkeep.ready_embeddings(session)
     damaged: list[str] = []
     for run in runs:
         folder = workspace.data_dir / run.directory
@@ -193,7 +192,7 @@ def _features(workspace: Workspace) -> str:
 
 def _checkpoints(workspace: Workspace) -> str:
     with workspace.database.read() as session:
-        runs = queries.ready_models(session)
+        runs = upkeep.ready_models(session)
     damaged = []
     for run in runs:
         folder = workspace.data_dir / str(run.directory) / "model"
@@ -213,8 +212,8 @@ def _checkpoints(workspace: Workspace) -> str:
 def _tables(workspace: Workspace) -> str:
     """Heat maps, neighbours and what instant updates start from; all made while proposing."""
     with workspace.database.read() as session:
-        folders = {run.id: str(run.directory) for run in queries.ready_models(session)}
-        features = [run.directory for run in queries.ready_embeddings(session)]
+        folders = {run.id: str(run.directory) for run in upkeep.ready_models(session)}
+        features = [run.directory for run in upkeep.ready_embeddings(session)]
     damaged = [
         f"{path.relative_to(workspace.data_dir)} (of run {run_id}: `clsl propose` makes it anew)"
         for run_id, folder in folders.items()
@@ -244,7 +243,7 @@ def _is_array(path: Path) -> bool:
 def _stray_folders(workspace: Workspace) -> list[Path]:
     """Folders of runs that no row names, untouched for an hour."""
     with workspace.database.read() as session:
-        named = queries.folders(session)
+        named = upkeep.folders(session)
     found = []
     for kind in ("features", "runs"):
         for folder in sorted((workspace.data_dir / kind).glob("*/*")):
@@ -283,7 +282,7 @@ def _old_files(workspace: Workspace) -> list[Path]:
         if _age(path) > UPLOADS_SECONDS and path.name not in waiting:
             found.append(path)
     with workspace.database.read() as session:
-        used = queries.image_roots(session)
+        used = upkeep.image_roots(session)
     for path in (workspace.data_dir / "collections").iterdir():
         needed = path.name in waiting or any(path.name in root for root in used)
         limit = OLD_SECONDS if path.name.startswith(".") else UPLOADS_SECONDS

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Forbidden
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import InputError
-from db.queries import decisions as decision_queries
+from db.queries import decisions
 from db.session import PEOPLE
 
 
@@ -21,7 +21,7 @@ def enter(workspace: Workspace, dataset_name: str, annotator_name: str) -> Grant
         InputError: The name cannot be an annotator's.
         Forbidden: They are switched off.
     """
-    actor = who.current()
+    actor = rights.current()
     if actor.person_id is not None:
         with workspace.database.read() as session:
             return Grant(actor.person_id, find_dataset(session, dataset_name).id)
@@ -29,7 +29,7 @@ def enter(workspace: Workspace, dataset_name: str, annotator_name: str) -> Grant
     with workspace.database.write(PEOPLE) as session:
         dataset = find_dataset(session, dataset_name)
         role = workspace.settings.newcomers_role(signed_in=False)
-        person = decision_queries.annotator(session, name, role)
+        person = decisions.annotator(session, name, role)
         if not person.active:
             raise Forbidden(switched_off(name))
         return Grant(person.id, dataset.id)

@@ -16,8 +16,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.rights import Actor, Forbidden, Role
 from app.services.people.annotators import switched_off
 from app.services.runtime.legible import legible
@@ -196,8 +195,10 @@ def _welcome(session: Session, settings: Settings, claims: Claims) -> Identity:
         signed_in_at=claims.issued_at,
     )
     session.add(identity)
-    with who.acting(Actor(person.name, role, person.id)):
-        audit.record(session, "sign-in.first", f"person {person.id}", role=role, name=person.name)
+    with rights.acting(Actor(person.name, role, person.id)):
+        audit_log.record(
+            session, "sign-in.first", f"person {person.id}", role=role, name=person.name
+        )
     session.flush()
     return identity
 
@@ -207,8 +208,10 @@ def _renew(session: Session, identity: Identity, claims: Claims) -> None:
     person = session.get_one(Annotator, identity.annotator_id)
     if identity.name != claims.name:
         before, person.name = person.name, _free_name(session, claims.name, person.id)
-        with who.acting(Actor(person.name, person.role, person.id)):
-            audit.record(session, "name", f"person {person.id}", before=before, name=person.name)
+        with rights.acting(Actor(person.name, person.role, person.id)):
+            audit_log.record(
+                session, "name", f"person {person.id}", before=before, name=person.name
+            )
     identity.name = claims.name
     identity.email, identity.email_verified = claims.email, claims.email_verified
     identity.signed_in_at = claims.issued_at

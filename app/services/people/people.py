@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.rights import Actor, Forbidden, Right, Role
 from app.services.people.annotators import check_annotator, switched_off
 from app.services.workspace import Workspace
@@ -54,7 +53,7 @@ def set_role(workspace: Workspace, name: str, role: str) -> Person:
         InputError: There is no such role, or the name cannot be one.
         ConflictError: They are the last administrator.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     if role not in {one.value for one in Role}:
         raise InputError(f"there is no role {role!r}; there are: {', '.join(Role)}")
     name = check_annotator(name)
@@ -68,7 +67,7 @@ def set_role(workspace: Workspace, name: str, role: str) -> Person:
                 _keep_an_administrator(session, found)
             found.role = Role(role)
         session.flush()
-        audit.record(session, "role", f"person {found.id}", name=name, role=role)
+        audit_log.record(session, "role", f"person {found.id}", name=name, role=role)
         return Person(found.id, found.name, found.role)
 
 
@@ -80,13 +79,15 @@ def switch(workspace: Workspace, name: str, *, on: bool) -> Person:
         NotFoundError: There is nobody of that name.
         ConflictError: They are the last administrator.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with workspace.database.write(PEOPLE) as session:
         found = _find(session, name)
         if not on:
             _keep_an_administrator(session, found)
         found.active = on
-        audit.record(session, f"people.{'on' if on else 'off'}", f"person {found.id}", name=name)
+        audit_log.record(
+            session, f"people.{'on' if on else 'off'}", f"person {found.id}", name=name
+        )
         return Person(found.id, found.name, found.role, found.active)
 
 
@@ -100,7 +101,7 @@ def link(workspace: Workspace, newcomer: str, known: str) -> Person:
         NotFoundError: There is nobody of one of the names.
         ConflictError: The newcomer never signed in, or the other one signs in by themselves.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with workspace.database.write(PEOPLE) as session:
         new, old = _find(session, newcomer), _find(session, known)
         moving = session.scalars(select(Identity).where(Identity.annotator_id == new.id)).all()
@@ -112,7 +113,7 @@ def link(workspace: Workspace, newcomer: str, known: str) -> Person:
         _keep_an_administrator(session, new, instead=old)
         for one in moving:
             one.annotator_id = old.id
-        audit.record(session, "people.link", f"person {old.id}", newcomer=new.id, name=old.name)
+        audit_log.record(session, "people.link", f"person {old.id}", newcomer=new.id, name=old.name)
         return Person(old.id, old.name, old.role, old.active)
 
 

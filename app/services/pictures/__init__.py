@@ -1,1 +1,4 @@
-"""Where a dataset's pictures are, and how they look on a screen."""
+"""Where a dataset's pictures are, how they look on a screen, and what is drawn around.
+
+Others use `places` to read them, `rendering` to show them, `boxes` for the source file's boxes.
+"""

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.rights import Right
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import ImageError, InputError, NotFoundError
@@ -17,7 +16,7 @@ from clsl_core.pictures.loading import ImageLoader, LocalImages
 from clsl_core.pictures.remote import FirstOf, RemoteImages, below
 from clsl_core.types import Progress, no_progress
 from db.models import Dataset
-from db.queries import picture_places as queries
+from db.queries import picture_places
 
 __all__ = [
     "Places",
@@ -82,7 +81,7 @@ def places(workspace: Workspace, dataset_name: str) -> Places:
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
         roots = (dataset.image_root, *dataset.more_roots)
-        return Places(roots, dataset.url_field, queries.count_problems(session, dataset.id))
+        return Places(roots, dataset.url_field, picture_places.count_problems(session, dataset.id))
 
 
 def set_places(
@@ -94,7 +93,7 @@ def set_places(
         InputError: A root is neither a folder nor a URL, or there is none.
         NotFoundError: There is no such dataset.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     if not roots:
         raise InputError("a dataset needs at least one place for its pictures")
     checked = [check_place(root) for root in roots]
@@ -102,7 +101,7 @@ def set_places(
         dataset = find_dataset(session, dataset_name)
         dataset.image_root, dataset.more_roots = checked[0], checked[1:]
         dataset.url_field = url_field or None
-        audit.record(session, "dataset.places", dataset.name, roots=len(checked))
+        audit_log.record(session, "dataset.places", dataset.name, roots=len(checked))
     return places(workspace, dataset_name)
 
 
@@ -119,10 +118,10 @@ def look_again(
     Raises:
         NotFoundError: There is no such dataset.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
-        loader, found = images_of(workspace, dataset), queries.problems(session, dataset.id)
+        loader, found = images_of(workspace, dataset), picture_places.problems(session, dataset.id)
     there: list[int] = []
     for done, (image_id, file_name) in enumerate(found):
         if done % 500 == 0:
@@ -134,7 +133,7 @@ def look_again(
         there.append(image_id)
     for start in range(0, len(there), BATCH):
         with workspace.database.write(dataset.id) as session:
-            queries.try_again(session, there[start : start + BATCH])
+            picture_places.try_again(session, there[start : start + BATCH])
     return len(there), len(found) - len(there)
 
 
@@ -196,6 +195,6 @@ def _remote(workspace: Workspace, url_of: UrlOf) -> RemoteImages:
 
 def _url_in_record(workspace: Workspace, dataset_id: int, field: str, file_name: str) -> str | None:
     with workspace.database.read() as session:
-        record = queries.record_of(session, dataset_id, file_name)
+        record = picture_places.record_of(session, dataset_id, file_name)
     url = None if record is None else record.get(field)
     return url if isinstance(url, str) else None

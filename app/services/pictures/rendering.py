@@ -14,7 +14,7 @@ from app.services.pictures.places import images_of
 from app.services.workspace import Workspace
 from clsl_core.errors import NotFoundError
 from clsl_core.files import load_array
-from clsl_core.pictures.loading import thumbnail as make_thumbnail
+from clsl_core.pictures import loading
 from db.models import Dataset, EmbeddingRun, Image, ModelRun, Proposal
 
 SIZES = (240, 480, 960, 1920)
@@ -53,7 +53,7 @@ def thumbnail(workspace: Workspace, grant: Grant, image_id: int, size: int) -> P
     content = workspace.thumbnails.get_or_make(
         kept,
         (grant.dataset_id, image_id),
-        lambda: make_thumbnail(loader.load(file_name, at_least=size), size),
+        lambda: loading.thumbnail(loader.load(file_name, at_least=size), size),
     )
     return Picture(content, "image/webp", f'"{name}"')
 

@@ -9,14 +9,13 @@ from itertools import combinations
 
 import numpy as np
 
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.rights import Right
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.statistics.agreement import alpha, cohen, fleiss
 from clsl_core.statistics.intervals import wilson
 from clsl_core.types import LabelState
-from db.queries import agreement as queries
-from db.queries import datasets, panels
+from db.queries import agreement, datasets, panels
 from db.queries.agreement import Said
 
 FEW = 30
@@ -99,11 +98,11 @@ def report(workspace: Workspace, name: str) -> AgreementReport:
         Forbidden: Whoever acts may not see how others judge.
         NotFoundError: There is no such dataset.
     """
-    who.require(Right.ADJUDICATE)
+    rights.require(Right.ADJUDICATE)
     with workspace.database.read() as session:
         dataset = find_dataset(session, name)
-        said = queries.of_panels(session, dataset.id)
-        known = queries.of_gold(session, dataset.id)
+        said = agreement.of_panels(session, dataset.id)
+        known = agreement.of_gold(session, dataset.id)
         categories = {row.id: row.name for row in datasets.categories(session, dataset.id)}
         names = panels.names(session, sorted({one.annotator_id for one in (*said, *known)}))
     by_category: dict[int, list[Said]] = defaultdict(list)

@@ -17,12 +17,10 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from sqlalchemy.orm import Session
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Right
-from app.services.quality.audit_pairs import open_table, unknown_pairs
-from app.services.quality.checks import Check, find_checks
+from app.services.quality.audit_pairs import Check, find_checks, open_table, unknown_pairs
 from app.services.reviewing import repeats
 from app.services.reviewing.verdicts import Receipt, check_id, member_id
 from app.services.workspace import Workspace, find_dataset
@@ -122,7 +120,7 @@ def begin(
         NotFoundError: No such category in the dataset, or no model run serves.
         Forbidden: Whoever acts may not decide.
     """
-    who.require(Right.DECIDE)
+    rights.require(Right.DECIDE)
     config = config or AuditConfig()
     with workspace.database.write(grant.dataset_id) as session:
         _category(session, grant, category_id)
@@ -170,7 +168,7 @@ def apply(workspace: Workspace, grant: Grant, category_id: int, client_id: str) 
         NotFoundError: No audit of the category has begun.
         Forbidden: Whoever acts may not decide.
     """
-    who.require(Right.DECIDE)
+    rights.require(Right.DECIDE)
     check_id(client_id)
     with workspace.database.write(grant.dataset_id) as session:
         same = repeats.accepts_unseen(client_id, category_id)
@@ -211,7 +209,7 @@ def apply(workspace: Workspace, grant: Grant, category_id: int, client_id: str) 
         decisions.apply(session, [(one, None) for one in made])
         _end(session, begun, client_id)
         low = state.result.precision_low
-        audit.record(
+        audit_log.record(
             session,
             "accept in bulk",
             f"category {category_id}",

@@ -128,7 +128,7 @@ class QualityReport:
     together: tuple[TogetherRow, ...]
 
 
-def report(workspace: Workspace, name: str) -> QualityReport:
+def quality_of(workspace: Workspace, name: str) -> QualityReport:
     """Count everything for one dataset.
 
     Raises:

@@ -10,25 +10,21 @@ from __future__ import annotations
 import secrets
 
 import numpy as np
-import numpy.typing as npt
 from sqlalchemy.orm import Session
 
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Right
 from app.services.instant.tables import InstantTable
-from app.services.quality.audit_pairs import open_table, unknown_pairs
-from app.services.quality.checks import Check, find_checks
+from app.services.quality.audit_pairs import Check, find_checks, open_table, unknown_pairs
 from app.services.quality.completeness import ALL, CategoryCompleteness, in_words
 from app.services.workspace import Workspace
+from clsl_core.arrays import Doubles, Ids
 from clsl_core.errors import InputError, NotFoundError
 from clsl_core.statistics.completeness import Cells, CompletenessConfig
 from clsl_core.statistics.stratified_sample import SampleConfig, draw_sample
 from db.models import Category, CompletenessAudit
 from db.queries import completeness, datasets, decisions, labels, runs
-
-Floats = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
 
 
 def draw(
@@ -52,7 +48,7 @@ def draw(
         InputError: ``size`` is not positive, or nothing is unknown.
         Forbidden: Whoever acts may not decide.
     """
-    who.require(Right.DECIDE)
+    rights.require(Right.DECIDE)
     with workspace.database.read() as session:
         run = runs.serving_run(session, grant.dataset_id)
         table = open_table(workspace, run)
@@ -146,7 +142,7 @@ def _said(session: Session, found: CompletenessAudit) -> dict[tuple[int, int], i
 
 def _unknown(
     session: Session, grant: Grant, table: InstantTable, category_id: int | None
-) -> tuple[Ids, Ids, Floats]:
+) -> tuple[Ids, Ids, Doubles]:
     """The unknown pairs: images (M,), categories (M,) and scores (M,) in [0, 1]."""
     wanted = [row.id for row in datasets.categories(session, grant.dataset_id)]
     if category_id is not None:

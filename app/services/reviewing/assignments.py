@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.rights import Right
 from app.services.people.annotators import check_annotator
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import InputError, NotFoundError
 from db.models import Annotator, Assignment, Category
-from db.queries import assignments as queries
+from db.queries import assignments
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def assign(
         NotFoundError: There is no such dataset, person or category.
         InputError: Nothing says which part.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     if not (category or split or prefix):
         raise InputError("say which part: a category, a split or how file names begin")
     wanted = check_annotator(annotator)
@@ -79,7 +78,7 @@ def assign(
                 )
             )
         what = {"person": wanted, "category": category, "split": split, "prefix": prefix}
-        audit.record(session, "assign", f"dataset {dataset.id}", **what, exclusive=exclusive)
+        audit_log.record(session, "assign", f"dataset {dataset.id}", **what, exclusive=exclusive)
     return [part for part in parts(workspace, name) if part.annotator == wanted]
 
 
@@ -93,16 +92,16 @@ def unassign(workspace: Workspace, name: str, annotator: str) -> int:
         Forbidden: Whoever acts is no administrator.
         NotFoundError: There is no such dataset or person.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with workspace.database.write() as session:
         dataset = find_dataset(session, name)
         person = session.scalar(select(Annotator).where(Annotator.name == annotator.strip()))
         if person is None:
             raise NotFoundError(f"nobody is called {annotator!r}")
-        found = queries.share(session, dataset.id, person.id).parts
+        found = assignments.share(session, dataset.id, person.id).parts
         for part in found:
             session.delete(part)
-        audit.record(session, "unassign", f"dataset {dataset.id}", person=person.name)
+        audit_log.record(session, "unassign", f"dataset {dataset.id}", person=person.name)
         return len(found)
 
 
@@ -116,5 +115,5 @@ def parts(workspace: Workspace, name: str) -> list[Part]:
         dataset = find_dataset(session, name)
         return [
             Part(one.id, person, category, one.split, one.prefix, one.exclusive)
-            for one, person, category in queries.everybodys(session, dataset.id)
+            for one, person, category in assignments.everybodys(session, dataset.id)
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Right
 from app.services.reviewing import repeats
@@ -27,7 +27,7 @@ def flag(
     comment: str = "",
 ) -> Receipt:
     """Flag an image; the same ``client_id`` again is the same flag, or it is refused."""
-    who.require(Right.DECIDE)
+    rights.require(Right.DECIDE)
     with workspace.database.write(grant.dataset_id) as session:
         earlier = flags.by_client_id(session, client_id)
         if earlier is not None:
@@ -53,7 +53,7 @@ def flag(
 
 def unflag(workspace: Workspace, grant: Grant, client_id: str, image_id: int) -> Receipt:
     """Resolve every open flag of an image, whoever raised it."""
-    who.require(Right.DECIDE)
+    rights.require(Right.DECIDE)
     with workspace.database.write(grant.dataset_id) as session:
         image = session.get(Image, image_id)
         if image is None or image.dataset_id != grant.dataset_id:

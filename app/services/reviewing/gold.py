@@ -8,8 +8,7 @@ from dataclasses import replace
 
 from sqlalchemy.orm import Session
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Right
 from app.services.reviewing.cards import Card, make_cards
@@ -17,7 +16,7 @@ from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import InputError
 from clsl_core.types import LabelState
 from db.models import Category, Gold, Image, Lease, Proposal, ProposalStatus
-from db.queries import gold as queries
+from db.queries import gold
 from db.types import now
 
 EVERY = 20
@@ -37,20 +36,20 @@ def add(workspace: Workspace, name: str, number: int) -> int:
         NotFoundError: There is no such dataset.
         InputError: The number is not from 1 to MOST, or no label is known.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     if not 1 <= number <= MOST:
         raise InputError(f"{number} pairs: give a number from 1 to {MOST}")
     with workspace.database.read() as session:
         dataset_id = find_dataset(session, name).id
     with workspace.database.write(dataset_id) as session:
-        absent = queries.draw(session, dataset_id, LabelState.ABSENT, number)
-        present = queries.draw(session, dataset_id, LabelState.PRESENT, number)
+        absent = gold.draw(session, dataset_id, LabelState.ABSENT, number)
+        present = gold.draw(session, dataset_id, LabelState.PRESENT, number)
         some = max(number // 2, number - len(present))
         chosen = [*absent[:some], *present[: number - len(absent[:some])]]
         if not chosen:
             raise InputError(f"{name!r} has no label left that could serve as a known answer")
         session.add_all(chosen)
-        audit.record(session, "gold", f"dataset {dataset_id}", pairs=len(chosen))
+        audit_log.record(session, "gold", f"dataset {dataset_id}", pairs=len(chosen))
         return len(chosen)
 
 
@@ -64,13 +63,13 @@ def clear(workspace: Workspace, name: str) -> int:
         Forbidden: Whoever acts is no administrator.
         NotFoundError: There is no such dataset.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     with workspace.database.read() as session:
         dataset_id = find_dataset(session, name).id
     with workspace.database.write(dataset_id) as session:
-        number = queries.count(session, dataset_id)
-        queries.clear(session, dataset_id)
-        audit.record(session, "gold", f"dataset {dataset_id}", cleared=number)
+        number = gold.count(session, dataset_id)
+        gold.clear(session, dataset_id)
+        audit_log.record(session, "gold", f"dataset {dataset_id}", cleared=number)
         return number
 
 
@@ -100,13 +99,13 @@ def mix_in(
     made = hide(session, grant, cards)
     if not cards or secrets.randbelow(EVERY) >= len(cards):
         return made, set()
-    found = queries.unasked(session, grant.dataset_id, grant.annotator_id, category_id, TRIED)
-    for gold, image, category in found:
-        if not fits(image, category) or _held(session, gold):
+    found = gold.unasked(session, grant.dataset_id, grant.annotator_id, category_id, TRIED)
+    for known, image, category in found:
+        if not fits(image, category) or _held(session, known):
             continue
         place = secrets.randbelow(len(made) + 1)
         beside = made[min(place, len(made) - 1)]
-        proposal = _proposal(session, run_id, gold, beside)
+        proposal = _proposal(session, run_id, known, beside)
         if proposal.status is not ProposalStatus.DECIDED:
             continue
         (card,) = hide(session, grant, make_cards(session, [(proposal, image, category)]))
@@ -123,7 +122,7 @@ def mix_in(
 
 def hide(session: Session, grant: Grant, cards: Sequence[Card]) -> list[Card]:
     """Cards without the labels that are secret to whoever sees them."""
-    hidden = queries.secret(session, grant.annotator_id, {card.image_id for card in cards})
+    hidden = gold.secret(session, grant.annotator_id, {card.image_id for card in cards})
     return [
         replace(
             card,
@@ -133,19 +132,19 @@ def hide(session: Session, grant: Grant, cards: Sequence[Card]) -> list[Card]:
     ]
 
 
-def _held(session: Session, gold: Gold) -> bool:
-    lease = session.get(Lease, (gold.image_id, gold.category_id))
+def _held(session: Session, known: Gold) -> bool:
+    lease = session.get(Lease, (known.image_id, known.category_id))
     return lease is not None and lease.expires_at > now()
 
 
-def _proposal(session: Session, run_id: int, gold: Gold, beside: Card) -> Proposal:
+def _proposal(session: Session, run_id: int, known: Gold, beside: Card) -> Proposal:
     """The run's proposal of a gold pair; where there is none, one that no queue ever holds."""
-    found = queries.proposal(session, run_id, gold)
+    found = gold.proposal(session, run_id, known)
     if found is None:
         found = Proposal(
             model_run_id=run_id,
-            image_id=gold.image_id,
-            category_id=gold.category_id,
+            image_id=known.image_id,
+            category_id=known.category_id,
             state=LabelState.from_word(beside.state),
             score=beside.score,
             probability=beside.probability,

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from app.services.access import audit_log as audit
-from app.services.access import rights as who
+from app.services.access import audit_log, rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Right
 from app.services.reviewing import repeats
@@ -50,7 +49,7 @@ class Conflict:
     opinions: list[Opinion]
 
 
-def turn(
+def turn_of(
     session: Session,
     grant: Grant,
     shared: panels.Sharing,
@@ -113,7 +112,7 @@ def set_overlap(workspace: Workspace, name: str, overlap: int) -> int:
         NotFoundError: There is no such dataset.
         InputError: The number is not from 1 to MOST.
     """
-    who.require(Right.MANAGE)
+    rights.require(Right.MANAGE)
     if not 1 <= overlap <= MOST:
         raise InputError(f"an overlap of {overlap}: give a number of people from 1 to {MOST}")
     with workspace.database.read() as session:
@@ -129,7 +128,7 @@ def set_overlap(workspace: Workspace, name: str, overlap: int) -> int:
         settled = [panel for panel in waiting if panel.status is not PanelStatus.WAITING]
         category_ids = {panel.category_id for panel in settled}
         subject = f"dataset {dataset_id}"
-        audit.record(session, "overlap", subject, before=before, after=overlap)
+        audit_log.record(session, "overlap", subject, before=before, after=overlap)
     workspace.instant.soon(dataset_id, category_ids)
     return len(settled)
 
@@ -154,7 +153,7 @@ def conflicts(
     Raises:
         Forbidden: Whoever acts may not see what others said.
     """
-    who.require(Right.ADJUDICATE)
+    rights.require(Right.ADJUDICATE)
     limit = max(1, min(limit, MAX_CONFLICTS))
     with workspace.database.read() as session:
         rows = panels.conflicts(session, dataset_id, limit, outvoted=outvoted, after=after)
@@ -190,7 +189,7 @@ def adjudicate(
         NotFoundError: Nobody has judged the pair.
         ConflictError: Verdicts are missing, all agree, or it is settled already.
     """
-    who.require(Right.ADJUDICATE)
+    rights.require(Right.ADJUDICATE)
     if verdict not in ("present", "absent"):
         raise InputError(f"the verdict is {verdict!r}: expected present or absent")
     client_id = client_id or uuid.uuid4().hex

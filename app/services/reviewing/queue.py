@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, or_
 from sqlalchemy.orm import Session
 
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Right
 from app.services.learning.neighbours import nearest_images
@@ -100,7 +100,7 @@ def next_cards(workspace: Workspace, grant: Grant, query: QueueQuery) -> QueuePa
     Raises:
         InputError: There is no such strategy, or the cursor is not one of its.
     """
-    who.require(Right.DECIDE)
+    rights.require(Right.DECIDE)
     _check(query)
     stamp = workspace.instant.stamp(grant.dataset_id)
     after, rest = (None, False)
@@ -281,7 +281,7 @@ def renew_leases(workspace: Workspace, grant: Grant, proposal_ids: Collection[in
     Raises:
         InputError: More than MAX_RENEWED at once.
     """
-    who.require(Right.DECIDE)
+    rights.require(Right.DECIDE)
     if len(proposal_ids) > MAX_RENEWED:
         raise InputError(f"{len(proposal_ids)} proposals in one request: at most {MAX_RENEWED}")
     moment = now()

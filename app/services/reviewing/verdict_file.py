@@ -19,7 +19,7 @@ from clsl_core.errors import FormatError, NotFoundError
 from clsl_core.formats.text.table_source import plain_cell
 from clsl_core.types import LabelSource, LabelState, ValidationReport
 from db.models import Image, Label
-from db.queries import datasets as dataset_queries
+from db.queries import datasets
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def _resolve(
     images: dict[str, list[int]] = {}
     for file_name, id_ in session.execute(query):
         images.setdefault(file_name, []).append(id_)
-    categories = dataset_queries.category_ids_by_name(session, dataset_id)
+    categories = datasets.category_ids_by_name(session, dataset_id)
     answers: dict[tuple[int, int], Answer] = {}
     for line, row in rows:
         where = f"line {line}"

@@ -1,4 +1,4 @@
-"""Verdicts: stored once, as labels, singly or as a batch; undone and done again exactly."""
+"""Verdicts: stored once, as labels, singly or as a batch."""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ from typing import TypeVar
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.services.access import rights as who
+from app.services.access import rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Right
-from app.services.learning import triggers as learning
-from app.services.reviewing import panels as sharing
+from app.services.learning import triggers
 from app.services.reviewing import repeats
 from app.services.reviewing.cards import Card
-from app.services.reviewing.queue import card_of
+from app.services.reviewing.panels import Turn, turn_of
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 from db.models import Category, Decision, Image, Label, Proposal, ProposalStatus, Verdict, Voice
-from db.queries import category_changes, datasets, decisions, leases, panels, proposals, runs
-from db.queries import labels as label_queries
+from db.queries import (
+    datasets,
+    decisions,
+    labels,
+    leases,
+    panels,
+    proposals,
+    runs,
+)
 
 MAX_DECISIONS = 100
 ID_LENGTH = range(8, 65)
@@ -72,7 +78,7 @@ def decide(
     Raises:
         InputError: More than MAX_DECISIONS at once, or the batch's id cannot be used.
     """
-    who.require(Right.DECIDE)
+    rights.require(Right.DECIDE)
     if len(answers) > MAX_DECISIONS:
         raise InputError(f"{len(answers)} verdicts in one request: send at most {MAX_DECISIONS}")
     if batch_id is not None:
@@ -106,24 +112,24 @@ def _decide_together(
                 said.append(_decide(session, request.grant, facts, answer, request.batch_id))
             receipts.append(said)
         facts.store(session)
-        job_id = learning.due_retraining(session, dataset_id)
+        job_id = triggers.due_retraining(session, dataset_id)
     touched = {
         answer.category_id
         for request, said in zip(requests, receipts, strict=True)
         for answer, receipt in zip(request.answers, said, strict=True)
         if receipt.status == "saved"
     }
-    _spread(workspace, dataset_id, touched, job_id)
+    tell(workspace, dataset_id, touched, job_id)
     return receipts
 
 
-def _spread(
+def tell(
     workspace: Workspace, dataset_id: int, category_ids: Collection[int], job_id: int | None = None
 ) -> None:
     """Tell those whom verdicts concern, once they are stored."""
     workspace.instant.soon(dataset_id, category_ids)
     if job_id is not None:
-        workspace.jobs.queue.ring(job_id)
+        workspace.jobs.bell.ring(job_id)
 
 
 def mark_others_absent(
@@ -134,18 +140,17 @@ def mark_others_absent(
     Raises:
         InputError: The batch's id cannot be used.
     """
-    who.require(Right.DECIDE)
+    rights.require(Right.DECIDE)
     check_id(client_id)
     with workspace.database.write(grant.dataset_id) as session:
-        again = repeats.repeated(
-            session, grant, client_id, repeats.says_absent(client_id, image_id)
-        )
+        same = repeats.says_absent(client_id, image_id)
+        again = repeats.repeated(session, grant, client_id, same)
         if again is not None:
             return Receipt(client_id, *again)
         image = session.get(Image, image_id)
         if image is None or image.dataset_id != grant.dataset_id:
             return Receipt(client_id, "refused", "this image is not in the dataset any more")
-        known = label_queries.categories_of(session, image_id)
+        known = labels.categories_of(session, image_id)
         shared = panels.sharing(session, grant.dataset_id)
         run = runs.serving_run(session, grant.dataset_id)
         proposed = {} if run is None else proposals.of_image(session, run.id, image_id)
@@ -155,18 +160,18 @@ def mark_others_absent(
                 own_id = member_id(client_id, category.id)
                 pair = (image_id, category.id)
                 answer = Answer(own_id, *pair, "absent", proposed.get(category.id), seconds)
-                turn = sharing.Turn(Voice.SOLE)
+                turn = Turn(Voice.SOLE)
                 if not shared.plain:
                     verdict = Verdict.ABSENT
-                    turn = sharing.turn(session, grant, shared, pair, verdict, settled=False)
+                    turn = turn_of(session, grant, shared, pair, verdict, settled=False)
                 if turn.status is None:
-                    decision = _decision(grant, answer, client_id, proposed.values(), turn.voice)
+                    decision = event_of(grant, answer, client_id, proposed.values(), turn.voice)
                     made.append((decision, None))
         decisions.require_new(session, [decision.client_id for decision, _ in made])
-        _store(session, made)
-        job_id = learning.due_retraining(session, grant.dataset_id)
+        store(session, made)
+        job_id = triggers.due_retraining(session, grant.dataset_id)
     # That something nobody thought of is not there is no news for its category.
-    _spread(workspace, grant.dataset_id, proposed, job_id)
+    tell(workspace, grant.dataset_id, proposed, job_id)
     return Receipt(client_id, "saved", count=len(made))
 
 
@@ -210,7 +215,7 @@ class _Facts:
             proposals=_rows(session, Proposal, proposal_ids),
             labels={
                 (label.image_id, label.category_id): label
-                for label in label_queries.of_pairs(session, pairs)
+                for label in labels.of_pairs(session, pairs)
             },
             standing=decisions.standing(session, proposal_ids, annotator_ids),
             shared=panels.sharing(session, dataset_id),
@@ -225,7 +230,7 @@ class _Facts:
     def store(self, session: Session) -> None:
         """Write what was made, all at once."""
         made = [(decision, self.labels.get(pair)) for pair, decision in self.made.items()]
-        for pair, label in zip(self.made, _store(session, made), strict=True):
+        for pair, label in zip(self.made, store(session, made), strict=True):
             if label is None:
                 self.labels.pop(pair, None)
             else:
@@ -245,12 +250,10 @@ def _decide(
     if refusal is not None:
         return Receipt(answer.client_id, "refused", refusal)
     label, proposal = facts.labels.get(pair), facts.proposal(answer)
-    turn = sharing.Turn(Voice.SOLE)
+    turn = Turn(Voice.SOLE)
     if not facts.shared.plain:
         settled = label is not None and not (proposal is not None and proposal.disputes)
-        turn = sharing.turn(
-            session, grant, facts.shared, pair, Verdict(answer.verdict), settled=settled
-        )
+        turn = turn_of(session, grant, facts.shared, pair, Verdict(answer.verdict), settled=settled)
     if turn.status is not None:
         return Receipt(answer.client_id, turn.status, turn.message)
     if answer.proposal_id is not None and turn.voice is Voice.SOLE:
@@ -261,7 +264,7 @@ def _decide(
         if earlier is None and _settled(session, grant, answer, proposal, label):
             return Receipt(answer.client_id, "stale", "this pair has been decided meanwhile")
     known = () if proposal is None else (proposal.id,)
-    decision = _decision(grant, answer, batch_id, known, turn.voice)
+    decision = event_of(grant, answer, batch_id, known, turn.voice)
     facts.made[pair] = decision
     facts.ids.take(decision)
     if proposal is not None:
@@ -287,7 +290,7 @@ def _settled(
     return author != grant.annotator_id
 
 
-def _decision(
+def event_of(
     grant: Grant,
     answer: Answer,
     batch_id: str | None,
@@ -311,7 +314,7 @@ def _decision(
     )
 
 
-def _store(
+def store(
     session: Session, made: Sequence[tuple[Decision, Label | None]]
 ) -> Sequence[Label | None]:
     """Store decisions on different pairs, each with its label as it is; the labels as they are now.
@@ -358,188 +361,3 @@ def check_id(batch_id: str) -> None:
 def member_id(batch_id: str, part: int) -> str:
     """The id of one decision of a batch: the same whenever the batch is sent."""
     return uuid.uuid5(uuid.NAMESPACE_OID, f"{batch_id}:{part}").hex
-
-
-def undo(workspace: Workspace, grant: Grant, client_id: str, undoes: str) -> Receipt:
-    """Take back one of the annotator's own decisions, or a batch; new events, the old ones stay.
-
-    A label becomes exactly what it was before, unless somebody decided again since: then it
-    stays, and where that leaves nothing to undo the receipt says ``stale``.
-
-    Args:
-        workspace: Where.
-        grant: Who, on which dataset.
-        client_id: Of the undo itself.
-        undoes: The decision's client id, or the batch's.
-
-    Raises:
-        InputError: The undo's own id cannot be used.
-    """
-    who.require(Right.DECIDE)
-    check_id(client_id)
-    with workspace.database.write(grant.dataset_id) as session:
-        single, members = repeats.meant(session, grant, undoes)
-        again = repeats.repeated(session, grant, client_id, repeats.takes_back(members))
-        if again is not None:
-            card = _card(session, single) if again == repeats.DUPLICATE else None
-            return Receipt(client_id, *again, card=card)
-        refusal = _undo_refusal(grant, members)
-        hidden = category_changes.hidden(session, grant.dataset_id)
-        members = [one for one in members if one.category_id not in hidden]
-        if refusal is None and not members:
-            refusal = HIDDEN
-        if refusal is not None:
-            return Receipt(client_id, "refused", refusal)
-        standing = [decision for decision in members if decision.undone_by_id is None]
-        if not standing:
-            return Receipt(client_id, "stale", "this was already undone")
-        pairs = [(decision.image_id, decision.category_id) for decision in standing]
-        held = label_queries.of_pairs(session, pairs)  # read at once, found in the session then
-        current = [decision for decision in standing if _is_current(session, decision)]
-        alone = single is not None
-        events = [_undo(grant, decision, client_id, single=alone) for decision in current]
-        decisions.require_new(session, [event.client_id for event in events])
-        decisions.undo(session, list(zip(events, current, strict=True)))
-        del held
-        if not current:
-            return Receipt(client_id, "stale", "it was decided again since")
-        kept = len(standing) - len(current)
-        message = f"{kept} of {len(standing)} were decided again since and stay" if kept else None
-        count = sum(decision.verdict is not Verdict.SKIP for decision in current)
-        receipt = Receipt(client_id, "saved", message, count, _card(session, single))
-        touched = {decision.category_id for decision in current}
-    _spread(workspace, grant.dataset_id, touched)
-    return receipt
-
-
-def _undo_refusal(grant: Grant, members: Sequence[Decision]) -> str | None:
-    here = [one for one in members if one.dataset_id == grant.dataset_id]
-    if not here:
-        return "there is no such decision in this dataset"
-    if not all(repeats.is_own(grant, one) for one in members):
-        return "only the annotator who made a decision can undo it"
-    if members[0].verdict is Verdict.UNDO:
-        return "an undo cannot be undone: redo the decision instead"
-    return None
-
-
-def _is_current(session: Session, decision: Decision) -> bool:
-    """Whether the pair's label still rests on a decision; a skip has none to rest on."""
-    if decision.verdict is Verdict.SKIP or decision.voice is Voice.GOLD:
-        return True
-    if decision.voice is Voice.PANEL:
-        return sharing.may_take_back(session, decision)
-    label = session.get(Label, (decision.image_id, decision.category_id))
-    return label is not None and label.decision_id == decision.id
-
-
-def _undo(grant: Grant, decision: Decision, client_id: str, *, single: bool) -> Decision:
-    """The event that takes a decision back."""
-    return Decision(
-        client_id=client_id if single else member_id(client_id, decision.id),
-        dataset_id=decision.dataset_id,
-        image_id=decision.image_id,
-        category_id=decision.category_id,
-        annotator_id=grant.annotator_id,
-        proposal_id=decision.proposal_id,
-        verdict=Verdict.UNDO,
-        voice=decision.voice,
-        undoes_id=decision.id,
-        batch_id=None if single else client_id,
-    )
-
-
-def _card(session: Session, decision: Decision | None) -> Card | None:
-    if decision is None or decision.proposal_id is None:
-        return None
-    return card_of(session, decision.proposal_id)
-
-
-def redo(workspace: Workspace, grant: Grant, client_id: str, redoes: str) -> Receipt:
-    """Decide again what was undone: new decisions with the same verdicts.
-
-    A single one gets the id ``client_id``; the members of a batch form a new batch of that id.
-
-    Args:
-        workspace: Where.
-        grant: Who, on which dataset.
-        client_id: Of what is made.
-        redoes: Client id of the undone decision, or of the batch.
-
-    Raises:
-        InputError: The id cannot be used.
-    """
-    who.require(Right.DECIDE)
-    check_id(client_id)
-    with workspace.database.write(grant.dataset_id) as session:
-        single, members = repeats.meant(session, grant, redoes)
-        repeat = repeats.repeated(session, grant, client_id, repeats.makes_again(members))
-        if repeat is not None:
-            return Receipt(client_id, *repeat)
-        refusal = _undo_refusal(grant, members)
-        hidden = category_changes.hidden(session, grant.dataset_id)
-        members = [one for one in members if one.category_id not in hidden]
-        if refusal is None and not members:
-            refusal = HIDDEN
-        if refusal is not None:
-            return Receipt(client_id, "refused", refusal)
-        undone = [decision for decision in members if decision.undone_by_id is not None]
-        shared = panels.sharing(session, grant.dataset_id)
-        turns = [(decision, _turn_again(session, grant, shared, decision)) for decision in undone]
-        again = [decision for decision, turn in turns if turn.status is None]
-        made = []
-        for decision, turn in turns:
-            if turn.status is not None:
-                continue
-            own_id = client_id if single else member_id(client_id, decision.id)
-            batch_id = None if single else client_id
-            label = session.get(Label, (decision.image_id, decision.category_id))
-            known = [decision.proposal_id] if decision.proposal_id else []
-            new = _decision(grant, _answer(decision, own_id), batch_id, known, turn.voice)
-            new.source = decision.source
-            made.append((new, label))
-        decisions.require_new(session, [decision.client_id for decision, _ in made])
-        _store(session, made)
-        job_id = learning.due_retraining(session, grant.dataset_id)
-        touched = {decision.category_id for decision in again}
-    _spread(workspace, grant.dataset_id, touched, job_id)
-    if not again:
-        return Receipt(client_id, "stale", "it was decided again since, or never undone")
-    lost = len(undone) - len(again)
-    message = f"{lost} of {len(undone)} were decided by somebody else meanwhile" if lost else None
-    return Receipt(client_id, "saved", message, len(again))
-
-
-def _turn_again(
-    session: Session, grant: Grant, shared: panels.Sharing, decision: Decision
-) -> sharing.Turn:
-    """Whether an undone decision can be made again, and as what."""
-    if not shared.plain:
-        pair = (decision.image_id, decision.category_id)
-        settled = decision.previous_source is None and session.get(Label, pair) is not None
-        turn = sharing.turn(session, grant, shared, pair, decision.verdict, settled=settled)
-        if turn.voice is not Voice.SOLE or turn.status is not None:
-            return turn
-    found = decision.voice is Voice.SOLE and _is_as_found(session, decision)
-    return sharing.Turn(Voice.SOLE, None if found else "stale")
-
-
-def _is_as_found(session: Session, decision: Decision) -> bool:
-    """Whether a pair's label is what it was when the decision was made."""
-    label = session.get(Label, (decision.image_id, decision.category_id))
-    if label is None:
-        return decision.previous_source is None
-    found = (decision.previous_state, decision.previous_decision_id)
-    return decision.previous_source is not None and (label.state, label.decision_id) == found
-
-
-def _answer(decision: Decision, client_id: str) -> Answer:
-    """The answer that a decision was."""
-    return Answer(
-        client_id=client_id,
-        image_id=decision.image_id,
-        category_id=decision.category_id,
-        verdict=decision.verdict.value,
-        proposal_id=decision.proposal_id,
-        seconds=decision.seconds,
-    )

@@ -8,6 +8,7 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
+from clsl_core.arrays import Ids
 from clsl_core.formats.coco.records import UNSTORABLE, CocoRecords, is_id, side_of
 from clsl_core.formats.findings import Findings
 from clsl_core.formats.text.record_store import LazyRecords, RecordStore
@@ -28,7 +29,6 @@ LISTS = {"images": (), "annotations": ("id", "image_id", "category_id")}
 _PIECE = 10_000
 
 Pair = tuple[SourceId, SourceId]
-Integers = npt.NDArray[np.int64]
 
 
 class StoredAnnotations(LazyRecords[AnnotationRecord]):
@@ -49,7 +49,7 @@ class StoredAnnotations(LazyRecords[AnnotationRecord]):
 class PairLabels(Sequence[LabelRecord]):
     """A PRESENT label for each annotated pair, by image and category, made on the way out."""
 
-    def __init__(self, images: Integers, categories: Integers, other: Iterable[Pair]) -> None:
+    def __init__(self, images: Ids, categories: Ids, other: Iterable[Pair]) -> None:
         self._images, self._categories = images, categories
         self._other = list(other)
 
@@ -133,7 +133,7 @@ class StoredCocoRecords(CocoRecords):
         twice = np.union1d(found[counts > 1], np.array(sorted(others), np.int64))
         return plain & np.isin(ids, twice)
 
-    def _known_pairs(self, images: Integers, categories: Integers) -> None:
+    def _known_pairs(self, images: Ids, categories: Ids) -> None:
         """Keep the distinct pairs as columns, in the order of their ids."""
         width = max(len(self.category_ids), 1)
         rows, row = np.unique(images, return_inverse=True)
@@ -194,10 +194,10 @@ def _has_plain_id(record: object) -> bool:
     return isinstance(record, dict) and _is_plain(record.get("id"))
 
 
-def _is_in(values: Integers, ids: Iterable[SourceId]) -> npt.NDArray[np.bool_]:
+def _is_in(values: Ids, ids: Iterable[SourceId]) -> npt.NDArray[np.bool_]:
     return np.isin(values, np.array([value for value in ids if _is_plain(value)], np.int64))
 
 
-def _place(ordered: Integers, value: int) -> int | None:
+def _place(ordered: Ids, value: int) -> int | None:
     place = int(np.searchsorted(ordered, value))
     return place if place < len(ordered) and ordered[place] == value else None

@@ -15,7 +15,7 @@ from typing import Any
 from clsl_core.files import atomic_text
 from clsl_core.formats import sidecar
 from clsl_core.formats.findings import Findings, report_of
-from clsl_core.formats.nus_wide.csv import python_names
+from clsl_core.formats.nus_wide.nus_wide_csv import python_names
 from clsl_core.formats.registry import Absent
 from clsl_core.formats.set_builder import SetBuilder
 from clsl_core.formats.tables.listed_labels import names_to_write

@@ -1,1 +1,1 @@
-"""Reading and writing JSON, XML, CSV and folders safely; formats stand on it."""
+"""JSON, XML, CSV and folders read and written safely; every format stands on it."""

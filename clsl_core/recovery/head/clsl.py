@@ -14,8 +14,8 @@ A attention width, H hidden width.
    A further linear map between tanh and w would be folded into w, so there is none.
 4. Scores: R = MLP([F_p ; X_p]) on the patch grid, the heat map; z1_c = Σ_p softmax_p(R_c)·R_c.
    Auxiliary head: z0_c = max_p (W0 X_p)_c.
-5. Priors: z1 += a_c · z_text + b_c. The last layer of R starts at zero, so an untrained model
-   scores like the text prior and the class priors alone.
+5. Priors: z1 += a_c · z_text + b_c (``text_prior``). The last layer of R starts at zero, so an
+   untrained model scores like the text prior and the class priors alone.
 
 Papers: CLSL (arXiv 2510.10055); low-rank bilinear attention (arXiv 1610.04325); learning label
 features against the image (SSGRL, arXiv 1908.07325); softmax pooling over patches and the prior
@@ -24,8 +24,8 @@ from text (DualCoOp, arXiv 2206.09541).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -35,8 +35,9 @@ import torch
 from torch import Tensor, nn
 
 from clsl_core.recovery.label_graph import GraphLayer, LabelGraph
+from clsl_core.recovery.text_prior import TextPrior
 
-__all__ = ["CLSLHead", "HeadOutput", "ModelConfig", "bilinear_scores", "patch_text_logits"]
+__all__ = ["CLSLHead", "HeadOutput", "ModelConfig", "bilinear_scores"]
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,7 @@ class ModelConfig:
         text_prior: Add a_c · z_text, where there is text.
         dropout: Inside the patch classifier and the encoder.
         learned_vector: E when no category vectors are given.
-        text_temperature: Divides cosine similarities before the softmax of z_text; 0.01 is what
-            CLIP was trained to.
+        text_temperature: Divides cosines of patches and words; 0 takes how far they spread.
         chunk: Elements of the attention's largest intermediate that may exist at once; 0 suits
             the device.
     """
@@ -72,7 +72,7 @@ class ModelConfig:
     text_prior: bool = True
     dropout: float = 0.2
     learned_vector: int = 64
-    text_temperature: float = 0.01
+    text_temperature: float = 0.0
     chunk: int = 0
 
 
@@ -94,13 +94,11 @@ class CLSLHead(nn.Module):
         priors: (C,) estimated share of positives of each category, in (0, 1).
         vectors: (C, E) category vectors, or None for learned ones.
         graph: The label graph, or None to leave it out.
-        text: Whether ``vectors`` lie in the tokens' space, so that z_text exists.
-        background: (K, E) vectors of background words that compete in z_text, or None.
+        text: What names say, where there are text vectors in the tokens' space.
     """
 
     vectors: Tensor
     given: Tensor
-    background: Tensor
     token_mean: Tensor
     token_scale: Tensor
 
@@ -113,8 +111,7 @@ class CLSLHead(nn.Module):
         *,
         vectors: npt.NDArray[np.float32] | None = None,
         graph: LabelGraph | None = None,
-        text: bool = False,
-        background: npt.NDArray[np.float32] | None = None,
+        text: TextPrior | None = None,
     ) -> None:
         super().__init__()
         C, D = len(priors), config.width
@@ -125,9 +122,7 @@ class CLSLHead(nn.Module):
         else:
             self.register_buffer("vectors", torch.from_numpy(np.asarray(vectors, np.float32)))
         E = self.vectors.shape[1]
-        self.text = text and config.text_prior and vectors is not None
-        empty = np.zeros((0, E), np.float32) if background is None else background
-        self.register_buffer("background", torch.from_numpy(np.asarray(empty, np.float32)))
+        self.text = deepcopy(text) if config.text_prior else None
         self.register_buffer("token_mean", torch.zeros(token_width))
         self.register_buffer("token_scale", torch.ones(1))
 
@@ -148,8 +143,7 @@ class CLSLHead(nn.Module):
         self.drop = nn.Dropout(config.dropout)
         self.a = nn.Parameter(torch.ones(C))
         prior = torch.from_numpy(np.asarray(priors, np.float32)).clamp(1e-4, 1 - 1e-4)
-        # With text the score already carries how likely a category is.
-        self.b = nn.Parameter(torch.zeros(C) if self.text else torch.logit(prior))
+        self.b = nn.Parameter(torch.logit(prior))
         nn.init.zeros_(self.patch_out.weight)
         nn.init.zeros_(self.patch_out.bias)
 
@@ -180,11 +174,7 @@ class CLSLHead(nn.Module):
         (B, P, d) -> (B, P, C).
         """
         out: HeadOutput = self(tokens)
-        if not self.text:
-            return out.R
-        return out.R + self.a * _text_log_shares(
-            tokens, self.vectors, self.background, self.config.text_temperature
-        )
+        return out.R if self.text is None else out.R + self.a * self.text.evidence(tokens)
 
     def _label_features(self, X: Tensor) -> Tensor:
         """SRFL: V (B, C, D), or (1, C, D) where the image is left out."""
@@ -205,12 +195,10 @@ class CLSLHead(nn.Module):
         return S.float().softmax(-1).to(V.dtype) @ V  # (B, P, C) @ (B, C, D) -> (B, P, D)
 
     def _prior(self, tokens: Tensor) -> Tensor:
-        if not self.text:
+        if self.text is None:
             return self.b
         with torch.no_grad():
-            z = patch_text_logits(
-                tokens, self.vectors, self.background, self.config.text_temperature
-            )
+            z: Tensor = self.text(tokens)
         return self.a * z + self.b
 
 
@@ -276,37 +264,6 @@ class _BilinearScores(torch.autograd.Function):
             dq[b, p] += (g * k[b, c].unsqueeze(1)).sum(2)
             dk[b, c] += g.mul_(q[b, p].unsqueeze(2)).sum(1)
         return dq, dk, dw, None
-
-
-def patch_text_logits(
-    tokens: Tensor, vectors: Tensor, background: Tensor, temperature: float
-) -> Tensor:
-    """Training-free score of each category from text: z_text (B, C) as a logit.
-
-    At each patch a softmax over categories and background words, then the best patch. Without
-    background words the mean category vector stands in for "something".
-
-    Args:
-        tokens: (B, P, d) in the joint space of images and texts.
-        vectors: (C, d).
-        background: (K, d), K may be 0.
-        temperature: Divides the cosine similarities.
-    """
-    best = _text_log_shares(tokens, vectors, background, temperature).amax(1)  # (B, C)
-    best = best.clamp(math.log(1e-6), math.log1p(-1e-6))
-    return best - torch.log1p(-best.exp())
-
-
-def _text_log_shares(
-    tokens: Tensor, vectors: Tensor, background: Tensor, temperature: float
-) -> Tensor:
-    """Log of each category's share at each patch, among all words: (B, P, C)."""
-    unit = nn.functional.normalize
-    words = unit(vectors.float(), dim=-1)
-    others = background.float() if len(background) else words.mean(0, keepdim=True)
-    all_words = torch.cat([words, unit(others, dim=-1)])  # (C + K, d)
-    cosines = unit(tokens.float(), dim=-1) @ all_words.T  # (B, P, C + K)
-    return (cosines / temperature).log_softmax(-1)[..., : len(words)]
 
 
 class _Encoder(nn.Module):

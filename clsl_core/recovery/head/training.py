@@ -12,17 +12,16 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from clsl_core.arrays import Floats, Ids, Labels
 from clsl_core.checkpoint import load_checkpoint, save_checkpoint, select
 from clsl_core.compute import Pieces
 from clsl_core.errors import InputError, TrainingError
 from clsl_core.features import FeatureView
-from clsl_core.recovery.base_models import Floats, Ids, Labels
 from clsl_core.recovery.config import TrainConfig
 from clsl_core.recovery.head.blending import blending_loss
 from clsl_core.recovery.head.clsl import CLSLHead
@@ -34,27 +33,17 @@ from clsl_core.recovery.head.losses import (
 )
 from clsl_core.recovery.head.structure import Structure, structure_loss
 from clsl_core.recovery.positive_unlabelled import Targets
+from clsl_core.recovery.ticker import Ticker
 
 __all__ = [
     "Learner",
     "Learning",
     "Lesson",
-    "Ticker",
     "one_cycle",
     "resume",
     "save_epoch",
     "start_learning",
 ]
-
-
-class Ticker(Protocol):
-    """Passes progress on; raises to stop the work."""
-
-    def __call__(self) -> None:
-        """Say that the work goes on."""
-
-    def at(self, done: int, total: int, what: str) -> None:
-        """Say how far the work is."""
 
 
 @dataclass(frozen=True)

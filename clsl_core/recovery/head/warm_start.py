@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from clsl_core.arrays import Ids
 from clsl_core.recovery.head.clsl import CLSLHead
 from clsl_core.recovery.model import Recovery
 
 __all__ = ["inherit"]
-
-Ids = npt.NDArray[np.int64]
 
 _BY_CATEGORY = (
     "a",
@@ -27,10 +25,10 @@ def inherit(head: CLSLHead, earlier: Recovery) -> bool:
     """Copy an earlier head's weights where they fit; per-category rows go to their categories."""
     old, new = earlier.start, head.state_dict()
     pairs = _matches(earlier.head, head)
-    fixed = ("given", "background", "graph.index", "graph.weight")
+    fixed = ("given", "graph.", "text.")
     for name, value in new.items():
         source = old.get(name)
-        if source is None or name in fixed or (name == "vectors" and bool(head.given)):
+        if source is None or name.startswith(fixed) or (name == "vectors" and bool(head.given)):
             continue
         source = source.to(value.device)
         if name in _BY_CATEGORY and source.shape[1:] == value.shape[1:]:
