@@ -12,7 +12,8 @@ import io
 import ntpath
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -118,8 +119,11 @@ class LocalImages:
 
     def fingerprint(self, file_name: str) -> str:
         """Size in bytes and time of change in nanoseconds, ``size-mtime``; see ImageLoader."""
+        path = self.resolve(file_name)
         try:
-            status = self.resolve(file_name).stat()
+            with self._folder_of(path) as folder:
+                name = path if folder is None else path.name
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except OSError as error:
             raise _cannot_open(file_name, error) from error
         return f"{status.st_size}-{status.st_mtime_ns}"
@@ -129,13 +133,39 @@ class LocalImages:
         path = self.resolve(file_name)
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
         try:
-            handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
+            with self._folder_of(path) as folder:
+                name = path if folder is None else path.name
+                handle = os.open(name, flags | getattr(os, "O_BINARY", 0), dir_fd=folder)
         except OSError as error:
             raise _cannot_open(file_name, error) from error
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
             raise ImageError(f"{file_name!r} is no regular file", "not-an-image")
         return os.fdopen(handle, "rb")
+
+    @contextmanager
+    def _folder_of(self, path: Path) -> Iterator[int | None]:
+        """A descriptor of a resolved file's folder, reached from the root without any link.
+
+        A folder that was swapped for a link since the path was resolved is not gone through. None
+        on systems that cannot open so.
+        """
+        if not _BY_DESCRIPTOR:
+            yield None
+            return
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+        folder = os.open(self._root, flags)
+        try:
+            for part in path.relative_to(self._root).parts[:-1]:
+                outer = folder
+                folder = os.open(part, flags, dir_fd=outer)
+                os.close(outer)
+            yield folder
+        finally:
+            os.close(folder)
+
+
+_BY_DESCRIPTOR = {os.open, os.stat} <= os.supports_dir_fd and hasattr(os, "O_DIRECTORY")
 
 
 class MemoryImages:

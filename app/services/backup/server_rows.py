@@ -14,8 +14,9 @@ from alembic import command
 from sqlalchemy import Connection, MetaData, Table, func, inspect, select, text
 
 import migrations
+from app.services.backup.picture_places import Places, require_known
 from clsl_core.errors import DatabaseError, InputError
-from db.models import Base
+from db.models import Base, Dataset
 from db.session import Database, wait_for_writers
 
 __all__ = ["TABLES", "read_rows", "write_rows"]
@@ -60,16 +61,18 @@ def write_rows(database: Database, folder: Path) -> tuple[str, dict[str, int]]:
     return revision, rows
 
 
-def read_rows(database: Database, folder: Path, revision: str) -> None:
+def read_rows(database: Database, folder: Path, revision: str, known: Places | None = None) -> None:
     """Put the rows below a folder in the place of all that is there, or change nothing.
 
     Args:
         database: Where to.
         folder: What ``write_rows`` wrote.
         revision: That of the schema then; afterwards it is this program's newest.
+        known: Where pictures may be; None for anywhere.
 
     Raises:
         InputError: The files are not of that revision.
+        ConflictError: Pictures are in places that are not known.
         DatabaseError: The server cannot be reached, or others work with the database.
     """
     try:
@@ -101,6 +104,8 @@ def read_rows(database: Database, folder: Path, revision: str) -> None:
             if "id" in columns:
                 _count_on(connection, tables[name])
         command.upgrade(migrations.alembic_config(connection), "head")
+        rows = connection.execute(select(Dataset.name, Dataset.image_root, Dataset.more_roots))
+        require_known(((name, [root, *more]) for name, root, more in rows), known)
 
 
 def _tables(connection: Connection) -> dict[str, Table]:

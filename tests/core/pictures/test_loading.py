@@ -82,6 +82,29 @@ def test_a_link_out_of_the_folder_is_refused_and_one_inside_is_followed(folder: 
     assert loader.resolve("in.png") == (folder / "a" / "one.png").resolve()
 
 
+class Raced(LocalImages):
+    """Somebody swaps the folder for a link between the check and the use."""
+
+    def resolve(self, file_name: str) -> Path:
+        path = super().resolve(file_name)
+        path.parent.rename(path.parent.with_name("moved"))
+        path.parent.symlink_to(path.parent.parent.parent / "outside")
+        return path
+
+
+@pytest.mark.parametrize("name", ["a/one.png", "a/b/one.png"])
+def test_a_folder_swapped_for_a_link_does_not_reach_outside(folder: Path, name: str) -> None:
+    for place in (folder / "a" / "b", folder.parent / "outside", folder / "outside"):
+        place.mkdir()
+        noise(7, 7).save(place / "one.png")
+    for call in ("load", "fingerprint", "header"):
+        with pytest.raises(ImageError):
+            getattr(Raced(folder), call)(name)
+        swapped = (folder / name).parent
+        swapped.unlink()
+        swapped.with_name("moved").rename(swapped)
+
+
 def test_a_root_reached_through_a_link_works(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "alias").symlink_to(folder)
     assert LocalImages(tmp_path / "alias").check("a/one.png") == (40, 30)
