@@ -33,7 +33,7 @@ from scipy.sparse import csr_array
 from clsl_core.arrays import Floats, Ids, Labels, logit
 from clsl_core.features import FeatureView
 from clsl_core.recovery.label_graph import co_occurrence
-from clsl_core.recovery.linear import fit_linear
+from clsl_core.recovery.linear import fit_linear, fit_pooled
 from clsl_core.recovery.neighbours import best, nearest
 from clsl_core.recovery.patch_linear import PatchConfig, PatchModels, fit_patches
 
@@ -46,6 +46,9 @@ __all__ = [
 ]
 
 _SAMPLE = 512  # images that tell how tokens spread
+_TEXT_SLOPE = 2.0  # logits for a spread of the text score, where no label speaks
+_SLOPE_RIDGE = 10.0  # entries' worth of belief in that
+_SLOPE_ENTRIES = 100_000
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class ViewConfig:
         vote_prior: Neighbours' worth of belief in the class prior.
         prior_strength: Entries' worth of belief in the mean prior, mixed into each class prior.
         linear_l2: Penalties of the linear models to choose from, by log loss on left-out images.
+        text_l2: More penalties, where there is text to stay with.
         folds: K, of images for the linear models.
         co_occurrence: Images' worth of belief that two labels are independent.
         linear_unknown: Weight of an unknown entry as a negative for the linear models where
@@ -73,6 +77,7 @@ class ViewConfig:
     vote_prior: float = 2.0
     prior_strength: float = 1.0
     linear_l2: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0)
+    text_l2: tuple[float, ...] = (10.0, 30.0)
     folds: int = 10
     co_occurrence: float = 5.0
     linear_unknown: float = 0.0
@@ -121,6 +126,8 @@ class StaticViews:
         memory_digests: (M,) int64.
         linear: (K, d + 1, C).
         patch_weights: (K', d, C) and patch_bias: (K', C) of the patch models.
+        text_slope: (K,) and ``patch_text_slope`` (K',): logits that the linear and the patch models
+            start from, for a spread of the text score; what they learn is a step away from it.
         together: (C, C) log P(c'|c) / P(c').
         prior: (C,) share of positives among known entries (unknown ones counted by
             ``unknown_weight``).
@@ -138,6 +145,8 @@ class StaticViews:
     linear: Floats
     patch_weights: Floats
     patch_bias: Floats
+    text_slope: Floats
+    patch_text_slope: Floats
     together: Floats
     prior: Floats
 
@@ -214,7 +223,7 @@ class StaticViews:
             np.broadcast_to(logit(self.prior), context.known.shape),
             self._vote(context.neighbours),
             self._linear(context),
-            _by_fold(context.patches, context),
+            _by_fold(context.patches, context) + self._from_text(context, self.patch_text_slope),
             (context.known > 0).astype(np.float32) @ self.together,
         ]
         if context.text is not None:
@@ -238,7 +247,14 @@ class StaticViews:
             here = (folds == k) & context.learned.any(1)
             own = x[here] @ beta[:-1] + beta[-1]
             out[here] = np.where(context.learned[here], own, out[here])
-        return np.asarray(out, np.float32)
+        return np.asarray(out + self._from_text(context, self.text_slope), np.float32)
+
+    def _from_text(self, context: Context, slopes: Floats) -> Floats:
+        """Logits (N, C) that the models start from: known entries by the slope of their fold."""
+        if context.text is None:
+            return np.zeros((1, 1), np.float32)
+        own = slopes[context.digests % len(slopes)][:, None]
+        return np.where(context.learned, own, slopes.mean()) * context.text
 
     def with_labels(self, labels: Labels) -> StaticViews:
         """The same views with other labels of the same images, except the linear models."""
@@ -246,7 +262,7 @@ class StaticViews:
         return replace(self, memory_labels=labels, prior=prior, together=together)
 
 
-def fit_views(
+def fit_views(  # noqa: PLR0913 - arrays that belong together
     features: FeatureView,
     digests: Ids,
     labels: Labels,
@@ -255,6 +271,7 @@ def fit_views(
     unknown_weight: float,
     seed: int,
     device: str,
+    text: Floats | None = None,
     tick: Callable[[], None] = lambda: None,
 ) -> StaticViews:
     """Fit all views to the labels.
@@ -267,17 +284,22 @@ def fit_views(
         unknown_weight: 1 where unknown entries must serve as negatives, else 0.
         seed: Of the patch models.
         device: Where the linear and patch models are fitted.
+        text: (N, C) text scores that the linear and patch models start from, or None.
         tick: Called often.
     """
     pooled = features.pooled()
     centre, scale = _standard(pooled, config.evenness)
     token_centre, token_scale = _standard(_mean_tokens(features), config.evenness)
     prior, together = _label_statistics(labels, config, unknown_weight)
+    folds, patch_folds = digests % config.folds, digests % config.patches.folds
+    slopes = text_slopes(text, labels, unknown_weight, folds, config.folds)
+    patch_slopes = text_slopes(text, labels, unknown_weight, patch_folds, config.patches.folds)
     linear = _fit_linear(
         torch.from_numpy(np.asarray((pooled - centre) / scale, np.float32)).to(device),
         labels,
-        torch.from_numpy(digests % config.folds).to(device),
+        torch.from_numpy(folds).to(device),
         config,
+        offset=None if text is None else slopes[:, None, None] * text,
         unknown=unknown_weight or config.linear_unknown,
         tick=tick,
     )
@@ -288,7 +310,8 @@ def fit_views(
         (labels > 0).astype(np.float32),
         np.where(labels != 0, 1.0, unknown_weight).astype(np.float32),
         config.patches,
-        folds=digests % config.patches.folds,
+        folds=patch_folds,
+        offset=None if text is None else patch_slopes[:, None, None] * text,
         seed=seed,
         device=device,
         tick=tick,
@@ -306,6 +329,8 @@ def fit_views(
         linear=linear,
         patch_weights=patches.weights,
         patch_bias=patches.bias,
+        text_slope=slopes,
+        patch_text_slope=patch_slopes,
         together=together,
         prior=prior,
     )
@@ -342,6 +367,7 @@ def _fit_linear(
     config: ViewConfig,
     *,
     unknown: float,
+    offset: Floats | None,
     tick: Callable[[], None],
 ) -> Floats:
     """Linear models (K, d + 1, C) with the penalty that serves left-out images best."""
@@ -350,20 +376,67 @@ def _fit_linear(
     targets = torch.from_numpy((labels > 0).astype(np.float32)).to(x.device)
     weights = np.where(labels != 0, 1.0, unknown).astype(np.float32)
     weight = torch.from_numpy(weights).to(x.device)
+    away = None if offset is None else torch.from_numpy(offset).to(x.device)
+    penalties = {*config.linear_l2, *(config.text_l2 if offset is not None else ())}
     beta, best, least = None, None, float("inf")
-    for l2 in sorted(config.linear_l2, reverse=True):  # each starts from the last
+    for l2 in sorted(penalties, reverse=True):  # each starts from the last
         beta = fit_linear(
-            x, targets, weight, folds, fold_count=config.folds, l2=l2, start=beta, tick=tick
-        )
+            x, targets, weight, folds, fold_count=config.folds, l2=l2, offset=away, start=beta,
+            tick=tick,
+        )  # fmt: skip
         logits = torch.empty_like(targets)
         for k in range(config.folds):
             here = folds == k
             logits[here] = x[here] @ beta[k, :-1] + beta[k, -1]
+            if away is not None:
+                logits[here] += away[k, here]
         losses = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, weight)
         if best is None or float(losses) < least:
             best, least = beta, float(losses)
     assert best is not None
     return best.cpu().numpy()
+
+
+def text_slopes(
+    text: Floats | None, labels: Labels, unknown_weight: float, folds: Ids, count: int
+) -> Floats:
+    """Logits for a spread of the text score, (K,), each without the images of its fold.
+
+    One logistic regression of all categories together on the text score and on how frequent a
+    category is; of the entries, unknown ones count as negatives by ``unknown_weight``.
+
+    Args:
+        text: (N, C), or None: then the slopes are 0.
+        labels: (N, C) in {-1, 0, +1}.
+        unknown_weight: See above.
+        folds: (N,) in [0, K).
+        count: K.
+    """
+    if text is None:
+        return np.zeros(count, np.float32)
+    weights = np.where(labels != 0, 1.0, unknown_weight).astype(np.float32)
+    start = np.array([_TEXT_SLOPE, 1.0, 0.0], np.float32)
+    found = []
+    for k in range(count):
+        kept = (folds != k) if count > 1 else np.ones(len(folds), bool)
+        rows, columns = np.nonzero(weights * kept[:, None])
+        step = max(1, len(rows) // _SLOPE_ENTRIES)
+        rows, columns = rows[::step], columns[::step]
+        positive = (labels[kept] > 0).sum(0) + 0.5
+        often = logit(positive / (weights[kept].sum(0) + 1.0))
+        fitted = fit_pooled(
+            np.stack([text[rows, columns], often[columns]], 1),
+            labels[rows, columns] > 0,
+            weights[rows, columns],
+            np.zeros(len(rows), np.int64),
+            1,
+            ridge=_SLOPE_RIDGE,
+            shrinkage=1e9,
+            start=start,
+            what="text slope",
+        )
+        found.append(max(float(fitted.pooled[0]), 0.0))
+    return np.array(found, np.float32)
 
 
 def _label_statistics(

@@ -19,7 +19,7 @@ from clsl_core.recovery.config import TrainConfig
 from clsl_core.recovery.identity import digests_of
 from clsl_core.recovery.label_correlation import LabelContext, fit_label_context
 from clsl_core.recovery.linear import PooledLogistic
-from clsl_core.recovery.model import read_context
+from clsl_core.recovery.model import read_context, score_texts
 from clsl_core.recovery.positive_unlabelled import (
     entry_folds,
     fit_blend,
@@ -116,6 +116,7 @@ class StaticFitter:
         self.pooled = features.pooled()
         self.digests = digests_of(self.pooled)
         self.rows = np.arange(len(features))
+        self.scored_text = None if text is None else score_texts(text, features, self.rows, tick)
 
     def gather(self, labels: Labels) -> Evidence:
         """Fit the static views to ``labels`` and let them look at all images."""
@@ -129,6 +130,7 @@ class StaticFitter:
             unknown_weight=unknown_weight,
             seed=self.config.seed,
             device=self.device,
+            text=self.scored_text,
             tick=self.tick,
         )
         context = read_context(
@@ -199,6 +201,7 @@ class StaticFitter:
             config,
             seed=self.config.seed,
             device=self.device,
+            text=evidence.context.text,
             tick=self.tick,
         )
         both = students.logits(

@@ -30,7 +30,7 @@ _CG_STEPS = 40
 _INTERCEPT = 1e-2  # penalty of the intercept, in images
 
 
-def fit_linear(
+def fit_linear(  # noqa: PLR0913 - arrays that belong together
     features: Tensor,
     targets: Tensor,
     weights: Tensor,
@@ -38,6 +38,7 @@ def fit_linear(
     *,
     fold_count: int,
     l2: float,
+    offset: Tensor | None = None,
     start: Tensor | None = None,
     tick: Callable[[], None] = lambda: None,
 ) -> Tensor:
@@ -50,6 +51,7 @@ def fit_linear(
         folds: (N,) int64 in [0, fold_count).
         fold_count: K; with 1 nothing is left out.
         l2: Strength of the penalty on the weights (not on the intercept), in images.
+        offset: (K, N, C) logits that the models of each fold are added to, zero by default.
         start: (K, d + 1, C) to start from, zero by default; that of fold k must know nothing of
             the images of fold k either.
         tick: Called at every step.
@@ -69,7 +71,10 @@ def fit_linear(
     def descend(part: slice) -> None:
         """Fit some of the categories."""
         for k, kept in enumerate(keep):
-            objective = _Logistic(x, targets[:, part], weights[:, part] * kept, l2, directions)
+            away = 0.0 if offset is None else offset[k][:, part]
+            objective = _Logistic(
+                x, targets[:, part], weights[:, part] * kept, l2, directions, away
+            )
             before = beta[k, :, part].T.double().cpu().numpy()
             found = minimise(objective, before, what="linear models", tolerance=_SINGLE, tick=tick)
             beta[k, :, part] = torch.from_numpy(found.x.T).to(beta)
@@ -101,9 +106,19 @@ class _Logistic:
         w: (N, G).
         l2: Penalty of all but the intercept.
         directions: Of x.
+        offset: (N, G) logits that x·weights is added to.
     """
 
-    def __init__(self, x: Tensor, y: Tensor, w: Tensor, l2: float, directions: _Directions) -> None:
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        w: Tensor,
+        l2: float,
+        directions: _Directions,
+        offset: Tensor | float,
+    ) -> None:
+        self.offset = offset
         self.x, self.y, self.w, self.l2, self.directions = x, y, w, l2, directions
         self.penalty = torch.full((x.shape[1], 1), l2, device=x.device)
         self.penalty[-1] = _INTERCEPT
@@ -111,7 +126,7 @@ class _Logistic:
     def look(self, x: Doubles) -> tuple[Doubles, Doubles]:
         """See Objective."""
         beta = self._tensor(x)
-        z = self.x @ beta  # (N, G)
+        z = self.offset + self.x @ beta  # (N, G)
         loss = self.w * (torch.nn.functional.softplus(z) - self.y * z)
         values = loss.sum(0, dtype=torch.float64) + 0.5 * (self.penalty * beta.square()).sum(
             0, dtype=torch.float64
@@ -121,7 +136,7 @@ class _Logistic:
 
     def direction(self, x: Doubles, slopes: Doubles) -> Doubles:
         """See Objective: by preconditioned conjugate gradients, which need no (d, d, G)."""
-        p = torch.sigmoid(self.x @ self._tensor(x))
+        p = torch.sigmoid(self.offset + self.x @ self._tensor(x))
         curvature = self.w * p * (1 - p)  # (N, G)
         scale = curvature.mean(0) * self.directions.lengths.unsqueeze(1) + self.l2 + 1e-6
 

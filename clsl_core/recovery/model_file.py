@@ -86,7 +86,9 @@ def _recovery(tensors: dict[str, Tensor], record: dict[str, Any], device: str) -
         views=_load_views(record["views"], tensors),
         blend=_required("blend", tensors),
         students=(
-            Students(**_arrays("students", tensors)) if "students.linear" in tensors else None
+            Students(**{"text_slope": np.zeros(1, np.float32), **_arrays("students", tensors)})
+            if "students.linear" in tensors
+            else None
         ),
         known_share=float(record.get("known_share", 1.0)),
         joint=joint or plain_joint(config.students.share, tensors["labels.prior"].numel()),
@@ -159,10 +161,15 @@ def _load_head(
 
 
 def _load_views(record: dict[str, Any], tensors: dict[str, Tensor]) -> StaticViews:
-    found = {**record["config"], "linear_l2": tuple(record["config"]["linear_l2"])}
+    found: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in record["config"].items()
+    }
     config = ViewConfig(**{**found, "patches": PatchConfig(**found["patches"])})
     weight = float(record["unknown_weight"])
-    return StaticViews(config=config, unknown_weight=weight, **_arrays("views", tensors))
+    none = np.zeros(1, np.float32)  # version 2 had no slopes, and no text where it is read
+    arrays = {"text_slope": none, "patch_text_slope": none, **_arrays("views", tensors)}
+    return StaticViews(config=config, unknown_weight=weight, **arrays)
 
 
 def _arrays(name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:

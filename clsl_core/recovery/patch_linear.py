@@ -70,6 +70,7 @@ def fit_patches(  # noqa: PLR0913 - arrays that belong together
     folds: Ids | None,
     seed: int,
     device: str,
+    offset: Floats | None = None,
     tick: Callable[[], None] = lambda: None,
 ) -> PatchModels:
     """Fit the models, the one of fold k without the images of fold k.
@@ -84,6 +85,7 @@ def fit_patches(  # noqa: PLR0913 - arrays that belong together
         folds: (N,) in [0, K), or None for one model of all images.
         seed: Of the order of the images.
         device: Of torch.
+        offset: (K, N, C) logits that the models of each fold are added to, zero by default.
         tick: Called at every step.
     """
     count = 1 if folds is None else config.folds
@@ -93,7 +95,8 @@ def fit_patches(  # noqa: PLR0913 - arrays that belong together
         if not len(rows):
             rows = np.arange(len(features))
         draw = np.random.default_rng([seed, k])
-        data = _Data(features, centre, scale, targets, weights, rows)
+        away = None if offset is None else offset[k]
+        data = _Data(features, centre, scale, targets, weights, rows, away)
         found.append(_fit(data, config, draw, device, tick))
     return PatchModels(np.stack([w for w, _ in found]), np.stack([b for _, b in found]))
 
@@ -108,6 +111,7 @@ class _Data:
     targets: Floats
     weights: Floats
     rows: Ids
+    offset: Floats | None
 
 
 def _fit(
@@ -156,8 +160,8 @@ def _descend(
     for step in range(config.steps):
         tick()
         optimiser.param_groups[0]["lr"] = config.learning_rate * (1 - step / config.steps)
-        x, y, m = whole or _batch(data, order.next(), device)
-        z = _pool(x, w / scale.unsqueeze(1), (centre / scale) @ w, bias, config.sharpness)
+        x, y, m, away = whole or _batch(data, order.next(), device)
+        z = away + _pool(x, w / scale.unsqueeze(1), (centre / scale) @ w, bias, config.sharpness)
         losses = torch.nn.functional.binary_cross_entropy_with_logits(z, y, m, reduction="sum")
         loss = losses * (len(data.rows) / len(x)) + 0.5 * config.l2 * w.square().sum()
         optimiser.zero_grad()
@@ -191,8 +195,8 @@ def _objective(data: _Data, config: PatchConfig, rows: Ids, w: Tensor, bias: Ten
     patches = data.features.grid[0] * data.features.grid[1]
     step = int(np.clip(_ELEMENTS // (patches * len(bias)), 1, _READ))
     for begin in range(0, len(rows), step):
-        x, y, m = _batch(data, rows[begin : begin + step], str(w.device))
-        z = _pool(x, w / scale.unsqueeze(1), (centre / scale) @ w, bias, config.sharpness)
+        x, y, m, away = _batch(data, rows[begin : begin + step], str(w.device))
+        z = away + _pool(x, w / scale.unsqueeze(1), (centre / scale) @ w, bias, config.sharpness)
         total += torch.nn.functional.binary_cross_entropy_with_logits(
             z, y, m, reduction="none"
         ).sum(0)
@@ -214,10 +218,12 @@ class _Order:
         return np.sort(taken)
 
 
-def _batch(data: _Data, rows: Ids, device: str) -> tuple[Tensor, Tensor, Tensor]:
+def _batch(data: _Data, rows: Ids, device: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Tokens (B, P, d), targets, weights and offset (B, C) of some images."""
     x = torch.from_numpy(data.features.tokens(rows)).to(device).float()
     y, m = (torch.from_numpy(part[rows]).to(device) for part in (data.targets, data.weights))
-    return x, y, m
+    away = torch.zeros_like(y) if data.offset is None else torch.from_numpy(data.offset[rows])
+    return x, y, m, away.to(device)
 
 
 def _pool(x: Tensor, w: Tensor, away: Tensor, bias: Tensor, sharpness: float) -> Tensor:

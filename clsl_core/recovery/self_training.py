@@ -83,6 +83,7 @@ class Students:
         linear: (d + 1, C).
         patch_weights: (1, d, C) and ``patch_bias`` (1, C).
         patch_bias: See above.
+        text_slope: (1,) logits for a spread of the text score that both start from.
         heard: (M, C) float16, what the remembered images vote for; None: no vote.
         arrived: (M, C) float16, what spread to each; None: nothing was spread.
     """
@@ -90,6 +91,7 @@ class Students:
     linear: Floats
     patch_weights: Floats
     patch_bias: Floats
+    text_slope: Floats
     heard: npt.NDArray[np.float16] | None = None
     arrived: npt.NDArray[np.float16] | None = None
 
@@ -121,6 +123,8 @@ class Students:
             models, features, rows, centre, scale, views.config.patches, device=device, tick=tick
         )[0]
         both = np.asarray((x @ self.linear[:-1] + self.linear[-1] + on_patches) / 2, np.float32)
+        if context.text is not None:
+            both += self.text_slope * context.text
         return self.join(both, context, config)
 
     def join(self, both: Floats, context: Context, config: StudentConfig) -> Floats:
@@ -194,6 +198,7 @@ def fit_students(  # noqa: PLR0913 - arrays that belong together
     *,
     seed: int,
     device: str,
+    text: Floats | None = None,
     tick: Callable[[], None] = lambda: None,
 ) -> Students:
     """Fit the two linear students; ``Students.after`` adds the others.
@@ -207,16 +212,20 @@ def fit_students(  # noqa: PLR0913 - arrays that belong together
         config: See ``StudentConfig``.
         seed: Of the order of the images.
         device: Of torch.
+        text: (N, C) text scores that both start from, or None.
         tick: Called often.
     """
     known = labels != 0
+    slope = views.text_slope.mean(keepdims=True)
+    offset = None if text is None else (slope * text)[None]
     targets = _presence(labels, believed)
     weights = np.where(known, 1.0, config.believed).astype(np.float32)
     x, y, m = (
         torch.from_numpy(part).to(device) for part in (views.standardise(pooled), targets, weights)
     )
     everything = torch.zeros(len(x), dtype=torch.int64, device=device)
-    linear = fit_linear(x, y, m, everything, fold_count=1, l2=config.l2, tick=tick)[0]
+    away = None if offset is None else torch.from_numpy(offset).to(device)
+    linear = fit_linear(x, y, m, everything, fold_count=1, l2=config.l2, offset=away, tick=tick)[0]
     patches = fit_patches(
         features,
         views.token_centre,
@@ -225,11 +234,12 @@ def fit_students(  # noqa: PLR0913 - arrays that belong together
         weights,
         views.config.patches,
         folds=None,
+        offset=offset,
         seed=seed,
         device=device,
         tick=tick,
     )
-    return Students(linear.cpu().numpy(), patches.weights, patches.bias)
+    return Students(linear.cpu().numpy(), patches.weights, patches.bias, slope)
 
 
 def plain_joint(share: float, count: int) -> PooledLogistic:
