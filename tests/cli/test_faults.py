@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.services.jobs.bell import connect_queue
+from app.services.jobs.bell import connect_huey
 from app.services.operations import upkeep
 from app.services.operations.upkeep import Fault
 from tests.builders import make_collection, make_dataset, make_workspace
@@ -65,9 +65,9 @@ def foreign(path: Path) -> None:
 def test_a_damaged_queue_is_set_aside_and_the_doctor_says_so(
     data: Path, damage: Callable[[Path], None]
 ) -> None:
-    connect_queue(None, data).storage.close()
+    connect_huey(None, data).storage.close()
     damage(data / "queue.db")
-    connect_queue(None, data).storage.close()
+    connect_huey(None, data).storage.close()
     workspace = make_workspace(data)
     check = next(one for one in upkeep.checks(workspace) if one.name == "queue")
     with pytest.raises(Fault, match="a damaged one was set aside"):
