@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -134,9 +135,19 @@ def report_table(report: ValidationReport) -> None:
 _MARKUP = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]()<>#+-!|~:$&"})
 
 
+_ADDRESS = re.compile(r"https?:(?=//)|www(?=\.)|(?<=[\w.+-])@(?=[\w-])", re.IGNORECASE)
+_JOINER = "\u2060"
+"""Not seen, and no line breaks there."""
+
+
 def plain(text: str) -> str:
-    """Text from a file or a person, so that Streamlit shows it as it is, never as markup."""
-    return text.translate(_MARKUP)
+    """Text from a file or a person, so that Streamlit shows it as it is, never as markup.
+
+    Markdown as GitHub writes it also makes links of bare addresses, and does so after escapes are
+    undone (GitHub Flavored Markdown, 6.9): what looks like the beginning of one is
+    divided by a sign that is not seen.
+    """
+    return _ADDRESS.sub(lambda found: found[0] + _JOINER, text).translate(_MARKUP)
 
 
 def annotator() -> str:

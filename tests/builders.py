@@ -1,9 +1,11 @@
 """Makes things for tests, with defaults for everything a test does not care about."""
 
 import json
+import os
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -39,9 +41,13 @@ def migrated_file() -> bytes:
 def put_migrated_file(folder: Path) -> None:
     """Give a data directory that has none its database, as opening it would."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / DATABASE_FILE
-    if not file.exists():
-        file.write_bytes(migrated_file())
+    if (folder / DATABASE_FILE).exists():
+        return
+    with NamedTemporaryFile(dir=folder) as whole:
+        whole.write(migrated_file())
+        whole.flush()
+        with suppress(FileExistsError):  # a program that was started on it was quicker
+            os.link(whole.name, folder / DATABASE_FILE)
 
 
 def make_workspace(folder: Path, **settings: Any) -> Workspace:
@@ -192,3 +198,10 @@ def make_proposals(workspace: Workspace, dataset_id: int, **values: Any) -> Mode
         ]
         session.execute(insert(Proposal), rows)
         return run
+
+
+def make_questions(workspace: Workspace) -> Grant:
+    """An annotator on a dataset of 4 × 3 pairs, 4 of them known, the rest proposed."""
+    dataset_id = make_dataset(workspace).dataset_id
+    make_proposals(workspace, dataset_id)
+    return make_grant(workspace, dataset_id)

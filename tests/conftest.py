@@ -2,8 +2,8 @@
 
 Tests that ask for a database run twice: on SQLite, and on PostgreSQL where its programs are
 installed. Where they are not, the end of the run says so. The mark ``sqlite_only`` is for what is
-about SQLite's file, ``one_database`` for what no database has a say in, and ``both_databases`` for
-what must hold on PostgreSQL before all else.
+about SQLite's file, ``one_database`` and ``refusal`` are for what no database has a say in, and
+``both_databases`` for what must hold on PostgreSQL before all else.
 """
 
 import logging
@@ -19,7 +19,7 @@ from app.services.workspace import Workspace
 from db.session import Database
 from tests import orders
 from tests.builders import DATABASE_FILE, make_workspace, put_migrated_file
-from tests.filled import Filled, Shelf
+from tests.filled import Filled, Shelf, nothing
 
 if TYPE_CHECKING:
     from benchmarks.postgres_server import Server
@@ -38,7 +38,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     backends = [pytest.param("sqlite")]
     marked = metafunc.definition.get_closest_marker
-    if not marked("sqlite_only") and not marked("one_database"):
+    if not any(marked(name) for name in ("sqlite_only", "one_database", "refusal")):
         order = [] if marked("both_databases") else [pytest.mark.second_order("on PostgreSQL")]
         backends.append(pytest.param("postgresql", marks=[pytest.mark.postgres, *order]))
     metafunc.parametrize("backend", backends)
@@ -83,9 +83,11 @@ def empty_url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> I
 
 
 @pytest.fixture(scope="session")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
     """Workspaces to copy."""
-    return Shelf(tmp_path_factory.mktemp("shelf"))
+    shelf = Shelf(tmp_path_factory.mktemp("shelf"))
+    yield shelf
+    shelf.close()
 
 
 @pytest.fixture
@@ -154,18 +156,24 @@ def workspace(
     tmp_path: Path,
     database_url: str | None,
     filled: Filled | None,
+    shelf: Shelf,
+    request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Workspace]:
     """A workspace in a folder of its own, empty or as its mark ``filled`` says.
 
-    Whoever else opens it finds its database.
+    Whoever else opens it finds its database. Tests with the mark ``refusal`` share one.
     """
+    if request.node.get_closest_marker("refusal") is not None:
+        with shelf.untouched(filled or shelf.get(nothing, None)) as shared:
+            yield shared
+        return
     if database_url is not None:
         monkeypatch.setenv("CLSL_DATABASE_URL", database_url)
-    if filled is not None:
-        filled.copy_to(tmp_path / "data")
-    opened = make_workspace(tmp_path / "data", database_url=database_url)
-    if filled is not None:
-        filled.settle(opened)
+    folder = tmp_path / "data"
+    if filled is None:
+        opened = make_workspace(folder, database_url=database_url)
+    else:
+        opened = filled.open_copy(folder, database_url)
     yield opened
     opened.close()

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,17 @@ def test_a_name_without_a_folder_stands_beside_the_one_before_it() -> None:
             place = ROOT / named if "/" in named else folder / named
             assert place.is_file(), row
             folder = place.parent
+
+
+def test_the_picture_of_the_floors_is_that_of_the_contracts() -> None:
+    lines = (ROOT / "ARCHITECTURE.md").read_text().splitlines()
+    picture = [line.strip() for line in lines if line.startswith("    ")]
+    words = [word for line in picture for word in re.split(r" {2,}", line)]
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    for contract in settings["contracts"]:
+        if "containers" in contract:
+            floors = [layer.replace(" | ", " · ") for layer in contract["layers"]]
+            assert [word for word in words if word in floors] == floors
 
 
 def test_the_command_line_reference_is_current(tmp_path: Path) -> None:

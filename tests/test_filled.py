@@ -11,9 +11,10 @@ from app.services.jobs.bell import SilentBell
 from app.services.pictures.rendering import thumbnail
 from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
-from db.models import Dataset, Image
+from db.models import Annotator, Dataset, Image
 from db.session import Database
-from tests.builders import make_dataset, make_grant, make_workspace
+from tests.builders import make_dataset, make_grant, make_questions, make_workspace
+from tests.filled import Shelf
 
 made: Counter[bool] = Counter()
 
@@ -59,3 +60,19 @@ def test_what_one_test_does_to_its_copy_no_other_sees(
     assert thumbnail(workspace, make_grant(workspace, dataset.id), first, 64).content
     for path in root.iterdir():
         path.unlink()
+
+
+def test_a_refusal_that_leaves_a_trace_is_found_and_harms_no_other(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path)
+    filled = shelf.get(make_questions, None)
+    with shelf.untouched(filled) as shared:
+        assert len(overview.all_datasets(shared)) == 1
+    with shelf.untouched(filled) as again:
+        assert again is shared
+    with pytest.raises(AssertionError, match="no trace"), shelf.untouched(filled) as changed:
+        make_grant(changed, 1, "somebody")
+    with shelf.untouched(filled) as fresh:
+        assert fresh is not changed
+        with fresh.database.read() as session:
+            assert session.scalars(select(Annotator.name)).all() == ["ada"]
+    shelf.close()

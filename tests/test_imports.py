@@ -73,6 +73,30 @@ def test_no_module_imports_one_that_imports_it() -> None:
     assert not found, "circles of imports:\n" + "\n".join(" <-> ".join(each) for each in found)
 
 
+def _renamed(file: Path) -> Iterator[str]:
+    """Imports of our own that rename what they import, though its name is free in the file."""
+    tree = ast.parse(file.read_text())
+    taken = {
+        getattr(node, "name", None) or getattr(node, "arg", None) or getattr(node, "id", None)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.arg)
+        or (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+    }
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    taken |= {alias.name for node in imports for alias in node.names if alias.asname is None}
+    for node in imports:
+        for alias in node.names:
+            ours = (node.module or "").split(".")[0] in PACKAGES
+            if ours and alias.asname not in (None, alias.name) and alias.name not in taken:
+                yield f"{file.relative_to(ROOT)}:{node.lineno}: {alias.name} as {alias.asname}"
+
+
+def test_what_is_imported_keeps_its_name() -> None:
+    files = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]
+    renamed = [line for file in files for line in _renamed(file)]
+    assert not renamed, "\n".join(renamed)
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [

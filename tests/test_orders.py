@@ -51,7 +51,7 @@ def test_what_is_left_to_the_other_command_is_said(
 
 def test_every_reason_to_leave_a_test_out_is_in_the_rule() -> None:
     rule = (ROOT / "CONTRIBUTING.md").read_text()
-    code = "".join(path.read_text() for path in ROOT.glob("tests/*/*.py"))
+    code = "".join(path.read_text() for path in ROOT.glob("tests/*/**/*.py"))
     code += (ROOT / "tests/conftest.py").read_text()
     reasons = set(re.findall(r'mark\.second_order\("([^"]+)"\)', code))
     assert reasons

@@ -1,98 +1,172 @@
-"""What ``clsl import`` and ``clsl validate`` share: declarations about a file, and the preview."""
+"""``clsl import`` and ``clsl validate``: annotation files, and what is declared about them."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from enum import StrEnum
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.console import out, print_json
-from app.services.importing import preview
-from app.services.importing.ingest import ImportRequest
-from app.services.importing.report import report_csv, report_json, report_lines
-from app.services.runtime.settings import Settings
-from app.services.workspace import Workspace, opened
-from clsl_core.errors import InputError
-from clsl_core.files import atomic_text
-from clsl_core.formats.read_options import ReadOptions
+from app.cli.console import err, opened, out, print_json, print_report, progress_bar
+from app.cli.options import (
+    AUTO,
+    Absent,
+    AbsentOption,
+    AnnotationFile,
+    AsJson,
+    Difficult,
+    DifficultOption,
+    ExhaustiveOption,
+    FormatOption,
+    Heading,
+    UrlField,
+    Zero,
+    ZeroOption,
+)
+from app.cli.running import run_job
+from clsl_core.errors import ClslError, FormatError, InputError, JobCancelled
+
+if TYPE_CHECKING:
+    from app.services.importing.ingest import ImportRequest
+    from app.services.importing.preview import ImportPreview
+    from app.services.runtime.settings import Settings
+    from app.services.workspace import Workspace
+    from clsl_core.formats.read_options import ReadOptions
 
 
-class Absent(StrEnum):
-    """What a missing annotation means."""
-
-    UNKNOWN = "unknown"
-    NEGATIVE = "negative"
-
-
-class Difficult(StrEnum):
-    """What a category of only difficult objects is."""
-
-    IGNORE = "ignore"
-    PRESENT = "present"
-    ABSENT = "absent"
+def register(cli: typer.Typer) -> None:
+    """Add the commands."""
+    cli.command("import", rich_help_panel=Heading.DATA)(import_)
+    cli.command(rich_help_panel=Heading.DATA)(validate)
 
 
-class Zero(StrEnum):
-    """What 0 means in a table."""
+def import_(  # noqa: PLR0913, PLR0917 - each is an option
+    context: typer.Context,
+    file: AnnotationFile,
+    images: Annotated[
+        str, typer.Option(help="The folder or URL of the pictures.", show_default=False)
+    ],
+    name: Annotated[str, typer.Option(help="The dataset, new or known.", show_default=False)],
+    urls: UrlField = None,
+    absent: AbsentOption = Absent.UNKNOWN,
+    format_: FormatOption = AUTO,
+    exhaustive: ExhaustiveOption = None,
+    difficult: DifficultOption = Difficult.IGNORE,
+    zero: ZeroOption = Zero.AUTO,
+    dry: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Tell what was found and would be done; write nothing."),
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="With --dry-run: write this too, .json or .csv.", show_default=False),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --dry-run: print JSON instead of lines.")
+    ] = False,
+) -> None:
+    """Bring an annotation file and its pictures in. A second time changes nothing."""
+    from app.services.importing import ingest
+    from app.services.jobs.table import JobKind
+    from app.services.pictures import places
 
-    AUTO = "auto"
-    ABSENT = "absent"
-    UNKNOWN = "unknown"
+    options = _options_of(absent, exhaustive, difficult, zero)
+    if dry:
+        request = ingest.ImportRequest.of(
+            file.absolute(), images, name, format_, options, urls or ""
+        )
+        _dry_run(context.obj, request, report=report, as_json=as_json)
+        return
+    with opened(context.obj) as workspace:
+        found = ingest.recognise(file, format_)
+        if format_ == AUTO:
+            err.print(f"format {found.format}: {found.reason}")
+        request = ingest.ImportRequest.of(
+            file.absolute(), images, name, found.format, options, urls or ""
+        )
+        places.check_place(request.image_root)
+        try:
+            job = run_job(workspace, JobKind.IMPORT, None, request.to_json())
+        except JobCancelled:
+            raise
+        except ClslError as error:
+            problems = ingest.validate(file, found.format, options)
+            if problems.ok:
+                raise
+            raise FormatError(f"{file.name}: nothing was imported", problems) from error
+        for problem in (job.result or {}).get("problems", []):
+            err.print(problem)
+        out.print(job.message)
+        broken = (job.result or {}).get("problem_images", 0)
+        if broken:
+            out.print(
+                f"{broken} pictures cannot be used: `clsl stats {shlex.quote(name)}` lists them"
+            )
 
 
-AbsentOption = Annotated[
-    Absent, typer.Option(help="What a missing annotation means: nothing, or not there.")
-]
-ExhaustiveOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--exhaustive",
-        help="A category annotated in every image: there, missing means absent. May be repeated.",
-        show_default=False,
-    ),
-]
-DifficultOption = Annotated[
-    Difficult, typer.Option(help="VOC: what a category of only difficult objects is.")
-]
-ZeroOption = Annotated[
-    Zero, typer.Option(help="Tables: what 0 means; auto: absent, unless the file has a -1.")
-]
+def validate(
+    file: AnnotationFile,
+    as_json: AsJson = False,
+    format_: FormatOption = AUTO,
+    absent: AbsentOption = Absent.UNKNOWN,
+    exhaustive: ExhaustiveOption = None,
+    difficult: DifficultOption = Difficult.IGNORE,
+    zero: ZeroOption = Zero.AUTO,
+) -> None:
+    """Report every problem of an annotation file, without importing it."""
+    from app.services.importing import ingest
 
-Bar = Callable[[], AbstractContextManager[Callable[[int, int, str], None]]]
+    report = ingest.validate(file, format_, _options_of(absent, exhaustive, difficult, zero))
+    if as_json:
+        problems = [
+            {"severity": p.severity, "code": p.code, "where": p.where, "message": p.message}
+            for p in report.problems
+        ]
+        print_json({"ok": report.ok, "counts": report.counts, "problems": problems})
+    else:
+        print_report(report)
+        if report.ok:
+            out.print("the file can be imported")
+    if not report.ok:
+        raise typer.Exit(4)
 
 
-def options_of(
+def _options_of(
     absent: Absent, exhaustive: list[str] | None, difficult: Difficult, zero: Zero
 ) -> ReadOptions:
     """The declarations as readers take them."""
+    from clsl_core.formats.read_options import ReadOptions
+
     return ReadOptions(absent.value, tuple(exhaustive or ()), difficult.value, zero.value)
 
 
-def dry_run(
-    settings: Settings, request: ImportRequest, bar: Bar, *, report: Path | None, as_json: bool
+def _dry_run(
+    settings: Settings, request: ImportRequest, *, report: Path | None, as_json: bool
 ) -> None:
     """Print what an import would find and do; nothing is written but the report.
 
     Raises:
         typer.Exit: The import would be refused.
     """
-    with _unchanged(settings) as workspace, bar() as progress:
-        found = preview.look(workspace, request, progress)
+    from app.services.importing import preview as import_preview
+    from app.services.importing.report import report_json, report_lines
+
+    with _unchanged(settings) as workspace, progress_bar() as progress:
+        preview = import_preview.look(workspace, request, progress)
     if report is not None:
-        _write(found, report)
+        _write(preview, report)
     if as_json:
-        print_json(report_json(found))
+        print_json(report_json(preview))
     else:
-        for line in report_lines(found):
+        for line in report_lines(preview):
             out.print(line)
         out.print("nothing was written")
-    if not found.ok:
+    if not preview.ok:
         raise typer.Exit(4)
 
 
@@ -109,12 +183,15 @@ def _unchanged(settings: Settings) -> Iterator[Workspace]:
             yield workspace
 
 
-def _write(found: preview.ImportPreview, report: Path) -> None:
+def _write(preview: ImportPreview, report: Path) -> None:
+    from app.services.importing.report import report_csv, report_json
+    from clsl_core.files import atomic_text
+
     suffix = report.suffix.lower()
     if suffix not in (".json", ".csv"):
         raise InputError(f"the report {report.name!r} must end in .json or .csv: name it so")
     with atomic_text(report) as stream:
         if suffix == ".csv":
-            stream.write(report_csv(found))
+            stream.write(report_csv(preview))
         else:
-            json.dump(report_json(found), stream, indent=2)
+            json.dump(report_json(preview), stream, indent=2)

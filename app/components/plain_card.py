@@ -19,6 +19,7 @@ from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
 
 UNDO_KEY = "plain-undo"
+SAID = {"present": "there", "absent": "not there"}
 
 
 def plain_card(grant: Grant, query: QueueQuery) -> None:
@@ -31,40 +32,43 @@ def plain_card(grant: Grant, query: QueueQuery) -> None:
     card = page.cards[0]
     left = page.left.queue if page.left else 1
     st.write(f"**{_question(card)}**")
-    st.caption(f"{_certainty(card)} · {left} left")
+    st.caption(f"{_belief(card)} · {left} left")
     _buttons(grant, card)
     picture = rendering.thumbnail(workspace(), grant, card.image_id, IMAGE_SIZE)
     st.image(picture.content, caption=plain(card.file_name), alt=card.file_name)
 
 
 def _question(card: Card) -> str:
-    name = plain(card.category)
-    if card.disputes:
-        label = "is not" if card.state == "present" else "is"
-        return f"The label says that there {label} “{name}” in this picture. Is there any?"
-    if card.state == "present":
-        return f"Is there “{name}” in this picture?"
-    return f"Is it right that there is no “{name}” in this picture?"
+    """The same whatever the model thinks, so that the buttons always mean the same."""
+    return f"Is there “{plain(card.category)}” in this picture?"
+
+
+def _belief(card: Card) -> str:
+    """What model and label hold: information beside the question, never a part of it."""
+    model = f"The model thinks: {SAID[card.state]} ({_certainty(card)})."
+    if not card.disputes:
+        return model
+    label = "absent" if card.state == "present" else "present"
+    return f"The label so far says: {SAID[label]}. {model}"
 
 
 def _certainty(card: Card) -> str:
     if card.probability is None:
         return f"score {card.score:.2f}"
-    return f"probability {card.probability:.0%}"
+    return f"probability {card.probability:.0%} that it is there"
 
 
 def _buttons(grant: Grant, card: Card) -> None:
-    accept, reject, skip, back = st.columns(4)
-    opposite = "absent" if card.state == "present" else "present"
+    there, not_there, skip, back = st.columns(4)
     for column, label, shortcut, verdict in (
-        (accept, "Accept", "a", card.state),
-        (reject, "Reject", "x", opposite),
+        (there, "✓ Present", "a", "present"),
+        (not_there, "✗ Absent", "x", "absent"),
         (skip, "Skip", "space", "skip"),
     ):
         column.button(
             label,
             shortcut=shortcut,
-            key=f"plain-{label.lower()}",
+            key=f"plain-{verdict}",
             width="stretch",
             on_click=_decide,
             args=(grant, card, verdict),

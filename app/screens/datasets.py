@@ -20,7 +20,7 @@ def welcome() -> None:
     """The first screen of an empty workspace."""
     st.title("Complete a partly labelled image collection")
     st.write(
-        "The model proposes the labels that are missing, you accept or reject, "
+        "The model proposes the labels that are missing, you say what is there and what is not, "
         "and every verdict teaches the next round. Nothing in your file is lost."
     )
     if live_jobs(key="welcome"):

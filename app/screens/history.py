@@ -67,7 +67,7 @@ def draw(dataset: DatasetView) -> None:
     before = places()[-1] if places() else None
     page = history.history(workspace(), grant, limit=PAGE, before=before)
     if not page.entries:
-        st.info("Nothing decided yet. What you accept and reject in Review appears here.")
+        st.info("Nothing decided yet. What you say in Review appears here.")
         return
     for entry in page.entries:
         row(grant, entry)

@@ -1,4 +1,4 @@
-"""Where people spend their day: accept or reject what the model proposes."""
+"""Where people spend their day: they say what is there of what the model proposes."""
 
 import streamlit as st
 

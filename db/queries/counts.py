@@ -10,6 +10,15 @@ from sqlalchemy.orm import Session
 from db.models import Base, Decision, Job, Lease, ModelRun, Proposal, ProposalStatus
 
 
+def answers(session: Session) -> None:
+    """Ask the database for the least there is.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: It does not answer.
+    """
+    session.execute(select(1))
+
+
 def jobs(session: Session) -> dict[tuple[str, str], int]:
     """How many jobs there are by kind and status."""
     query = select(Job.kind, Job.status, func.count()).group_by(Job.kind, Job.status)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -32,6 +33,8 @@ from db.models import (
     Verdict,
     Voice,
 )
+from db.queries import leases
+from db.queries.assignments import Share
 
 FEW_IMAGES = 5_000
 COUNTED = 1_000
@@ -39,6 +42,8 @@ EVERYTHING = 2**62  # a limit keeps the order in a subquery, and with it the ord
 
 Row = tuple[Proposal, Image, Category]
 Place = tuple[float | int, ...]
+Condition = ColumnElement[bool]
+"""On proposals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,10 +201,33 @@ def judged_by(annotator_id: int) -> ColumnElement[bool]:
     )
 
 
+def left_out(
+    annotator_id: int, client: str, moment: datetime, latest: datetime, *, judged: bool
+) -> Condition:
+    """The condition of what one window of somebody is not shown.
+
+    Args:
+        annotator_id: Who.
+        client: Which window.
+        moment: Now.
+        latest: The latest moment at which a lease can end.
+        judged: Whether what they have judged stays out: where several judge a pair.
+    """
+    found = or_(
+        leases.held_by_others(annotator_id, client, moment, latest), skipped_by(annotator_id)
+    )
+    return or_(found, judged_by(annotator_id)) if judged else found
+
+
+def outside(hidden: Condition, share: Share) -> Condition:
+    """What is left out, and whatever is not in somebody's share."""
+    return or_(hidden, ~share.condition())
+
+
 def page(
     session: Session,
     wanted: Filter,
-    hidden: ColumnElement[bool],
+    hidden: Condition,
     *,
     after: Place | None,
     limit: int,

@@ -291,10 +291,10 @@ def test_a_changed_key_and_a_refused_one(
 ) -> None:
     open_review(page, server)
     page.keyboard.press("h")
-    page.get_by_role("button", name="Change the key: accept what the model proposes").click()
+    page.get_by_role("button", name="Change the key: it is there").click()
     page.keyboard.press("x")
     page.get_by_text("'x' is the key of 'reject' already").wait_for()
-    page.get_by_role("button", name="Change the key: accept what the model proposes").click()
+    page.get_by_role("button", name="Change the key: it is there").click()
     page.keyboard.press("j")
     page.locator("[data-part=helpKeys] kbd", has_text="j").wait_for()
     page.keyboard.press("Escape")

@@ -1,6 +1,6 @@
 """The grid: marks, one batch a page, undo as one, and nothing stored that nobody saw.
 
-The server behind it is ``review_app/fake_routes.py``.
+The server behind it is ``review_app/stage.py``: the real routes over a workspace of their own.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ SEEN = """() => {
   if (!part('review') || !part('grid')) return {};
   const cells = [...part('gridCells').querySelectorAll('[role=gridcell]')];
   const number = (cell) => Number(cell.getAttribute('aria-label').match(/(\\d{4})\\.jpg/)?.[1]);
-  const marked = (mark) => cells.filter((cell) => cell.dataset.mark === mark).map(number);
+  const { rest } = part('grid').dataset;
+  const told = (verdict) => cells.filter((cell) => cell.dataset.verdict === verdict).map(number);
   const large = part('gridLarge');
   const active = root.activeElement;
   return {
@@ -43,13 +44,13 @@ SEEN = """() => {
     first: cells.length ? number(cells[0]) : null,
     loaded: cells.filter((cell) => cell.dataset.state === 'ready').length,
     failed: cells.filter((cell) => cell.dataset.state === 'failed').length,
-    exceptions: marked('exception'),
-    undecided: marked('skip'),
+    exceptions: told(rest === 'present' ? 'absent' : 'present'),
+    undecided: told('skip'),
     button: part('gridApply').textContent,
     note: part('gridNote').textContent,
     left: part('gridLeft').textContent,
     verdicts: Number(part('verdicts').textContent),
-    rest: part('grid').dataset.rest,
+    rest,
     large: large.matches(':popover-open') ? large.dataset.kind : null,
     focus: active?.matches('[role=gridcell]') ? number(active) : null,
     status: part('statusText').textContent,
@@ -91,8 +92,7 @@ class Fake:
 
 @pytest.fixture(scope="module")
 def server(start_server: StartServer, tmp_path_factory: pytest.TempPathFactory) -> StreamlitServer:
-    journal = tmp_path_factory.mktemp("fake") / "journal.jsonl"
-    return start_server(SCRATCH, {"CLSL_FAKE_JOURNAL": str(journal)})
+    return start_server(SCRATCH, {"CLSL_STAGE": str(tmp_path_factory.mktemp("stage"))})
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def at_least(least: int) -> Callable[[Any], bool]:
 
 def look(page: Page) -> None:
     """Wait until every picture was there, and the page was looked at for a moment."""
-    until(page, note="", button=re.compile(r"Accept").match)
+    until(page, note="", button=re.compile(r"Store \d").match)
     page.wait_for_timeout(450)
 
 
@@ -176,19 +176,18 @@ def file_name(place: int) -> str:
 
 def test_a_page_is_stored_as_one_batch(page: Page, fake: Fake) -> None:
     open_grid(page, fake)
-    assert page.get_by_role("heading", name="Which of these show a cat?").is_visible()
-    assert seen(page)["button"] == "Accept all (60)"
+    assert page.get_by_role("heading", name="Is there a cat in these pictures?").is_visible()
+    assert seen(page)["button"] == "Store 60 ✓ present"
     cell(page, 3).click()
     cell(page, 7).click()
     cell(page, 7).click()  # again: no exception after all
     cell(page, 9).click()
     page.keyboard.press("ArrowRight")
-    page.keyboard.press("x")
-    page.keyboard.press("ArrowRight")
+    page.keyboard.press("x")  # and on to the next
     page.keyboard.press("Space")
     until(page, exceptions=places(3, 9, 10), undecided=places(11), note="1 left undecided")
-    assert seen(page)["button"] == "Accept the rest (56) · 3 marked ✗"
-    page.get_by_role("button", name="Accept the rest").click()
+    assert seen(page)["button"] == "Store 56 ✓ present, 3 ✗ absent"
+    page.get_by_role("button", name="Store 56").click()
     until(page, first=places(60)[0], left="140", status="All saved")
     [batch] = fake.batches()
     assert list(batch) == [number for number in places(*range(60)) if number != places(11)[0]]
@@ -216,9 +215,9 @@ def test_ranges_all_and_none(page: Page, fake: Fake) -> None:
     page.keyboard.press("Shift+ArrowLeft")  # what the range leaves is as it was before
     until(page, exceptions=places(2, 3, 4, 5, 18, 19, 20), focus=places(5)[0])
     page.keyboard.press("Control+a")
-    until(page, exceptions=places(*range(60)), button="Accept the rest (0) · 60 marked ✗")
+    until(page, exceptions=places(*range(60)), button="Store 60 ✗ absent")
     page.keyboard.press("Escape")
-    until(page, exceptions=[], button="Accept all (60)")
+    until(page, exceptions=[], button="Store 60 ✓ present")
     page.get_by_text("60 marks cleared. Escape brings them back.").wait_for()
     page.keyboard.press("Escape")
     until(page, exceptions=places(*range(60)))
@@ -228,15 +227,17 @@ def test_the_default_can_be_switched(page: Page, fake: Fake) -> None:
     open_grid(page, fake)
     cell(page, 5).click()
     page.keyboard.press("d")
-    until(page, rest="absent", button="Accept the rest (59) · 1 marked ✓")
+    until(page, rest="absent", button="Store 60 ✗ absent", exceptions=[])  # what was said stays
+    cell(page, 5).click()
+    until(page, button="Store 1 ✓ present, 59 ✗ absent")
     name = cell(page, 5).get_attribute("aria-label")
     assert name is not None
-    assert name.endswith("marked as exception: present")
-    page.get_by_role("button", name="✓ present").click()
+    assert name.endswith(", there")
+    page.get_by_role("button", name="✓ present", exact=True).click()
     until(page, rest="present")
-    page.get_by_role("button", name="✗ absent").click()
+    page.get_by_role("button", name="✗ absent", exact=True).click()
     until(page, rest="absent")
-    page.keyboard.press("a")
+    page.keyboard.press("Enter")
     until(page, first=places(60)[0], rest="absent", status="All saved")  # it stays switched
     [batch] = fake.batches()
     assert Counter(batch.values()) == {"absent": 59, "present": 1}
@@ -276,7 +277,7 @@ def test_what_was_not_seen_comes_on_the_next_page(page: Page, fake: Fake) -> Non
     page.wait_for_timeout(450)
     hidden = int(seen(page)["note"].split()[0])
     assert 10 < hidden < 50
-    assert seen(page)["button"] == f"Accept the rest ({60 - hidden})"
+    assert seen(page)["button"] == f"Store {60 - hidden} ✓ present"
     page.keyboard.press("Enter")
     until(page, first=places(60 - hidden)[0], count=60, status="All saved")
     assert list(fake.batches()[0]) == places(*range(60 - hidden))
@@ -301,7 +302,7 @@ def test_a_hasty_second_press_stores_nothing(page: Page, fake: Fake) -> None:
 def test_a_page_left_undecided_stores_nothing(page: Page, fake: Fake) -> None:
     open_page(page, fake, cards=15)  # three of the category
     until(page, loaded=3, note="")
-    for key in ("Space", "ArrowRight", "Space", "ArrowRight", "Space"):
+    for key in ("Space", "Space", "Space", "a"):
         page.keyboard.press(key)
     until(page, undecided=places(0, 1, 2), button="Next page, nothing to store")
     page.wait_for_timeout(450)
@@ -320,9 +321,9 @@ def test_another_queue_or_category_opens_another_grid(page: Page, fake: Fake) ->
     cell(page, 0).click()
     page.get_by_text("1", exact=True).click()
     until(page, first=5, left="200", rest="absent", exceptions=[])  # the model holds these absent
-    assert page.get_by_role("heading", name="Which of these show a dog?").is_visible()
+    assert page.get_by_role("heading", name="Is there a dog in these pictures?").is_visible()
     page.keyboard.press("Backspace")  # the page of the other category, undone without a look at it
-    page.get_by_text("Undone: cat, 60 pictures – present").wait_for()
+    page.get_by_text("Undone: cat, 60 pictures – 59 ✓ present, 1 ✗ absent").wait_for()
     until(page, status="All saved", first=5)
     assert fake.standing() == {}
     page.get_by_text("2", exact=True).click()
@@ -343,7 +344,7 @@ def test_pictures_that_somebody_else_has_are_left_out(page: Page, fake: Fake) ->
     page.clock.install()
     open_grid(page, fake, lost=places(2, 70))
     page.clock.fast_forward(121_000)  # the leases are renewed every two minutes
-    until(page, note="1 taken by somebody else", button="Accept the rest (59)")
+    until(page, note="1 taken by somebody else", button="Store 59 ✓ present")
     assert cell(page, 2).get_by_text("Decided or held by somebody else").is_visible()
     page.keyboard.press("Enter")
     until(page, first=places(60)[0], status="All saved")
@@ -365,7 +366,7 @@ def test_broken_and_unloaded_pictures_stay_undecided(page: Page, fake: Fake) -> 
     large_window(page)
     page.goto(fake.server.url)
     words = "1 not loaded yet stays undecided · 2 cannot be shown"
-    until(page, loaded=57, failed=2, note=words, button="Accept the rest (57)")
+    until(page, loaded=57, failed=2, note=words, button="Store 57 ✓ present")
     assert cell(page, 4).get_by_text("Cannot be shown, stays undecided").is_visible()
     page.wait_for_timeout(450)
     page.keyboard.press("Enter")
@@ -373,7 +374,7 @@ def test_broken_and_unloaded_pictures_stay_undecided(page: Page, fake: Fake) -> 
     assert list(fake.batches()[0]) == [n for n in places(*range(60)) if n not in places(4, 6, 58)]
     assert hold
     hold[0]()
-    until(page, note="", button=re.compile("^Accept all").match)
+    until(page, note="", button="Store 21 ✓ present")
 
 
 def test_the_large_view_follows_the_arrows(page: Page, fake: Fake) -> None:
@@ -387,8 +388,11 @@ def test_the_large_view_follows_the_arrows(page: Page, fake: Fake) -> None:
     large.get_by_text(file_name(1)).wait_for()
     assert large.get_by_text(re.compile(r"^probability 88 %|^score 0.91")).is_visible()
     page.keyboard.press("x")
-    large.get_by_role("button", name="Unmark ✗ absent").wait_for()
     until(page, exceptions=places(1))
+    large.get_by_text(file_name(2)).wait_for()
+    large.get_by_role("button", name="✓ Present", pressed=True).wait_for()
+    page.keyboard.press("ArrowLeft")
+    large.get_by_role("button", name="✗ Absent", pressed=True).wait_for()
     large.get_by_role("button", name="Undecided").click()
     until(page, undecided=places(1), exceptions=[])
     page.keyboard.press("Escape")
@@ -404,7 +408,7 @@ def test_resting_on_a_picture_shows_it_large(page: Page, fake: Fake) -> None:
     until(page, large=None, exceptions=places(12))
     cell(page, 13).hover()
     until(page, large="peek")
-    page.get_by_role("heading", name="Which of these").hover()
+    page.get_by_role("heading", name="in these pictures?").hover()
     until(page, large=None)
     cell(page, 14).hover()
     until(page, large="peek")
@@ -444,7 +448,7 @@ def test_hostile_names_are_shown_as_text(page: Page, fake: Fake) -> None:
     name = "<img src=x onerror=alert(1)><script>alert(2)</script>"
     file = f'"><svg onload=alert(3)>{name}'
     open_page(page, fake, category=name, file_name=file)
-    assert page.get_by_role("heading", name=f"Which of these show a {name}?").is_visible()
+    assert page.get_by_role("heading", name=f"Is there a {name} in these pictures?").is_visible()
     page.keyboard.press("z")
     page.locator("[data-part=gridLargeName]").get_by_text(file, exact=True).wait_for()
     label = cell(page, 0).get_attribute("aria-label")
@@ -460,7 +464,7 @@ def test_the_whole_queue_by_keyboard(page: Page, fake: Fake) -> None:
     for key in ("End", "x", "Home", "x", "ArrowDown", "Space"):
         page.keyboard.press(key)
     below = seen(page)["undecided"]
-    until(page, exceptions=places(0, 59), focus=below[0])
+    until(page, exceptions=places(0, 59), focus=below[0] + 5)
     page.keyboard.press("Enter")
     until(page, first=places(60)[0], count=20, left="20", focus=places(60)[0])
     look(page)
@@ -563,7 +567,7 @@ def test_fingers_mark_and_hold(browser: Browser, fake: Fake) -> None:
     hold(page, cell(page, 3))
     cell(page, 3).dispatch_event("click")  # some browsers send one when the finger lifts
     until(page, large="open", exceptions=places(2))
-    page.locator("[data-part=gridLarge]").get_by_role("button", name="Mark ✗ absent").tap()
+    page.locator("[data-part=gridLarge]").get_by_role("button", name="✗ Absent").tap()
     until(page, exceptions=places(2, 3))
     page.locator("[data-part=gridLarge]").get_by_role("button", name="Close").tap()
     until(page, large=None)

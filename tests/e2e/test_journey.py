@@ -86,7 +86,7 @@ def go(page: Page, name: str) -> None:
 def begin_review(page: Page, name: str) -> None:
     page.get_by_label("Who is reviewing?").fill(name)
     page.keyboard.press("Enter")
-    page.get_by_role("button", name="Accept").wait_for()
+    page.get_by_role("button", name="it is there").wait_for()
     page.locator("[data-part=review][data-state=card]").wait_for()
 
 

@@ -85,7 +85,7 @@ def test_two_people_of_one_name_and_a_way_out(
     page.get_by_text("Role: admin").wait_for()
     page.get_by_role("link", name="Review", exact=True).click()
     page.locator("[data-part=review][data-state=card]").wait_for()
-    page.get_by_role("button", name="Accept").wait_for()
+    page.get_by_role("button", name="it is there").wait_for()
     done = page.locator("[data-part=verdicts]")
     before = done.inner_text()
     for _ in range(100):

@@ -50,7 +50,7 @@ def left(workspace: Workspace) -> list[Path]:
     return [path for folder in folders for path in folder.rglob("*")]
 
 
-@pytest.mark.one_database
+@pytest.mark.refusal
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [

@@ -58,7 +58,7 @@ class Workers:
         return job is not None and job.status is JobStatus.RUNNING and done <= job.done < job.total
 
 
-def wait_for(what: Callable[[], bool], seconds: float = 120) -> None:
+def wait_for(what: Callable[[], bool], seconds: float = 240) -> None:
     """Wait until something is so."""
     deadline = time.monotonic() + seconds
     while not what():

@@ -1,8 +1,8 @@
 """The review component: cards or a grid, moving on by itself, delivering behind the scenes.
 
-Start reading at ``review.js``, the shell. ``delivery.js`` holds what must never lose a verdict,
-``session.js`` what outlives a page, ``queue.js`` the cards held ready; ``card.js`` and ``grid.js``
-are the two modes, the files named after them draw them.
+Start reading at ``script/review.js``, the shell. ``script/delivery/`` holds what must never lose a
+verdict and what outlives a page, ``script/queue/`` what is held ready; ``script/card/`` and
+``script/grid/`` are the two modes, each with its ``view.js`` that draws it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 import streamlit as st
 
+from app.components.page_script import loader
 from app.services.people.preferences import KEYS
 
 __all__ = ["Filters", "Mode", "ReviewData", "ReviewResult", "Strategy", "review"]
@@ -24,25 +25,6 @@ Strategy = Literal[
 Mode = Literal["card", "grid"]
 
 _FOLDER: Final = Path(__file__).parent
-_SCRIPTS: Final = (
-    "delivery.js",
-    "session.js",
-    "queue.js",
-    "keys.js",
-    "picker.js",
-    "view.js",
-    "lens.js",
-    "card_view.js",
-    "card.js",
-    "grid_cells.js",
-    "grid_marks.js",
-    "grid_pointer.js",
-    "grid_large.js",
-    "grid_view.js",
-    "grid.js",
-    "review.js",
-)
-"""In this order they make up one ES module."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +104,7 @@ _component = st.components.v2.component(
     "clsl_review",
     html=_read("review.html", "grid.html"),
     css=_read("review.css", "card.css", "grid.css"),
-    js=_read(*_SCRIPTS),
+    js=loader(),
 )
 
 

@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.services.access import audit_log, rights
@@ -35,8 +33,8 @@ from clsl_core.types import (
     Progress,
     no_progress,
 )
-from db.models import Annotation, Annotator, Category, Dataset, Decision, Image, Label
-from db.queries import datasets, proposals, runs, splits
+from db.models import Dataset
+from db.queries import datasets, export, proposals, runs, splits
 from db.types import now
 
 SHOWN = 20
@@ -121,26 +119,11 @@ def newest_labels(
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
         part = choice.part.select(session, dataset)
-        query = (
-            select(
-                Image.file_name,
-                Category.name,
-                Label.state,
-                Label.source,
-                Annotator.name,
-                Decision.created_at,
-            )
-            .join(Label, Label.decision_id == Decision.id)
-            .join(Image, Image.id == Label.image_id)
-            .join(Category, Category.id == Label.category_id)
-            .join(Annotator, Annotator.id == Decision.annotator_id)
-            .where(part.images, part.categories, Label.source.in_(choice.sources))
-            .order_by(Decision.id.desc())
-            .limit(SHOWN)
-        )
         return [
-            (row[0], row[1], row[2].word, row[3].value, row[4], row[5])
-            for row in session.execute(query)
+            (file_name, category, state.word, source.value, annotator, moment)
+            for file_name, category, state, source, annotator, moment in export.newest(
+                session, part, choice.sources, SHOWN
+            )
         ]
 
 
@@ -214,10 +197,7 @@ def export_dataset(
         ours = [*(labels.of_merged(effects.into) if own else ()), *labels.given_here()]
         summary, dataset_id = _summary(session, dataset, choice, part, labels), dataset.id
         _check_output(output)
-        with workspace.database.write("audit") as noting:
-            audit_log.record(
-                noting, "export", f"dataset {dataset_id}", format=writer.name, **choice.to_json()
-            )
+        _note(workspace, dataset_id, writer.name, choice)
         progress(0, 1, f"writing {output.name}")
         if choice.proposals:
             _write_proposals(session, dataset, proposals_path(output), part)
@@ -340,6 +320,13 @@ def _keeps_records(
     return dataset.format == format_name and (whole or format_name in KEPT_WHOLE)
 
 
+def _note(workspace: Workspace, dataset_id: int, format_name: str, choice: ExportChoice) -> None:
+    """In a transaction of its own: the export reads in one that is long."""
+    with workspace.database.write("audit") as session:
+        said = {"format": format_name, **choice.to_json()}
+        audit_log.record(session, "export", f"dataset {dataset_id}", **said)
+
+
 def _anew(content: AnnotationSet, format_name: str) -> AnnotationSet:
     """The set for a writer that is to make the file from the labels."""
     if content.format != format_name:
@@ -354,24 +341,13 @@ def _summary(
     part: Selection,
     labels: ExportLabels,
 ) -> ExportSummary:
-    def count(table: type[Image] | type[Category] | type[Annotation], *wanted: Any) -> int:
-        return session.scalar(select(func.count()).select_from(table).where(*wanted)) or 0
-
     run = runs.serving_run(session, dataset.id)
     counts = labels.counts()
-    going = {
-        "images": count(Image, part.images),
-        "categories": count(Category, part.categories),
-        "annotations": count(Annotation, part.annotations(dataset.id)),
-    }
+    going = export.sizes(session, part)._asdict()
     left_out = {}
     if not part.whole:
-        whole = WHOLE.select(session, dataset)
-        left_out = {
-            "images": count(Image, whole.images) - going["images"],
-            "categories": count(Category, whole.categories) - going["categories"],
-            "annotations": count(Annotation, whole.annotations(dataset.id)) - going["annotations"],
-        }
+        whole = export.sizes(session, WHOLE.select(session, dataset))._asdict()
+        left_out = {what: whole[what] - count for what, count in going.items()}
     conditions = (part.images, part.categories)
     return ExportSummary(
         **going,

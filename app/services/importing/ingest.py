@@ -32,7 +32,7 @@ from clsl_core.types import (
     no_progress,
 )
 from db.models import Annotation, Category, Dataset, Image, Label
-from db.queries import datasets
+from db.queries import datasets, stored
 
 AUTO = "auto"
 """In place of a format's name: find it from the content."""
@@ -230,7 +230,7 @@ def import_file(
     else:
         dataset_id = existing.id
         with workspace.database.write(dataset_id, cache_megabytes=CACHE_MEGABYTES) as session:
-            _change_dataset(session.get_one(Dataset, dataset_id), root, request, content)
+            _change_dataset(stored.one(session, Dataset, dataset_id), root, request, content)
             target = OneTransaction(session)
             written = write_rows(target, dataset_id, content, problems, while_locked)
     workspace.database.analyse(Image, Category, Annotation, Label)

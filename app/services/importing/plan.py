@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.services.importing.ingest import check_format
@@ -15,8 +14,7 @@ from app.services.importing.target import Rehearsal
 from app.services.runtime.legible import legible
 from app.services.workspace import Workspace
 from clsl_core.types import AnnotationSet, JsonObject, LabelState, Progress, SourceId
-from db.models import Category, Image
-from db.queries import datasets
+from db.queries import datasets, imported
 
 __all__ = ["ImportPlan", "KeptLabel", "plan_import"]
 
@@ -124,16 +122,8 @@ def plan_import(
 def _examples(session: Session, dataset_id: int, written: Written) -> tuple[KeptLabel, ...]:
     found = []
     for image_id, category_id, state in written.kept:
-        image = session.scalar(
-            select(Image.file_name).where(
-                Image.dataset_id == dataset_id, Image.source_id == json.dumps(image_id)
-            )
-        )
-        category = session.scalar(
-            select(Category.name).where(
-                Category.dataset_id == dataset_id, Category.source_id == json.dumps(category_id)
-            )
-        )
+        keys = json.dumps(image_id), json.dumps(category_id)
+        image, category = imported.names(session, dataset_id, *keys)
         other = LabelState(-state)
         found.append(
             KeptLabel(legible(image or ""), legible(category or ""), state.word, other.word)

@@ -9,9 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import Text, select, type_coerce
-
-from app.services.importing.target import BATCH, Inserts, Target, update_rows
+from app.services.importing.target import BATCH, Inserts, Target
 from clsl_core.formats.coco.stored import PairLabels, StoredAnnotations
 from clsl_core.formats.text.record_store import LazyRecords
 from clsl_core.types import (
@@ -25,7 +23,8 @@ from clsl_core.types import (
     SourceId,
 )
 from db.models import Annotation, Category, Image, ImageStatus, Label
-from db.queries import category_changes, datasets
+from db.queries import category_changes, datasets, imported
+from db.queries.bulk import update_rows
 from db.types import JsonText, json_text
 
 __all__ = ["MissingFile", "Written", "stated_split", "write_rows"]
@@ -37,8 +36,6 @@ ANNOTATION = ("dataset_id", "position", "image_id", "category_id", "record")
 LABEL = ("image_id", "category_id", "state", "source", "provenance")
 EXAMPLES = 20
 SOURCES = frozenset(LabelSource)
-STREAMED = {"yield_per": BATCH}
-"""So that a result is not held as a whole beside what is made of it."""
 
 Ids = tuple[dict[SourceId, int], dict[SourceId, int]]
 """From the file's ids to ours: of images, of categories."""
@@ -107,13 +104,10 @@ def _write_images(
     written: Written,
     progress: Progress,
 ) -> dict[SourceId, int]:
-    query = select(Image.id, Image.source_id, Image.record, Image.reason)
     with target.reading() as session:
         old = {
-            row.source_id: (row.id, row.reason, _digest(row.record))
-            for row in session.execute(
-                query.where(Image.dataset_id == dataset_id), execution_options=STREAMED
-            )
+            row.key: (row.id, row.reason, _digest(row.record))
+            for row in imported.images(session, dataset_id)
         }
     new = Inserts(target, Image, PLACE + IMAGE, progress, len(content.images))
     changed: list[JsonObject] = []
@@ -163,9 +157,8 @@ def _ids(
     dataset_id: int,
     records: Sequence[ImageRecord | CategoryRecord],
 ) -> dict[SourceId, int]:
-    query = select(table.source_id, table.id).where(table.dataset_id == dataset_id)
     with target.reading() as session:
-        rows = session.execute(query, execution_options=STREAMED)
+        rows = imported.keys(session, table, dataset_id)
         ids: dict[SourceId, int] = {json.loads(key): id_ for key, id_ in rows}
     if target.rehearses:  # what is new was not written: any id will do that is nobody's
         for index, source_id in enumerate(record.source_id for record in records):
@@ -272,11 +265,9 @@ def _differing(
     total = len(content.annotations)
     old: dict[bytes, tuple[int, bytes]] = {}
     same, seen, stored = bytearray(total), Counter[bytes](), 0
-    query = select(Annotation.id, type_coerce(Annotation.record, Text))
-    query = query.where(Annotation.dataset_id == dataset_id).order_by(Annotation.position)
     rows = _annotation_rows(content)
     with target.reading() as session:
-        for id_, text in session.execute(query, execution_options=STREAMED):
+        for id_, text in imported.annotation_texts(session, dataset_id):
             row = next(rows, None)
             if row is not None and text == _stored_text(row[2]):
                 same[stored] = 1
@@ -314,16 +305,11 @@ def _write_labels(
     progress: Progress,
 ) -> None:
     """Labels of the file; what a person decided here is kept."""
-    query = select(Label.image_id, Label.category_id, Label.state, Label.source).where(
-        Label.category_id.in_(list(ids[1].values()))
-    )
     kinds: dict[Any, Any] = {}  # each pair of state and source is held once, not a million times
     with target.reading() as session:
         old = {
             image_id << 32 | category_id: kinds.setdefault((state, source), (state, source))
-            for image_id, category_id, state, source in session.execute(
-                query, execution_options=STREAMED
-            )
+            for image_id, category_id, state, source in imported.labels(session, ids[1].values())
         }
     new = Inserts(target, Label, LABEL, progress, len(content.labels))
     changed: list[JsonObject] = []

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from clsl_core.errors import ConflictError
 from db.living import is_living, living
 from db.models import Dataset
-from db.queries import unfinished
+from db.queries import stored, unfinished
 from db.session import Database
 from db.types import now
 
@@ -56,7 +56,7 @@ def _insert(database: Database, dataset: Dataset) -> int:
     dataset.unfinished_at = now()
     try:
         with database.write() as session:
-            session.add(dataset)
+            stored.add(session, dataset)
             session.flush()
             return dataset.id
     except IntegrityError as error:

@@ -25,7 +25,7 @@ from clsl_core.errors import ClslError, ConflictError, JobCancelled, NotFoundErr
 from clsl_core.files import about_disk
 from clsl_core.types import JsonObject
 from db.models import Dataset, Job, JobKind, JobStatus
-from db.queries import jobs
+from db.queries import jobs, stored
 from db.session import JOBS, Database, absent
 from db.types import now
 
@@ -127,7 +127,7 @@ class JobContext:
             return
         self._written = moment
         with self._database.write(JOBS) as session:
-            job = session.get_one(Job, self.job.id)
+            job = stored.one(session, Job, self.job.id)
             job.done, job.total, job.message = done, total, message
 
     def tell(self, done: int, total: int, message: str) -> None:
@@ -363,7 +363,7 @@ class Jobs:
     ) -> None:
         """Write a job's end and, in the same transaction, the job that follows it."""
         with self.database.write(JOBS) as session:
-            job = session.get_one(Job, view.id)
+            job = stored.one(session, Job, view.id)
             if job.owner != owner or job.status is not JobStatus.RUNNING:
                 return  # taken over by another process
             job.status, job.error, job.result = status, error, result
@@ -388,7 +388,7 @@ def add_job(
     ``payload["then"]`` may list further kinds, each submitted when the one before succeeded.
     """
     job = Job(kind=kind, dataset_id=dataset_id, payload=payload or {})
-    session.add(job)
+    stored.add(session, job)
     session.flush()
     audit_log.record(session, f"job.{kind}", f"job {job.id}", dataset=dataset_id)
     return job
@@ -405,7 +405,7 @@ def new_owner(role: str) -> str:
 
 def view_of(session: Session, job: Job) -> JobView:
     """A frozen copy for the outside."""
-    dataset = session.get(Dataset, job.dataset_id) if job.dataset_id else None
+    dataset = stored.find(session, Dataset, job.dataset_id) if job.dataset_id else None
     return JobView(
         id=job.id,
         kind=job.kind,
@@ -426,7 +426,7 @@ def view_of(session: Session, job: Job) -> JobView:
 
 
 def _find(session: Session, job_id: int) -> Job:
-    job = session.get(Job, job_id)
+    job = stored.find(session, Job, job_id)
     if job is None:
         raise NotFoundError(f"there is no job {job_id}: `clsl jobs` lists them")
     return job

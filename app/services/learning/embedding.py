@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.services.jobs.table import JobContext
@@ -27,11 +26,11 @@ from clsl_core.types import JsonObject, Progress, no_progress
 from db.models import (
     Dataset,
     EmbeddingRun,
-    Image,
     ImageStatus,
     RunStatus,
 )
-from db.queries import datasets, runs
+from db.queries import datasets, images, runs, stored
+from db.queries.images import ImageFile
 from db.types import now
 
 if TYPE_CHECKING:
@@ -49,13 +48,6 @@ ENCODE_BATCH = 32
 ENOUGH = 1024
 """Pixels of a side: more than any backbone reads, and what is held of a batch stays bounded."""
 ENCODE_BATCH_CPU = 8  # about a second's work, so that a cancel is heard soon
-
-
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    id: int
-    file_name: str
-    fingerprint: str | None
 
 
 def run_embed(workspace: Workspace, context: JobContext) -> JsonObject:
@@ -104,10 +96,10 @@ def embed(
 
     progress(0, 1, "loading the backbone")
     with workspace.database.read() as session:
-        dataset = session.get_one(Dataset, dataset_id)
+        dataset = stored.one(session, Dataset, dataset_id)
         name, weights = dataset.backbone, dataset.pretrained
         loader = images_of(workspace, dataset)
-        pictures = _pictures(session, dataset_id)
+        pictures = images.files(session, dataset_id)
         usable = {picture.id for picture in pictures if picture.fingerprint is not None}
         lost = LostPictures(dataset.name, usable, accept_missing)
     if backbone_name is not None:
@@ -115,7 +107,7 @@ def embed(
     weights = _here(workspace, dataset_id, weights)
     backbone, notice = choose_backbone(name, weights, workspace.settings.device)
     with workspace.database.write(dataset_id) as session:
-        dataset = session.get_one(Dataset, dataset_id)
+        dataset = stored.one(session, Dataset, dataset_id)
         dataset.backbone, dataset.pretrained = name, weights
     run_id, was_ready, store = _open_embedding_run(workspace, dataset_id, backbone, notice)
     try:
@@ -148,7 +140,9 @@ def _word(
         forget_context(workspace, run_id)
         return ""
     with workspace.database.read() as session:
-        features, ids = usable_features(workspace, session, session.get_one(EmbeddingRun, run_id))
+        features, ids = usable_features(
+            workspace, session, stored.one(session, EmbeddingRun, run_id)
+        )
     learned = learn_prompts(workspace, run_id, backbone, features, ids, progress)
     return f"; {learned['message']}"
 
@@ -174,7 +168,7 @@ class _Embedder:
         self._pieces = Pieces(size, "reading pictures")
 
     def embed(
-        self, pictures: Sequence[_Picture], tick: Callable[[int], None]
+        self, pictures: Sequence[ImageFile], tick: Callable[[int], None]
     ) -> dict[int, str | ImageError]:
         """Embed those of one shard that are new.
 
@@ -213,7 +207,7 @@ class _Embedder:
         self._pieces.run(len(pictures), encode)
         return parts
 
-    def _load(self, picture: _Picture) -> tuple[str | ImageError, Pillow | None]:
+    def _load(self, picture: ImageFile) -> tuple[str | ImageError, Pillow | None]:
         """A picture's fingerprint, and the picture itself where its features are missing."""
         try:
             fingerprint = self._loader.fingerprint(picture.file_name)
@@ -228,12 +222,6 @@ def _device(workspace: Workspace) -> str:
     import torch
 
     return workspace.settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _pictures(session: Session, dataset_id: int) -> list[_Picture]:
-    query = select(Image.id, Image.file_name, Image.fingerprint)
-    rows = session.execute(query.where(Image.dataset_id == dataset_id).order_by(Image.position))
-    return [_Picture(*row) for row in rows]
 
 
 def _feature_key(image_id: int, fingerprint: str) -> str:
@@ -267,7 +255,7 @@ def _note_pictures(
     if not rows:
         return
     with workspace.database.write(dataset_id) as session:
-        session.execute(update(Image), rows)
+        images.change(session, rows)
 
 
 def _open_embedding_run(
@@ -283,7 +271,7 @@ def _open_embedding_run(
         run = runs.embedding_run(session, dataset_id, spec.key)
         if run is None:
             run = EmbeddingRun(dataset_id=dataset_id, backbone_key=spec.key)
-            session.add(run)
+            stored.add(session, run)
         run.spec, run.description, run.notice = spec.to_json(), spec.describe(), notice
         was_ready = run.status is RunStatus.READY
         run.directory, run.status = folder, RunStatus.RUNNING
@@ -294,7 +282,7 @@ def _open_embedding_run(
 def _break_off(workspace: Workspace, run_id: int, was_ready: bool) -> None:
     """What is embedded stays and can be used, if it could before."""
     with workspace.database.write() as session:
-        run = session.get_one(EmbeddingRun, run_id)
+        run = stored.one(session, EmbeddingRun, run_id)
         run.status = RunStatus.READY if was_ready else RunStatus.FAILED
 
 
@@ -304,10 +292,10 @@ def _finish_embedding(
     with workspace.database.write(dataset_id) as session:
         counts = datasets.image_status_counts(session, dataset_id)
         usable, broken = counts.get(ImageStatus.OK, 0), counts.get(ImageStatus.PROBLEM, 0)
-        run = session.get_one(EmbeddingRun, run_id)
+        run = stored.one(session, EmbeddingRun, run_id)
         run.image_count, run.finished_at = usable, now()
         run.status = RunStatus.READY if usable else RunStatus.FAILED
-        root = session.get_one(Dataset, dataset_id).image_root
+        root = stored.one(session, Dataset, dataset_id).image_root
     if not usable:
         raise TrainingError(
             f"none of the {broken} pictures could be used; the first ones are listed with their "
@@ -340,7 +328,7 @@ def text_vectors(
     from clsl_core.backbones.choice import BACKGROUND_WORDS, load_backbone
 
     with workspace.database.read() as session:
-        run = session.get_one(EmbeddingRun, run_id)
+        run = stored.one(session, EmbeddingRun, run_id)
         spec, folder = run.spec, workspace.data_dir / run.directory
         dataset_id = run.dataset_id
         names = [row.name for row in datasets.categories(session, run.dataset_id)]
@@ -397,7 +385,7 @@ def usable_features(
     )
     keys = {
         _feature_key(picture.id, picture.fingerprint): picture.id
-        for picture in _pictures(session, embedding.dataset_id)
+        for picture in images.files(session, embedding.dataset_id)
         if picture.fingerprint is not None
     }
     absent = set(store.missing(list(keys)))

@@ -23,7 +23,7 @@ from clsl_core.errors import ConflictError
 from clsl_core.statistics.run_gate import GateDecision
 from clsl_core.types import JsonObject
 from db.models import JobKind, ModelRun, RunStatus
-from db.queries import jobs, runs
+from db.queries import jobs, runs, stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,7 @@ def delete(workspace: Workspace, dataset_id: int, run_id: int) -> None:
             raise ConflictError(f"model run {run_id} serves: put another one in charge first")
         if jobs.is_at_work(session, run):
             raise ConflictError(f"a job works on model run {run_id}: wait for it, or cancel it")
-        session.delete(run)
+        stored.remove(session, run)
     shutil.rmtree(workspace.data_dir / f"runs/{dataset_id}/{run_id}", ignore_errors=True)
 
 

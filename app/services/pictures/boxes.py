@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from sqlalchemy import select
-
 from app.services.access.grants import Grant
 from app.services.pictures.places import images_of
 from app.services.workspace import Workspace
 from clsl_core.errors import ImageError, NotFoundError
 from clsl_core.pictures.loading import ImageLoader
-from db.models import Annotation, Category, Dataset, Image
-from db.queries import datasets, gold
+from db.models import Category, Dataset, Image
+from db.queries import annotations as annotation_queries
+from db.queries import datasets, gold, stored
 
 MAX_BOXES = 500
 
@@ -65,25 +64,19 @@ def boxes(workspace: Workspace, grant: Grant, image_id: int) -> Boxes:
         NotFoundError: The image is not in the dataset the grant is for.
     """
     with workspace.database.read() as session:
-        image = session.get(Image, image_id)
+        image = stored.find(session, Image, image_id)
         if image is None or image.dataset_id != grant.dataset_id:
             raise NotFoundError(f"there is no image {image_id} in this dataset")
-        query = (
-            select(Annotation.record, Annotation.category_id)
-            .where(Annotation.image_id == image_id)
-            .order_by(Annotation.position)
-            .limit(MAX_BOXES)
-        )
         names = {row.id: row for row in datasets.categories(session, grant.dataset_id, hidden=True)}
         secret = gold.secret(session, grant.annotator_id, [image_id])
         found = [
             Box(category_id, name, bbox, record.get("iscrowd") in (1, True))
-            for record, own_id in session.execute(query)
+            for record, own_id in annotation_queries.of_image(session, image_id, MAX_BOXES)
             for category_id, name in [_shown(names, own_id)]
             if (image_id, category_id) not in secret
             and (bbox := _bbox(record.get("bbox"))) is not None
         ]
-        loader = images_of(workspace, session.get_one(Dataset, image.dataset_id))
+        loader = images_of(workspace, stored.one(session, Dataset, image.dataset_id))
     turn = turn_of(loader, image.file_name, image.width, image.height)
     return _turned(Boxes(image.width, image.height, found), turn)
 

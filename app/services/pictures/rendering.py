@@ -16,6 +16,7 @@ from clsl_core.errors import NotFoundError
 from clsl_core.files import load_array
 from clsl_core.pictures import loading
 from db.models import Dataset, EmbeddingRun, Image, ModelRun, Proposal
+from db.queries import stored
 
 SIZES = (240, 480, 960, 1920)
 """Longest sides that are kept: a grid's cell, a large cell, the review card, zoomed in."""
@@ -42,10 +43,10 @@ def thumbnail(workspace: Workspace, grant: Grant, image_id: int, size: int) -> P
     """
     size = min(SIZES, key=lambda known: abs(known - size))
     with workspace.database.read() as session:
-        image = session.get(Image, image_id)
+        image = stored.find(session, Image, image_id)
         if image is None or image.dataset_id != grant.dataset_id:
             raise NotFoundError(f"there is no image {image_id} in this dataset")
-        loader = images_of(workspace, session.get_one(Dataset, image.dataset_id))
+        loader = images_of(workspace, stored.one(session, Dataset, image.dataset_id))
         file_name = image.file_name
     fingerprint = loader.fingerprint(file_name)
     name = f"{image_id}-{size}-{fingerprint}-{LOOK}"
@@ -67,13 +68,13 @@ def heatmap(workspace: Workspace, grant: Grant, proposal_id: int) -> Picture:
     """
     missing = NotFoundError(f"there is no heat map for proposal {proposal_id}")
     with workspace.database.read() as session:
-        proposal = session.get(Proposal, proposal_id)
+        proposal = stored.find(session, Proposal, proposal_id)
         if proposal is None or proposal.heatmap_row is None:
             raise missing
-        run = session.get_one(ModelRun, proposal.model_run_id)
+        run = stored.one(session, ModelRun, proposal.model_run_id)
         if run.dataset_id != grant.dataset_id or run.directory is None:
             raise missing
-        rows, columns = session.get_one(EmbeddingRun, run.embedding_run_id).spec["grid"]
+        rows, columns = stored.one(session, EmbeddingRun, run.embedding_run_id).spec["grid"]
         row, path = proposal.heatmap_row, workspace.data_dir / run.directory / "heatmaps.npy"
     maps = load_array(path, 2, mapped=True)
     if maps is None or row >= len(maps) or maps.shape[1] != rows * columns:

@@ -28,7 +28,7 @@ from clsl_core.errors import InputError, NotFoundError
 from clsl_core.statistics.bulk_audit import AuditConfig, Qualification, draw_lots, qualify
 from clsl_core.types import LabelSource
 from db.models import AcceptanceAudit, Category, Decision, ModelRun, Verdict
-from db.queries import acceptance, datasets, decisions, leases, panels, runs
+from db.queries import acceptance, datasets, decisions, leases, panels, runs, stored
 from db.types import now
 
 MOST = 20_000
@@ -135,7 +135,8 @@ def begin(
             "scores": scores,
             "config": {**asdict(config), "allowed": list(config.allowed)},
         }
-        session.add(
+        stored.add(
+            session,
             AcceptanceAudit(
                 dataset_id=grant.dataset_id,
                 category_id=category_id,
@@ -143,7 +144,7 @@ def begin(
                 frame=frame,
                 seed=secrets.randbits(31) if seed is None else seed,
                 last_decision_id=decisions.last_id(session, grant.dataset_id),
-            )
+            ),
         )
         return len(images)
 
@@ -266,8 +267,8 @@ class _State:
 
 def _state(session: Session, begun: AcceptanceAudit) -> _State:
     images: list[int] = begun.frame["images"]
-    stored = begun.frame["config"]
-    config = AuditConfig(**{**stored, "allowed": tuple(stored["allowed"])})
+    promised = begun.frame["config"]
+    config = AuditConfig(**{**promised, "allowed": tuple(promised["allowed"])})
     said = acceptance.said_since(session, begun.category_id, begun.last_decision_id)
     # A category that was common enough when the audit began is so until it ends.
     result = qualify(
@@ -314,7 +315,7 @@ def _offer(
 
 
 def _category(session: Session, grant: Grant, category_id: int) -> Category:
-    found = session.get(Category, category_id)
+    found = stored.find(session, Category, category_id)
     if found is None or found.dataset_id != grant.dataset_id or found.merged_into_id is not None:
         raise NotFoundError(f"there is no category {category_id} in this dataset")
     return found

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
 from db.models import Category, Image, Proposal
 from db.queries import flags, proposals
+from db.queries.queue import Condition
 
 IMAGE_SIZE = 960
 MAX_OTHERS = 8
@@ -121,7 +121,7 @@ def others_of(
     session: Session,
     run_id: int,
     rows: Sequence[tuple[Proposal, Image, Category]],
-    hidden: ColumnElement[bool],
+    hidden: Condition,
 ) -> dict[int, list[Other]]:
     """The other open proposals of the images of some rows, by the id of the row's proposal.
 

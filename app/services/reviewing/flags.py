@@ -11,7 +11,7 @@ from app.services.reviewing import repeats
 from app.services.reviewing.verdicts import ID_LENGTH, Receipt
 from app.services.workspace import Workspace
 from db.models import Category, Flag, Image
-from db.queries import flags
+from db.queries import flags, stored
 from db.types import now
 
 LONGEST_COMMENT = 1_000
@@ -38,7 +38,8 @@ def flag(
         refusal = _refusal(session, grant, client_id, image_id, category_id, comment)
         if refusal is not None:
             return Receipt(client_id, "refused", refusal)
-        session.add(
+        stored.add(
+            session,
             Flag(
                 client_id=client_id,
                 dataset_id=grant.dataset_id,
@@ -46,7 +47,7 @@ def flag(
                 category_id=category_id,
                 annotator_id=grant.annotator_id,
                 comment=comment.strip(),
-            )
+            ),
         )
     return Receipt(client_id, "saved", count=1)
 
@@ -55,7 +56,7 @@ def unflag(workspace: Workspace, grant: Grant, client_id: str, image_id: int) ->
     """Resolve every open flag of an image, whoever raised it."""
     rights.require(Right.DECIDE)
     with workspace.database.write(grant.dataset_id) as session:
-        image = session.get(Image, image_id)
+        image = stored.find(session, Image, image_id)
         if image is None or image.dataset_id != grant.dataset_id:
             return Receipt(client_id, "refused", "this image is not in the dataset any more")
         count = flags.resolve(session, image_id, grant.annotator_id, now())
@@ -79,10 +80,10 @@ def _refusal(
         return "the flag's own id must have 8 to 64 characters"
     if len(comment) > LONGEST_COMMENT:
         return f"the comment has {len(comment)} characters, at most {LONGEST_COMMENT} fit"
-    image = session.get(Image, image_id)
+    image = stored.find(session, Image, image_id)
     if image is None or image.dataset_id != grant.dataset_id:
         return "this image is not in the dataset any more"
-    category = None if category_id is None else session.get(Category, category_id)
+    category = None if category_id is None else stored.find(session, Category, category_id)
     if category_id is not None and (category is None or category.dataset_id != grant.dataset_id):
         return "this category is not in the dataset any more"
     return None

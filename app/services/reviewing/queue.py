@@ -8,9 +8,8 @@ import json
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from sqlalchemy import ColumnElement, or_
 from sqlalchemy.orm import Session
 
 from app.services.access import rights
@@ -23,7 +22,7 @@ from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 from clsl_core.types import JsonObject, LabelState
 from db.models import Category, Image, ModelRun, Proposal, ProposalStatus
-from db.queries import assignments, decisions, leases, panels, proposals, queue, runs
+from db.queries import assignments, decisions, leases, panels, proposals, queue, runs, stored
 from db.types import now
 
 LEASE = timedelta(minutes=5)
@@ -113,9 +112,10 @@ def next_cards(workspace: Workspace, grant: Grant, query: QueueQuery) -> QueuePa
         shared = panels.sharing(session, grant.dataset_id)
         wanted = _filter(workspace, session, grant, run, query)
         share = assignments.share(session, grant.dataset_id, grant.annotator_id)
-    hidden = or_(_held_by_others(grant, now()), queue.skipped_by(grant.annotator_id))
-    if not shared.plain:
-        hidden = or_(hidden, queue.judged_by(grant.annotator_id))
+    moment = now()
+    hidden = queue.left_out(
+        grant.annotator_id, grant.client, moment, moment + 2 * LEASE, judged=not shared.plain
+    )
     # Others who want cards wait while these two are one: what is read is free, then it is taken.
     with workspace.database.write(leases.matter(grant.dataset_id)) as session:
         found = _page(session, wanted, hidden, share, query, after=after, rest=rest)
@@ -148,7 +148,7 @@ class _Found:
     """
 
     rows: Rows
-    hidden: ColumnElement[bool]
+    hidden: queue.Condition
     rest: bool
     more: bool
 
@@ -156,7 +156,7 @@ class _Found:
 def _page(
     session: Session,
     wanted: queue.Filter,
-    hidden: ColumnElement[bool],
+    hidden: queue.Condition,
     share: assignments.Share,
     query: QueueQuery,
     *,
@@ -166,7 +166,7 @@ def _page(
     """The next proposals: first those that are assigned to the person, then the others."""
     limit = max(1, min(query.limit, MAX_CARDS))
     assigned = bool(share.parts) and not rest
-    own = or_(hidden, ~share.condition()) if assigned else hidden
+    own = queue.outside(hidden, share) if assigned else hidden
     rows = queue.page(session, wanted, own, after=after, limit=limit)
     if assigned and not (rows or share.exclusive):
         own, rest = hidden, True
@@ -192,10 +192,6 @@ def _with_gold(
     moment = now()
     leases.take(session, grant.annotator_id, grant.client, pairs, moment, moment + LEASE)
     return mixed
-
-
-def _held_by_others(grant: Grant, moment: datetime) -> ColumnElement[bool]:
-    return leases.held_by_others(grant.annotator_id, grant.client, moment, moment + 2 * LEASE)
 
 
 def _check(query: QueueQuery) -> None:
@@ -246,7 +242,7 @@ def _sorted(rows: Rows, wanted: queue.Filter) -> Rows:
 
 
 def _grouped(
-    session: Session, run_id: int, rows: Rows, query: QueueQuery, hidden: ColumnElement[bool]
+    session: Session, run_id: int, rows: Rows, query: QueueQuery, hidden: queue.Condition
 ) -> tuple[Rows, dict[int, list[Other]]]:
     """One card for each image with its other proposals, where the query asks for that."""
     if not query.siblings or query.strategy not in WITH_OTHERS or query.category_id is not None:
@@ -285,7 +281,8 @@ def renew_leases(workspace: Workspace, grant: Grant, proposal_ids: Collection[in
     if len(proposal_ids) > MAX_RENEWED:
         raise InputError(f"{len(proposal_ids)} proposals in one request: at most {MAX_RENEWED}")
     moment = now()
-    held = _held_by_others(grant, moment)
+    latest = moment + 2 * LEASE
+    held = leases.held_by_others(grant.annotator_id, grant.client, moment, latest)
     with workspace.database.write(leases.matter(grant.dataset_id)) as session:
         kept = queue.still_open(session, grant.dataset_id, proposal_ids, held)
         leases.take(
@@ -305,7 +302,7 @@ def card_of(session: Session, proposal_id: int) -> Card | None:
     row = proposals.card(session, proposal_id)
     if row is None or row[0].status is ProposalStatus.DECIDED:
         return None
-    serving = session.get_one(ModelRun, row[0].model_run_id).serving
+    serving = stored.one(session, ModelRun, row[0].model_run_id).serving
     return make_cards(session, [row])[0] if serving else None
 
 

@@ -26,7 +26,7 @@ from app.services.reviewing.verdicts import (
 )
 from app.services.workspace import Workspace
 from db.models import Decision, Label, Verdict, Voice
-from db.queries import category_changes, decisions, labels, panels
+from db.queries import category_changes, decisions, labels, panels, stored
 
 
 def undo(workspace: Workspace, grant: Grant, client_id: str, undoes: str) -> Receipt:
@@ -98,7 +98,7 @@ def _is_current(session: Session, decision: Decision) -> bool:
         return True
     if decision.voice is Voice.PANEL:
         return may_take_back(session, decision)
-    label = session.get(Label, (decision.image_id, decision.category_id))
+    label = stored.find(session, Label, (decision.image_id, decision.category_id))
     return label is not None and label.decision_id == decision.id
 
 
@@ -162,7 +162,7 @@ def redo(workspace: Workspace, grant: Grant, client_id: str, redoes: str) -> Rec
                 continue
             own_id = client_id if single else member_id(client_id, decision.id)
             batch_id = None if single else client_id
-            label = session.get(Label, (decision.image_id, decision.category_id))
+            label = stored.find(session, Label, (decision.image_id, decision.category_id))
             known = [decision.proposal_id] if decision.proposal_id else []
             new = event_of(grant, _answer(decision, own_id), batch_id, known, turn.voice)
             new.source = decision.source
@@ -183,7 +183,7 @@ def _turn_again(session: Session, grant: Grant, shared: panels.Sharing, decision
     """Whether an undone decision can be made again, and as what."""
     if not shared.plain:
         pair = (decision.image_id, decision.category_id)
-        settled = decision.previous_source is None and session.get(Label, pair) is not None
+        settled = decision.previous_source is None and stored.find(session, Label, pair) is not None
         turn = turn_of(session, grant, shared, pair, decision.verdict, settled=settled)
         if turn.voice is not Voice.SOLE or turn.status is not None:
             return turn
@@ -193,7 +193,7 @@ def _turn_again(session: Session, grant: Grant, shared: panels.Sharing, decision
 
 def _is_as_found(session: Session, decision: Decision) -> bool:
     """Whether a pair's label is what it was when the decision was made."""
-    label = session.get(Label, (decision.image_id, decision.category_id))
+    label = stored.find(session, Label, (decision.image_id, decision.category_id))
     if label is None:
         return decision.previous_source is None
     found = (decision.previous_state, decision.previous_decision_id)

@@ -6,9 +6,7 @@ import uuid
 from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.services.access import rights
@@ -29,6 +27,7 @@ from db.queries import (
     panels,
     proposals,
     runs,
+    stored,
 )
 
 MAX_DECISIONS = 100
@@ -147,7 +146,7 @@ def mark_others_absent(
         again = repeats.repeated(session, grant, client_id, same)
         if again is not None:
             return Receipt(client_id, *again)
-        image = session.get(Image, image_id)
+        image = stored.find(session, Image, image_id)
         if image is None or image.dataset_id != grant.dataset_id:
             return Receipt(client_id, "refused", "this image is not in the dataset any more")
         known = labels.categories_of(session, image_id)
@@ -173,13 +172,6 @@ def mark_others_absent(
     # That something nobody thought of is not there is no news for its category.
     tell(workspace, grant.dataset_id, proposed, job_id)
     return Receipt(client_id, "saved", count=len(made))
-
-
-Row = TypeVar("Row", Image, Category, Proposal)
-
-
-def _rows(session: Session, table: type[Row], ids: set[int]) -> dict[int, Row]:
-    return {row.id: row for row in session.scalars(select(table).where(table.id.in_(ids)))}
 
 
 @dataclass(slots=True)
@@ -210,9 +202,9 @@ class _Facts:
         named |= {request.batch_id for request in requests if request.batch_id is not None}
         return cls(
             ids=repeats.Ids.read(session, named),
-            images=_rows(session, Image, {pair[0] for pair in pairs}),
-            categories=_rows(session, Category, {pair[1] for pair in pairs}),
-            proposals=_rows(session, Proposal, proposal_ids),
+            images=stored.several(session, Image, {pair[0] for pair in pairs}),
+            categories=stored.several(session, Category, {pair[1] for pair in pairs}),
+            proposals=stored.several(session, Proposal, proposal_ids),
             labels={
                 (label.image_id, label.category_id): label
                 for label in labels.of_pairs(session, pairs)
@@ -286,7 +278,7 @@ def _settled(
         return proposal.status is ProposalStatus.DECIDED
     if label is None:
         return False
-    author = label.decision_id and session.get_one(Decision, label.decision_id).annotator_id
+    author = label.decision_id and stored.one(session, Decision, label.decision_id).annotator_id
     return author != grant.annotator_id
 
 

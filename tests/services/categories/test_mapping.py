@@ -12,9 +12,12 @@ from tests.builders import coco_document, make_dataset
 from tests.services.categories.test_changes import everything
 
 
-@pytest.fixture(autouse=True)
 def five(workspace: Workspace) -> None:
+    """A dataset of five categories."""
     make_dataset(workspace, document=coco_document(images=10, categories=5))
+
+
+pytestmark = pytest.mark.filled(by=five)
 
 
 def shown(workspace: Workspace) -> list[str]:
@@ -59,7 +62,7 @@ def test_one_forecast_is_what_then_happens(workspace: Workspace) -> None:
     assert (row.present, row.absent) == (expected.present, expected.absent) == (6, 0)
 
 
-@pytest.mark.one_database
+@pytest.mark.refusal
 @pytest.mark.parametrize(
     ("table", "message"),
     [

@@ -110,7 +110,7 @@ def test_a_bad_file_leaves_no_trace(workspace: Workspace, tmp_path: Path) -> Non
     assert overview.all_datasets(workspace) == []
 
 
-@pytest.mark.one_database
+@pytest.mark.refusal
 @pytest.mark.parametrize("name", ["", "   ", "x" * 101, "line\nbreak"])
 def test_names_that_cannot_be_used(workspace: Workspace, tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="dataset name"):

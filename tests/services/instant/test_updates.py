@@ -21,8 +21,7 @@ from tests.builders import coco_document, make_dataset, make_grant, make_proposa
 IMAGES = 120
 
 
-@pytest.fixture
-def grant(workspace: Workspace) -> Grant:
+def begun(workspace: Workspace) -> Grant:
     """A collection in which every other picture looks alike, and a run that says nothing."""
     document = coco_document(images=IMAGES)
     document["annotations"] = []
@@ -44,6 +43,14 @@ def grant(workspace: Workspace) -> Grant:
         calibration=np.zeros((0, 2), np.float32),
     ).save(workspace.data_dir / "runs/made")
     return make_grant(workspace, dataset_id)
+
+
+pytestmark = pytest.mark.filled(by=begun)
+
+
+@pytest.fixture
+def grant(known: Grant) -> Grant:
+    return known
 
 
 def first(workspace: Workspace, model: type[Image] | type[Category], place: int = 0) -> int:

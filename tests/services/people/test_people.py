@@ -62,14 +62,21 @@ ACTS: dict[str, tuple[Role, Act]] = {
 }
 
 
-@pytest.fixture
-def grant(workspace: Workspace) -> Grant:
+def begun(workspace: Workspace) -> Grant:
     dataset_id = make_dataset(workspace).dataset_id
     make_proposals(workspace, dataset_id)
     workspace.jobs.submit(JobKind.DEMO, None)
     grant = make_grant(workspace, dataset_id)
     api_tokens.create(workspace, "first", "ada")
     return grant
+
+
+pytestmark = pytest.mark.filled(by=begun)
+
+
+@pytest.fixture
+def grant(known: Grant) -> Grant:
+    return known
 
 
 @pytest.mark.parametrize("role", list(Role))
@@ -139,7 +146,7 @@ def test_a_token_is_shown_once_and_ends(workspace: Workspace, grant: Grant) -> N
         api_tokens.check(workspace, other, "set")
 
 
-@pytest.mark.one_database
+@pytest.mark.refusal
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -9,9 +9,16 @@ from clsl_core.errors import InputError
 from tests.builders import make_dataset, make_grant
 
 
-@pytest.fixture
-def grant(workspace: Workspace) -> Grant:
+def begun(workspace: Workspace) -> Grant:
     return make_grant(workspace, make_dataset(workspace).dataset_id)
+
+
+pytestmark = pytest.mark.filled(by=begun)
+
+
+@pytest.fixture
+def grant(known: Grant) -> Grant:
+    return known
 
 
 def test_the_defaults_have_no_conflict() -> None:
@@ -33,7 +40,7 @@ def test_changes_are_kept_for_one_annotator_and_taken_back(
     assert keys_of(workspace, grant) == KEYS
 
 
-@pytest.mark.one_database
+@pytest.mark.refusal
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

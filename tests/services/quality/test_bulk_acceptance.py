@@ -37,12 +37,19 @@ CONFIG = AuditConfig(target=0.8, min_proposals=60, min_positives=20)
 Truth = dict[int, bool]
 
 
-@pytest.fixture
-def grant(workspace: Workspace) -> Grant:
+def begun(workspace: Workspace) -> Grant:
     """600 pictures, each with one of two categories; the other one is proposed for all 600."""
     dataset_id = make_dataset(workspace, document=coco_document(IMAGES, 2)).dataset_id
     make_proposals(workspace, dataset_id)
     return make_grant(workspace, dataset_id)
+
+
+pytestmark = pytest.mark.filled(by=begun)
+
+
+@pytest.fixture
+def grant(known: Grant) -> Grant:
+    return known
 
 
 def category(workspace: Workspace, name: str = "red") -> int:

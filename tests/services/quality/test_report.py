@@ -18,8 +18,7 @@ from db.queries import quality
 from tests.builders import make_dataset, make_grant, make_proposals
 
 
-@pytest.fixture
-def grant(workspace: Workspace) -> Grant:
+def begun(workspace: Workspace) -> Grant:
     """4 × 3 pairs: 4 imported as present; the first two of 8 proposals are the control arm."""
     dataset_id = make_dataset(workspace).dataset_id
     make_proposals(
@@ -30,6 +29,14 @@ def grant(workspace: Workspace) -> Grant:
         probability=lambda i: 0.95 if i < 4 else 0.55,
     )
     return make_grant(workspace, dataset_id)
+
+
+pytestmark = pytest.mark.filled(by=begun)
+
+
+@pytest.fixture
+def grant(known: Grant) -> Grant:
+    return known
 
 
 def say(workspace: Workspace, grant: Grant, words: Sequence[str]) -> list[str]:

@@ -23,12 +23,19 @@ UNKNOWN = IMAGES * CATEGORIES - IMAGES
 Truth = dict[tuple[int, int], bool]
 
 
-@pytest.fixture
-def grant(workspace: Workspace) -> Grant:
+def begun(workspace: Workspace) -> Grant:
     """150 pictures with one imported category each: 300 unknown pairs."""
     dataset_id = make_dataset(workspace, document=coco_document(IMAGES, CATEGORIES)).dataset_id
     make_proposals(workspace, dataset_id)
     return make_grant(workspace, dataset_id)
+
+
+pytestmark = pytest.mark.filled(by=begun)
+
+
+@pytest.fixture
+def grant(known: Grant) -> Grant:
+    return known
 
 
 @pytest.fixture

@@ -15,15 +15,15 @@ from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 from clsl_core.types import LabelState
 from db.models import Decision, Label, Verdict
-from tests.builders import make_dataset, make_grant, make_proposals
+from tests.builders import make_dataset, make_grant, make_questions
+
+pytestmark = pytest.mark.filled(by=make_questions)
 
 
 @pytest.fixture
-def grant(workspace: Workspace) -> Grant:
+def grant(known: Grant) -> Grant:
     """An annotator on a dataset of 4 × 3 pairs, 4 of them known, the rest proposed."""
-    dataset_id = make_dataset(workspace).dataset_id
-    make_proposals(workspace, dataset_id)
-    return make_grant(workspace, dataset_id)
+    return known
 
 
 def answers(workspace: Workspace, grant: Grant, *words: str) -> list[Answer]:
@@ -125,7 +125,7 @@ def test_all_others_are_absent(workspace: Workspace, grant: Grant) -> None:
     assert refused.status == "refused"
 
 
-@pytest.mark.one_database
+@pytest.mark.refusal
 @pytest.mark.parametrize("bad", ["", "short", "x" * 65])
 def test_ids_of_batches_are_checked(workspace: Workspace, grant: Grant, bad: str) -> None:
     with pytest.raises(InputError):

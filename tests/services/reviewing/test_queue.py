@@ -23,8 +23,6 @@ from db.queries import leases, queue
 from db.types import now
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals
 
-pytestmark = pytest.mark.both_databases
-
 ORDERS = {
     "likely": lambda p: (-p.chance, -p.score, -p.id),
     "uncertain": lambda p: (p.margin, p.id),
@@ -34,8 +32,7 @@ ORDERS = {
 }
 
 
-@pytest.fixture
-def grant(workspace: Workspace) -> Grant:
+def begun(workspace: Workspace) -> Grant:
     """30 × 5 pairs, 120 of them proposed: with ties, both states, a control arm."""
     document = coco_document(images=30, categories=5)
     for number, image in enumerate(document["images"]):
@@ -52,6 +49,14 @@ def grant(workspace: Workspace) -> Grant:
         turn=lambda i: rng.randrange(10_000),
     )
     return make_grant(workspace, dataset_id)
+
+
+pytestmark = [pytest.mark.both_databases, pytest.mark.filled(by=begun)]
+
+
+@pytest.fixture
+def grant(known: Grant) -> Grant:
+    return known
 
 
 def proposals(workspace: Workspace) -> list[Proposal]:
@@ -170,7 +175,7 @@ def test_filters(
     assert found(text="_") == []
 
 
-@pytest.mark.one_database
+@pytest.mark.refusal
 @pytest.mark.parametrize(
     "query",
     [

@@ -10,15 +10,15 @@ from app.services.reviewing.verdict_file import decide_file
 from app.services.workspace import Workspace
 from clsl_core.errors import FormatError, NotFoundError
 from db.models import Decision, Image
-from tests.builders import make_dataset, make_grant, make_proposals
+from tests.builders import make_questions
+
+pytestmark = pytest.mark.filled(by=make_questions)
 
 
 @pytest.fixture
-def grant(workspace: Workspace) -> Grant:
+def grant(known: Grant) -> Grant:
     """An annotator on a dataset of 4 × 3 pairs."""
-    dataset_id = make_dataset(workspace).dataset_id
-    make_proposals(workspace, dataset_id)
-    return make_grant(workspace, dataset_id)
+    return known
 
 
 class TestVerdictsFromAFile:

@@ -21,17 +21,15 @@ from db.models import (
     Lease,
 )
 from db.types import now
-from tests.builders import make_dataset, make_grant, make_proposals
+from tests.builders import make_dataset, make_grant, make_questions
 
-pytestmark = pytest.mark.both_databases
+pytestmark = [pytest.mark.both_databases, pytest.mark.filled(by=make_questions)]
 
 
 @pytest.fixture
-def grant(workspace: Workspace) -> Grant:
+def grant(known: Grant) -> Grant:
     """An annotator on a dataset of 4 × 3 pairs, 4 of them known, the rest proposed."""
-    dataset_id = make_dataset(workspace).dataset_id
-    make_proposals(workspace, dataset_id)
-    return make_grant(workspace, dataset_id)
+    return known
 
 
 def answer(card: Card, verdict: str = "present", client_id: str | None = None) -> Answer:
