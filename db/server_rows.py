@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, MetaData, Table, func, inspect, select, text
 
-from db.models import Base
+from db.models import Base, Dataset
 
 REVISION = "alembic_version"
 """The table that names the schema's revision."""
@@ -66,6 +66,12 @@ def copy_in(connection: Connection, table: Table, columns: Sequence[str], path: 
             copy.write(piece)
     if "id" in columns:
         _count_on(connection, table)
+
+
+def picture_places(connection: Connection) -> list[tuple[str, list[str]]]:
+    """Each dataset's name, and where its pictures are."""
+    rows = connection.execute(select(Dataset.name, Dataset.image_root, Dataset.more_roots))
+    return [(name, [root, *more]) for name, root, more in rows]
 
 
 def _count_on(connection: Connection, table: Table) -> None:

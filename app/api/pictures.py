@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 
+import anyio
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
@@ -14,12 +16,15 @@ from app.services.pictures import rendering
 from app.services.pictures.rendering import Picture
 from app.services.workspace import Workspace
 
+AT_ONCE = 8
+"""Pictures made at the same time: those that wait for memory must not keep verdicts waiting."""
+_drawing = anyio.CapacityLimiter(AT_ONCE)
+
 
 async def image(workspace: Workspace, grant: Grant, given: requests.Picture) -> Response:
     """GET /api/images/ID: one picture as WebP."""
-    picture = await run_in_threadpool(
-        rendering.thumbnail, workspace, grant, given.image_id, given.size
-    )
+    make = partial(rendering.thumbnail, workspace, grant, given.image_id, given.size)
+    picture = await anyio.to_thread.run_sync(make, limiter=_drawing)
     return _picture(picture)
 
 

@@ -42,6 +42,13 @@ def restore(
     check: Annotated[
         bool, typer.Option("--check", help="Only see whether the archive is whole.")
     ] = False,
+    accept_places: Annotated[
+        bool,
+        typer.Option(
+            "--accept-places",
+            help="Let its pictures come from folders and addresses that no dataset here uses.",
+        ),
+    ] = False,
 ) -> None:
     """Bring a backup back. What is there now is kept in the folder `backups`."""
     from app.services.backup import archive
@@ -49,7 +56,7 @@ def restore(
     if check:
         out.print(f"{file} is whole: {_about(archive.read(file))}")
         return
-    summary, earlier = archive.restore(context.obj, file)
+    summary, earlier = archive.restore(context.obj, file, accept_places=accept_places)
     if earlier is not None:
         err.print(f"the database that was there is kept as {earlier}")
     out.print(f"restored {_about(summary)}")

@@ -66,6 +66,13 @@ def embed(
             show_default=False,
         ),
     ] = None,
+    accept_missing: Annotated[
+        bool,
+        typer.Option(
+            "--accept-missing",
+            help="Go on though most pictures that could be used before are gone.",
+        ),
+    ] = False,
 ) -> None:
     """Turn the pictures that are new into features, and the category names too."""
     from app.services.datasets import overview
@@ -78,6 +85,8 @@ def embed(
             payload = {"backbone": backbone, "pretrained": pretrained}
         if prompts is not None:
             payload["prompts"] = prompts.value
+        if accept_missing:
+            payload["accept_missing"] = True
         dataset_id = overview.dataset_id(workspace, name)
         if no_descriptions:
             category_text.forget_descriptions(workspace, dataset_id)

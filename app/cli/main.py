@@ -34,6 +34,7 @@ from app.cli.console import err, exit_code, print_report
 from app.cli.headings import Headed
 from app.cli.options import DataDir, Verbose
 from clsl_core.errors import ClslError, FormatError
+from clsl_core.files import about_disk
 
 NICE = 10
 
@@ -83,7 +84,7 @@ def start(context: typer.Context, data_dir: DataDir = None, verbose: Verbose = F
 
 
 def main() -> NoReturn:
-    """Run ``clsl``; a ClslError becomes one line on stderr and an exit code."""
+    """Run ``clsl``; a ClslError or a disk's fault becomes one line on stderr and an exit code."""
     if hasattr(os, "nice"):
         os.nice(NICE)  # the worker too: whoever reviews meanwhile goes first
     try:
@@ -93,6 +94,9 @@ def main() -> NoReturn:
         if isinstance(error, FormatError) and error.report is not None:
             print_report(error.report)
         raise SystemExit(exit_code(error)) from None
+    except OSError as error:
+        err.print(f"clsl: {about_disk(error)}, then try again")
+        raise SystemExit(1) from None
     raise SystemExit(0)
 
 

@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 from db.models import (
     Category,
     EmbeddingRun,
+    Job,
+    JobKind,
     Label,
     ModelRun,
     Panel,
@@ -19,6 +21,9 @@ from db.models import (
     ProposalStatus,
     RunStatus,
 )
+
+BEGUN_WITH = "begun_with"
+"""In the payload of a training that decisions start: id of the newest of them."""
 
 
 def embedding_run(session: Session, dataset_id: int, backbone_key: str) -> EmbeddingRun | None:
@@ -57,6 +62,16 @@ def latest_ready_run(session: Session, dataset_id: int) -> ModelRun | None:
     return session.scalar(query.order_by(ModelRun.id.desc()).limit(1))
 
 
+def with_files(session: Session, dataset_id: int) -> Sequence[ModelRun]:
+    """The finished model runs that have their files, newest first."""
+    query = select(ModelRun).where(
+        ModelRun.dataset_id == dataset_id,
+        ModelRun.status == RunStatus.READY,
+        ModelRun.directory.is_not(None),
+    )
+    return session.scalars(query.order_by(ModelRun.id.desc())).all()
+
+
 def has_ready_run(session: Session, dataset_id: int) -> bool:
     """Whether a training has ever finished; asked with every verdict, so no run is read for it."""
     ready = exists().where(ModelRun.dataset_id == dataset_id, ModelRun.status == RunStatus.READY)
@@ -79,6 +94,18 @@ def last_decision_seen(session: Session, dataset_id: int, besides: int | None = 
     if besides is not None:
         query = query.where(ModelRun.id != besides)
     return session.scalar(query) or 0
+
+
+def last_decision_tried(session: Session, dataset_id: int) -> int:
+    """Id of the newest decision that any training has tried to take in, whatever came of it.
+
+    A training that fails before it has read the decisions has no run; what it was begun with stands
+    with its job.
+    """
+    of_runs = select(func.max(ModelRun.last_decision_id)).where(ModelRun.dataset_id == dataset_id)
+    newest = select(Job.payload).where(Job.dataset_id == dataset_id, Job.kind == JobKind.TRAIN)
+    payload = session.scalar(newest.order_by(Job.id.desc()).limit(1)) or {}
+    return max(session.scalar(of_runs) or 0, int(payload.get(BEGUN_WITH, 0)))
 
 
 def run_to_propose(session: Session, dataset_id: int) -> ModelRun | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from alembic import command
 
 import migrations
+from app.services.backup.picture_places import Places, require_known
 from clsl_core.errors import DatabaseError, InputError
 from db import server_rows
 from db.session import Database, wait_for_writers
@@ -50,16 +51,18 @@ def write_rows(database: Database, folder: Path) -> tuple[str, dict[str, int]]:
     return revision, rows
 
 
-def read_rows(database: Database, folder: Path, revision: str) -> None:
+def read_rows(database: Database, folder: Path, revision: str, known: Places | None = None) -> None:
     """Put the rows below a folder in the place of all that is there, or change nothing.
 
     Args:
         database: Where to.
         folder: What ``write_rows`` wrote.
         revision: That of the schema then; afterwards it is this program's newest.
+        known: Where pictures may be; None for anywhere.
 
     Raises:
         InputError: The files are not of that revision.
+        ConflictError: Pictures are in places that are not known.
         DatabaseError: The server cannot be reached, or others work with the database.
     """
     try:
@@ -80,6 +83,7 @@ def read_rows(database: Database, folder: Path, revision: str) -> None:
             # Both names are the migrations' own by now.
             server_rows.copy_in(connection, tables[name], columns, _file(folder, name))
         command.upgrade(migrations.alembic_config(connection), "head")
+        require_known(server_rows.picture_places(connection), known)
 
 
 def _file(folder: Path, table: str) -> Path:

@@ -253,15 +253,15 @@ def _write_new(
     progress: Progress,
 ) -> tuple[int, Written]:
     database = workspace.database
-    dataset_id = unfinished.begin(database, dataset)
-    try:
-        stamp = partial(unfinished.stamp, dataset_id=dataset_id)
-        with OutOfSight(database, dataset_id, stamp) as target:
-            written = write_rows(target, dataset_id, content, problems, progress)
-        unfinished.show(database, dataset_id)
-    except BaseException:
-        unfinished.discard(database, dataset_id)
-        raise
+    with unfinished.begun(database, dataset) as dataset_id:
+        try:
+            stamp = partial(unfinished.stamp, dataset_id=dataset_id)
+            with OutOfSight(database, dataset_id, stamp) as target:
+                written = write_rows(target, dataset_id, content, problems, progress)
+            unfinished.show(database, dataset_id)
+        except BaseException:
+            unfinished.discard(database, dataset_id)
+            raise
     return dataset_id, written
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from app.services.workspace import Workspace
 from clsl_core.errors import BackboneError, InputError
-from clsl_core.files import atomic_file, atomic_text
+from clsl_core.files import atomic_file, atomic_text, load_array, load_object
 from clsl_core.types import JsonObject, LabelMatrix, Progress
 from db.models import EmbeddingRun
 from db.queries import datasets, labels, stored
@@ -55,8 +55,7 @@ class CategoryText:
     def of(cls, workspace: Workspace, dataset_id: int, features: Path) -> CategoryText:
         """What is kept for a dataset and the features in a folder."""
         file, context = _descriptions(workspace, dataset_id), features / _CONTEXT
-        said = json.loads(file.read_text("utf-8")) if file.exists() else {}
-        return cls(said, np.load(context, allow_pickle=False) if context.exists() else None)
+        return cls(load_object(file) or {}, load_array(context, 2))
 
     def digest(self, words: Sequence[str]) -> str:
         """Sixteen hex digits of the words and of how they are put."""

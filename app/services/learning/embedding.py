@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,10 +17,11 @@ from sqlalchemy.orm import Session
 
 from app.services.jobs.table import JobContext
 from app.services.learning.category_text import CategoryText, forget_context, learn_prompts
+from app.services.learning.losses import LostPictures, require_features
 from app.services.pictures.places import images_of
 from app.services.workspace import Workspace
 from clsl_core.errors import ImageError, TrainingError
-from clsl_core.files import atomic_file
+from clsl_core.files import DamagedFile, atomic_file, load_array
 from clsl_core.types import JsonObject, Progress, no_progress
 from db.models import (
     Dataset,
@@ -38,9 +40,13 @@ if TYPE_CHECKING:
     from clsl_core.features import FeatureStore, FeatureView
     from clsl_core.pictures.loading import ImageLoader
 
+log = logging.getLogger(__name__)
+
 SHARD_IMAGES = 256
 READ_BATCH = 32
 ENCODE_BATCH = 32
+ENOUGH = 1024
+"""Pixels of a side: more than any backbone reads, and what is held of a batch stays bounded."""
 ENCODE_BATCH_CPU = 8  # about a second's work, so that a cancel is heard soon
 
 
@@ -54,6 +60,7 @@ def run_embed(workspace: Workspace, context: JobContext) -> JsonObject:
         payload.get("pretrained"),
         context.progress,
         prompts=payload.get("prompts"),
+        accept_missing=payload.get("accept_missing") is True,
     )
 
 
@@ -65,6 +72,7 @@ def embed(
     progress: Progress = no_progress,
     *,
     prompts: str | None = None,
+    accept_missing: bool = False,
 ) -> JsonObject:
     """Embed every image that has no features of this backbone yet.
 
@@ -78,10 +86,11 @@ def embed(
         progress: Called all the while; raises to stop.
         prompts: ``learned`` learns context words for the category names, ``sentences`` goes back
             to the neutral sentences, None leaves it as it is.
+        accept_missing: Go on though most pictures that could be used before are gone.
 
     Raises:
         BackboneError: The backbone cannot be loaded.
-        TrainingError: No picture at all could be used.
+        TrainingError: No picture at all could be used, or most that could be before are gone.
     """
     from clsl_core.backbones.choice import choose_backbone
 
@@ -91,6 +100,8 @@ def embed(
         name, weights = dataset.backbone, dataset.pretrained
         loader = images_of(workspace, dataset)
         pictures = images.files(session, dataset_id)
+        usable = {picture.id for picture in pictures if picture.fingerprint is not None}
+        lost = LostPictures(dataset.name, usable, accept_missing)
     if backbone_name is not None:
         name, weights = backbone_name, pretrained
     weights = _here(workspace, dataset_id, weights)
@@ -109,7 +120,8 @@ def embed(
                     progress(start + done, len(pictures), f"embedding with {backbone.spec.name}")
 
                 outcome = embedder.embed(pictures[start : start + SHARD_IMAGES], tick)
-                _note_pictures(workspace, dataset_id, outcome)
+                _note_pictures(workspace, dataset_id, lost.without(outcome))
+        _note_pictures(workspace, dataset_id, lost.held)
         result = _finish_embedding(workspace, dataset_id, run_id, notice)
         if prompts is not None:
             result["message"] += _word(workspace, run_id, backbone, prompts, progress)
@@ -201,7 +213,7 @@ class _Embedder:
             fingerprint = self._loader.fingerprint(picture.file_name)
             if not self._store.missing([_feature_key(picture.id, fingerprint)]):
                 return fingerprint, None
-            return fingerprint, self._loader.load(picture.file_name)
+            return fingerprint, self._loader.load(picture.file_name, at_least=ENOUGH)
         except ImageError as error:
             return error, None
 
@@ -226,7 +238,7 @@ def _concatenate(parts: Sequence[ImageFeatures]) -> ImageFeatures:
 
 
 def _note_pictures(
-    workspace: Workspace, dataset_id: int, outcome: dict[int, str | ImageError]
+    workspace: Workspace, dataset_id: int, outcome: Mapping[int, str | ImageError]
 ) -> None:
     rows: list[JsonObject] = []
     for image_id, found in outcome.items():
@@ -240,6 +252,8 @@ def _note_pictures(
                 "fingerprint": None if failed else found,
             }
         )
+    if not rows:
+        return
     with workspace.database.write(dataset_id) as session:
         images.change(session, rows)
 
@@ -324,9 +338,8 @@ def text_vectors(
     words = names + [word for word in BACKGROUND_WORDS if word not in taken]
     text = CategoryText.of(workspace, dataset_id, folder)
     path = folder / f"text-{text.digest(words)}.npy"
-    if path.exists():
-        vectors: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
-    else:
+    vectors = _kept_vectors(path)
+    if vectors is None:
         if backbone is None:
             weights = _here(workspace, dataset_id, spec["pretrained"])
             backbone = load_backbone(spec["name"], weights, workspace.settings.device)
@@ -337,6 +350,15 @@ def text_vectors(
         with atomic_file(path) as file:
             np.save(file, vectors, allow_pickle=False)
     return TextVectors(vectors[: len(names)], vectors[len(names) :])
+
+
+def _kept_vectors(path: Path) -> npt.NDArray[np.float32] | None:
+    """Text embeddings that were kept; None to make them anew, also where they are damaged."""
+    try:
+        return load_array(path, 2)
+    except DamagedFile as error:
+        log.warning("text embeddings are made anew: %s", error)
+        return None
 
 
 def _here(workspace: Workspace, dataset_id: int, pretrained: str | None) -> str | None:
@@ -350,7 +372,11 @@ def _here(workspace: Workspace, dataset_id: int, pretrained: str | None) -> str 
 def usable_features(
     workspace: Workspace, session: Session, embedding: EmbeddingRun
 ) -> tuple[FeatureView, list[int]]:
-    """Features of every usable image, with the image ids in the same order."""
+    """Features of every usable image, with the image ids in the same order.
+
+    Raises:
+        TrainingError: Those of most images are gone.
+    """
     from clsl_core.backbones.spec import BackboneSpec
     from clsl_core.features import FeatureStore
 
@@ -363,6 +389,7 @@ def usable_features(
         if picture.fingerprint is not None
     }
     absent = set(store.missing(list(keys)))
+    require_features(embedding.directory, len(absent), len(keys))
     present = {key: id_ for key, id_ in keys.items() if key not in absent}
     return store.gather(list(present)), list(present.values())
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from app.services.pictures.places import images_of
 from app.services.workspace import Workspace
 from clsl_core.errors import TrainingError
-from clsl_core.files import atomic_file, atomic_text
+from clsl_core.files import atomic_file, atomic_text, load_array, load_object
 from clsl_core.types import Finetune, JsonObject, LabelMatrix, Progress, no_progress
 from db.models import Dataset
 from db.queries import datasets, images, labels, stored
@@ -78,11 +78,9 @@ class _Start:
 
     @classmethod
     def read(cls, folder: Path) -> _Start | None:
-        try:
-            words = json.loads((folder / "lesson.json").read_text("utf-8"))
-            return cls(**words, labels=np.load(folder / "labels.npy", allow_pickle=False))
-        except FileNotFoundError:
-            return None
+        words = load_object(folder / "lesson.json")
+        labels = load_array(folder / "labels.npy", 2)
+        return None if words is None or labels is None else cls(**words, labels=labels)
 
 
 _WORDS = ("backbone", "pretrained", "files", "keys", "names")
@@ -119,9 +117,8 @@ def finetune_backbone(
     home = workspace.data_dir / "backbones" / str(dataset_id)
     scratch = home / f"job-{job_id}"
     done = scratch / "done.json"
-    if job_id is not None and done.exists():
-        outcome: JsonObject = json.loads(done.read_text("utf-8"))
-    else:
+    outcome = None if job_id is None else load_object(done)
+    if outcome is None:
         progress(0, 1, "reading labels")
         start = _Start.read(scratch) if job_id is not None else None
         if start is None:

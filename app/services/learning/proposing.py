@@ -18,6 +18,7 @@ from app.services.instant.tables import InstantTable
 from app.services.jobs.table import JobContext
 from app.services.learning import gate, neighbours, notices
 from app.services.learning.embedding import usable_features
+from app.services.learning.pruning import prune
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError, NotFoundError, TrainingError
 from clsl_core.files import atomic_file
@@ -46,13 +47,15 @@ SEED = 0
 def run_propose(workspace: Workspace, context: JobContext) -> JsonObject:
     """Job handler of JobKind.PROPOSE."""
     payload = context.job.payload
-    return propose(
+    result = propose(
         workspace,
         context.dataset_id,
         context.progress,
         model_run=payload.get("model_run"),
         ordered=bool(payload.get("ordered")),
     )
+    prune(workspace, context.dataset_id)
+    return result
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,8 @@ def _read_task(workspace: Workspace, dataset_id: int, run_id: int | None) -> _Ta
             raise TrainingError(
                 f"{dataset.name!r} has no trained model yet: run `clsl train {dataset.name}` first"
                 if run is None
-                else f"model run {run.id} has not finished, so it cannot propose"
+                else f"model run {run.id} has not finished, or its files were removed: it cannot "
+                "propose"
             )
         embedding = stored.one(session, EmbeddingRun, run.embedding_run_id)
         features, image_ids = usable_features(workspace, session, embedding)

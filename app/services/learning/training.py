@@ -17,6 +17,7 @@ from app.services.jobs.table import JobContext
 from app.services.learning import unseen
 from app.services.learning.embedding import embed, embedding_in_use, text_vectors, usable_features
 from app.services.learning.finetuning import FinetuneRequest, finetune_backbone, forget_job
+from app.services.learning.pruning import prune
 from app.services.runtime import peak_memory
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
@@ -79,6 +80,7 @@ def run_train(workspace: Workspace, context: JobContext) -> JsonObject:
         embed(workspace, dataset_id, progress=context.progress)
     trigger = str(payload.get("trigger", "by hand"))
     result = train(workspace, dataset_id, trigger, job_id, context.progress)
+    prune(workspace, dataset_id)
     if not tuned:
         return result
     forget_job(workspace, dataset_id, job_id)

@@ -83,13 +83,15 @@ def trigger(
 def due_retraining(session: Session, dataset_id: int) -> int | None:
     """Queue a training when enough was decided since the last; call within the transaction.
 
+    One that failed or was cancelled counts as tried: it would fail again with every verdict.
+
     Returns:
         Id of the new job, to be rung after the commit; None when none is due.
     """
     dataset = stored.one(session, Dataset, dataset_id)
     if dataset.retrain_after == 0 or not runs.has_ready_run(session, dataset_id):
         return None
-    seen = runs.last_decision_seen(session, dataset_id)
+    seen = runs.last_decision_tried(session, dataset_id)
     if decisions.count_after(session, dataset_id, seen) < dataset.retrain_after:
         return None
     for job in jobs.live_of_kind(session, dataset_id, JobKind.TRAIN):
@@ -100,7 +102,10 @@ def due_retraining(session: Session, dataset_id: int) -> int | None:
             added = trigger(session, dataset_id, "decisions", JobKind.TRAIN)
     except IntegrityError:
         return None  # somebody else has just submitted one
-    return None if added is None else added.id
+    if added is None:
+        return None
+    added.payload = {**added.payload, runs.BEGUN_WITH: decisions.last_id(session, dataset_id)}
+    return added.id
 
 
 def _about_to_train(session: Session, dataset_id: int) -> list[Job]:

@@ -21,6 +21,7 @@ from app.services.access import audit_log, rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Right
 from app.services.quality.audit_pairs import Check, find_checks, open_table, unknown_pairs
+from app.services.reviewing import repeats
 from app.services.reviewing.verdicts import Receipt, check_id, member_id
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import InputError, NotFoundError
@@ -171,8 +172,10 @@ def apply(workspace: Workspace, grant: Grant, category_id: int, client_id: str) 
     rights.require(Right.DECIDE)
     check_id(client_id)
     with workspace.database.write(grant.dataset_id) as session:
-        if decisions.of_batch(session, client_id):
-            return Receipt(client_id, "duplicate")
+        same = repeats.accepts_unseen(client_id, category_id)
+        again = repeats.repeated(session, grant, client_id, same)
+        if again is not None:
+            return Receipt(client_id, *again)
         begun = _begun(session, grant, category_id)
         state = _state(session, begun)
         if not len(state.result.accept):
@@ -202,6 +205,7 @@ def apply(workspace: Workspace, grant: Grant, category_id: int, client_id: str) 
             for image_id in images
             if image_id in shown
         ]
+        decisions.require_new(session, [one.client_id for one in made])
         leases.release(session, {(one.image_id, one.category_id): None for one in made})
         decisions.apply(session, [(one, None) for one in made])
         _end(session, begun, client_id)

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 from app.services.access import rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Right
+from app.services.reviewing import repeats
 from app.services.reviewing.verdicts import ID_LENGTH, Receipt
 from app.services.workspace import Workspace
 from db.models import Category, Flag, Image
@@ -25,11 +26,15 @@ def flag(
     category_id: int | None = None,
     comment: str = "",
 ) -> Receipt:
-    """Flag an image; the same ``client_id`` again is the same flag."""
+    """Flag an image; the same ``client_id`` again is the same flag, or it is refused."""
     rights.require(Right.DECIDE)
     with workspace.database.write(grant.dataset_id) as session:
-        if flags.by_client_id(session, client_id) is not None:
-            return Receipt(client_id, "duplicate")
+        earlier = flags.by_client_id(session, client_id)
+        if earlier is not None:
+            said = (grant.annotator_id, grant.dataset_id, image_id, category_id, comment.strip())
+            if said == _said(earlier):
+                return Receipt(client_id, "duplicate")
+            return Receipt(client_id, "refused", repeats.OTHER)
         refusal = _refusal(session, grant, client_id, image_id, category_id, comment)
         if refusal is not None:
             return Receipt(client_id, "refused", refusal)
@@ -56,6 +61,11 @@ def unflag(workspace: Workspace, grant: Grant, client_id: str, image_id: int) ->
             return Receipt(client_id, "refused", "this image is not in the dataset any more")
         count = flags.resolve(session, image_id, grant.annotator_id, now())
     return Receipt(client_id, "saved" if count else "duplicate", count=count)
+
+
+def _said(flag: Flag) -> tuple[int, int, int, int | None, str]:
+    """What a flag says, by whom, and of which dataset."""
+    return flag.annotator_id, flag.dataset_id, flag.image_id, flag.category_id, flag.comment
 
 
 def _refusal(

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from app.services.access import audit_log, rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Right
+from app.services.reviewing import repeats
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import ConflictError, InputError, NotFoundError
 from db.models import Decision, Gold, Label, Panel, PanelStatus, Verdict, Voice
@@ -194,8 +195,12 @@ def adjudicate(
     client_id = client_id or uuid.uuid4().hex
     pair = (image_id, category_id)
     with workspace.database.write(grant.dataset_id) as session:
-        if decisions.by_client_id(session, client_id) is not None:
+        same = repeats.settles(*pair, verdict)
+        again = repeats.repeated(session, grant, client_id, same)
+        if again == repeats.DUPLICATE:
             return client_id
+        if again is not None:
+            raise ConflictError(f"the verdict cannot be stored: {again[1]}")
         panel = stored.find(session, Panel, pair)
         if panel is None or panel.dataset_id != grant.dataset_id:
             raise NotFoundError(f"no panel has judged image {image_id}, category {category_id}")
