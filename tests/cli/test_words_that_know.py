@@ -161,7 +161,6 @@ def scores_of(rows: Iterable[dict[str, str]]) -> npt.NDArray[np.float64]:
     return found
 
 
-@pytest.mark.slow
 def test_training_is_better_than_words_that_know_something(
     collection: Collection, checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -180,7 +179,7 @@ def test_training_is_better_than_words_that_know_something(
     assert by_training > by_words + 0.1
     assert by_training > 5 * chance
 
-    assert metrics["ordered_by"] in {"all", *metrics["parts"]["parts"]}
+    assert metrics["ordered_by"] == metrics["parts"]["ordered_by"]
     assert metrics["parts"]["compared"]
     assert "text" in metrics["parts"]["parts"]
     for name in metrics["parts"]["parts"]:
