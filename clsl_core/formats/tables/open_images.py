@@ -22,7 +22,7 @@ from clsl_core.formats.conversion import (
     kept_rows,
     known_labels,
 )
-from clsl_core.formats.findings import Findings, report_of
+from clsl_core.formats.findings import Findings
 from clsl_core.formats.registry import Absent
 from clsl_core.formats.set_builder import SetBuilder
 from clsl_core.formats.text.table_source import read_table, table_line
@@ -37,7 +37,7 @@ from clsl_core.types import (
     no_progress,
 )
 
-__all__ = ["COLUMNS", "read", "validate", "write"]
+__all__ = ["COLUMNS", "read", "write"]
 
 COLUMNS = ("ImageID", "Source", "LabelName", "Confidence")
 _MACHINE = "machine"
@@ -78,11 +78,6 @@ def read(
             findings.error("ragged-row", f"line {line}", message)
     header: JsonObject = {"table": table.style, "image_list": files is not None}
     return builder.finish(header, absent, path)
-
-
-def validate(path: Path) -> ValidationReport:
-    """Report every problem of a table; bad content never raises."""
-    return report_of(read, path)
 
 
 def write(
@@ -266,4 +261,6 @@ def _write_beside(
         with atomic_text(output.with_name(f"{output.stem}-images.csv")) as stream:
             stream.write(table_line(("ImageID", "FileName")))
             for image in content.images:
-                stream.write(table_line((images[image.source_id], image.file_name)))
+                stated = image.record.get("file_name") if native else None
+                name = stated if isinstance(stated, str) else image.file_name
+                stream.write(table_line((images[image.source_id], name)))
