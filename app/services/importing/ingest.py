@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from app.services.importing import unfinished
+from app.services.importing import outside_proposals, unfinished
+from app.services.importing.near_pictures import Names, refuse_all_missing, seek
 from app.services.importing.rows import MissingFile, Written, write_rows
 from app.services.importing.target import CACHE_MEGABYTES, OneTransaction, OutOfSight
 from app.services.jobs.table import JobContext
@@ -18,10 +20,12 @@ from app.services.workspace import Workspace
 from clsl_core.errors import FormatError, ImageError, InputError, NotFoundError
 from clsl_core.formats import get_format
 from clsl_core.formats.detect import Detected, detect
-from clsl_core.formats.read_options import ReadOptions, read_with, validate_with
+from clsl_core.formats.read_options import ReadOptions, Scores, read_with, validate_with
 from clsl_core.formats.registry import Absent
-from clsl_core.formats.tables.cell_states import Zero
+from clsl_core.formats.tables.cell_states import MinusOne, Zero
+from clsl_core.formats.tables.imagefolder import Folders
 from clsl_core.formats.voc.voc import Difficult
+from clsl_core.formats.yolo.yolo import Empty
 from clsl_core.pictures.fetch import is_url
 from clsl_core.types import (
     AnnotationSet,
@@ -52,7 +56,11 @@ class ImportRequest:
         exhaustive: Categories in which it means ABSENT whatever ``absent`` says.
         difficult: What a category of only difficult objects is (VOC).
         zero: What ``0`` means (tables).
+        minus_one, not_labels, picture_key, folders, empty, scores, threshold: See ``ReadOptions``.
         url_field: Of an image's record, whose value is the URL of its picture; "" for none.
+        names: Which names the pictures may have.
+        model: The name of the model whose proposals a file holds, where that does not say it.
+        pictures_later: Whether to import though not one picture is there.
     """
 
     file: str
@@ -63,7 +71,17 @@ class ImportRequest:
     exhaustive: tuple[str, ...] = ()
     difficult: Difficult = "ignore"
     zero: Zero = "auto"
+    minus_one: MinusOne = "absent"
+    not_labels: tuple[str, ...] = ()
+    picture_key: str = ""
+    folders: Folders = "ignore"
+    empty: Empty = "unknown"
+    scores: Scores = "proposals"
+    threshold: float = 0.0
     url_field: str = ""
+    names: Names = "alike"
+    pictures_later: bool = False
+    model: str = ""
 
     @classmethod
     def of(
@@ -74,24 +92,31 @@ class ImportRequest:
         format_name: str,
         options: ReadOptions,
         url_field: str = "",
+        **more: Any,
     ) -> ImportRequest:
         """A request with what was declared about the file."""
+        declared = {item.name: getattr(options, item.name) for item in fields(options)}
         return cls(
             str(file),
             str(image_root),
             name,
             format_name,
-            options.absent,
-            options.exhaustive,
-            options.difficult,
-            options.zero,
-            url_field,
+            **declared,
+            url_field=url_field,
+            **more,
         )
 
     @property
     def options(self) -> ReadOptions:
         """What was declared about the file."""
-        return ReadOptions(self.absent, tuple(self.exhaustive), self.difficult, self.zero)
+        declared = {item.name: getattr(self, item.name) for item in fields(ReadOptions)}
+        lists = {key: tuple(value) for key, value in declared.items() if isinstance(value, list)}
+        return ReadOptions(**{**declared, **lists})
+
+    @property
+    def model_name(self) -> str:
+        """What the model is called whose proposals the file holds, unless that says it."""
+        return self.model.strip() or Path(self.file).name
 
     def to_json(self) -> JsonObject:
         """As a job's payload."""
@@ -165,7 +190,9 @@ def recognise(file: Path, format_name: str = AUTO) -> Detected:
     if format_name == AUTO:
         try:
             return detect(file)
-        except FormatError:
+        except FormatError as error:
+            if error.report is not None:
+                raise
             if file.suffix.lower() != ".json" or not file.is_file():
                 raise
             # Its report says what is wrong with it, and where.
@@ -223,16 +250,24 @@ def import_file(
     with workspace.database.read() as session:
         existing = datasets.by_name(session, name)
     problems = dict(unreachable(workspace, existing, root, request.url_field, content, progress))
+    sought = seek(content, problems, root, request.names)
+    if not request.pictures_later:
+        refuse_all_missing(sought, root)
+    content, problems = sought.content, sought.problems
     progress(0, 1, "writing to the database")
     if existing is None:
         dataset = _new_dataset(name, root, request, content, workspace.settings)
-        dataset_id, written = _write_new(workspace, dataset, content, problems, progress)
+        dataset_id, written = _write_new(workspace, dataset, content, problems, request, progress)
     else:
         dataset_id = existing.id
         with workspace.database.write(dataset_id, cache_megabytes=CACHE_MEGABYTES) as session:
             _change_dataset(stored.one(session, Dataset, dataset_id), root, request, content)
             target = OneTransaction(session)
             written = write_rows(target, dataset_id, content, problems, while_locked)
+            told = outside_proposals.store(
+                session, dataset_id, content.proposals, request.model_name
+            )
+            written.added["proposals"] = told
     workspace.database.analyse(Image, Category, Annotation, Label)
     return ImportResult(
         dataset_id,
@@ -241,7 +276,7 @@ def import_file(
         written.updated,
         written.kept_human,
         len(problems),
-        problem_lines(report),
+        [*sought.told, *problem_lines(report)],
     )
 
 
@@ -250,6 +285,7 @@ def _write_new(
     dataset: Dataset,
     content: AnnotationSet,
     problems: Mapping[SourceId, MissingFile],
+    request: ImportRequest,
     progress: Progress,
 ) -> tuple[int, Written]:
     database = workspace.database
@@ -258,6 +294,11 @@ def _write_new(
         stamp = partial(unfinished.stamp, dataset_id=dataset_id)
         with OutOfSight(database, dataset_id, stamp) as target:
             written = write_rows(target, dataset_id, content, problems, progress)
+        with database.write(dataset_id) as session:
+            model, proposals = request.model_name, content.proposals
+            written.added["proposals"] = outside_proposals.store(
+                session, dataset_id, proposals, model
+            )
         unfinished.show(database, dataset_id)
     except BaseException:
         unfinished.discard(database, dataset_id)
