@@ -66,7 +66,8 @@ def choose_format(source: Source | None) -> tuple[str, str]:
     if source is None or chosen != ingest.AUTO:
         return chosen, chosen
     found = ingest.recognise(source.path)
-    st.caption(plain(f"{FORMATS[found.format].title}: {found.reason}"))
+    title = FORMATS[found.format].title if found.format in FORMATS else found.format
+    st.caption(plain(f"{title}: {found.reason}"))
     return chosen, found.format
 
 

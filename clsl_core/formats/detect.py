@@ -23,7 +23,12 @@ from clsl_core.formats.unknown_files import why_unknown
 from clsl_core.formats.yolo.layout import YAML_NAMES
 from clsl_core.types import ValidationReport
 
-__all__ = ["Detected", "detect"]
+__all__ = ["PLAIN_FOLDER", "Detected", "detect"]
+
+PLAIN_FOLDER = "it holds pictures and no annotations: a plain folder"
+"""The reason of a folder that no file says anything about."""
+
+_ANNOTATIONS = (".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml")
 
 _HEAD = 2**18
 """Bytes read of a table."""
@@ -113,8 +118,9 @@ def _in_folder(path: Path) -> Detected | None:
             held = found.relative_to(path).as_posix()
             kind = "XML files such as " * held.endswith(".xml")
             return Detected(name, f"it holds {kind}{held}")
-    if any(file.suffix.lower() in PICTURES for file in path.rglob("*")):
-        return Detected("imagefolder", "it holds pictures and no annotations: a plain folder")
+    endings = {file.suffix.lower() for file in path.rglob("*")}
+    if endings.isdisjoint(_ANNOTATIONS) and not endings.isdisjoint(PICTURES):
+        return Detected("imagefolder", PLAIN_FOLDER)
     return None
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from clsl_core.formats.coco.results import is_results
 from clsl_core.formats.text.table_source import guess_delimiter
 
-__all__ = ["why_unknown"]
+__all__ = ["first_object", "why_unknown"]
 
 
 def why_unknown(text: str) -> str | None:
@@ -17,13 +18,13 @@ def why_unknown(text: str) -> str | None:
         text: Its beginning, without blanks before it.
     """
     if text.startswith("["):
-        return _of_list(_first_object(text))
+        return _of_list(first_object(text))
     if text.startswith("{"):
         return None  # a reader's own report says more
     return _of_table(text)
 
 
-def _first_object(text: str) -> dict[str, Any]:
+def first_object(text: str) -> dict[str, Any]:
     """The first object of a JSON list; empty where it begins with none that is whole."""
     try:
         value, _ = json.JSONDecoder().raw_decode(text[1:].lstrip())
@@ -34,6 +35,11 @@ def _first_object(text: str) -> dict[str, Any]:
 
 def _of_list(first: dict[str, Any]) -> str | None:
     keys = ", ".join(f"{key:.40}" for key in list(first)[:8])
+    if is_results(first):
+        return (
+            "it is a list of COCO results, which names images and categories of another file: "
+            "import that file first, then this one under the same name"
+        )
     if {"id", "annotator", "annotation_id", "choice", "label"} & first.keys() and "id" in first:
         return (
             f"it is a list of objects with {keys}, which looks like Label Studio's JSON-MIN: that "

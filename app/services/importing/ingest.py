@@ -19,6 +19,7 @@ from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from clsl_core.errors import FormatError, ImageError, InputError, NotFoundError
 from clsl_core.formats import get_format
+from clsl_core.formats.coco.results import RESULTS, read_results
 from clsl_core.formats.detect import Detected, detect
 from clsl_core.formats.read_options import ReadOptions, Scores, read_with, validate_with
 from clsl_core.formats.registry import Absent
@@ -187,6 +188,8 @@ def recognise(file: Path, format_name: str = AUTO) -> Detected:
     """
     if not file.exists():
         raise NotFoundError(f"there is no file {str(file)!r}")
+    if format_name in (AUTO, RESULTS) and outside_proposals.is_results(file):
+        return Detected(RESULTS, "it is a list of results with scores")
     if format_name == AUTO:
         try:
             return detect(file)
@@ -245,6 +248,8 @@ def import_file(
         ConflictError: Another import makes a dataset of that name at this moment.
     """
     name, root = check_name(request.name), check_place(request.image_root)
+    if outside_proposals.is_results(Path(request.file)):
+        return _import_results(workspace, name, request, progress)
     found = recognise(Path(request.file), request.format).format
     content, report = read_with(Path(request.file), found, request.options, progress)
     with workspace.database.read() as session:
@@ -278,6 +283,31 @@ def import_file(
         len(problems),
         [*sought.told, *problem_lines(report)],
     )
+
+
+def _import_results(
+    workspace: Workspace, name: str, request: ImportRequest, progress: Progress
+) -> ImportResult:
+    """Add what a detector found in the pictures of a dataset that is there already."""
+    with workspace.database.read() as session:
+        dataset = datasets.by_name(session, name)
+        if dataset is None:
+            raise InputError(
+                f"{Path(request.file).name} is a list of COCO results, which names images and "
+                f"categories of another file: import that file as {name!r} first"
+            )
+        images, categories = outside_proposals.source_ids(session, dataset.id)
+    proposals, report = read_results(Path(request.file), images, categories, progress)
+    taken = [x for x in proposals if x.score is None or x.score >= request.threshold]
+    result = ImportResult(dataset.id, name, problems=problem_lines(report))
+    with workspace.database.write(dataset.id) as session:
+        if request.scores == "final":
+            result.added["labels"] = outside_proposals.store_final(session, dataset.id, taken)
+        else:
+            result.added["proposals"] = outside_proposals.store(
+                session, dataset.id, taken, request.model_name
+            )
+    return result
 
 
 def _write_new(

@@ -9,18 +9,22 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
-from clsl_core.types import JsonObject, LabelRecord, LabelState, SourceId
+from clsl_core.formats.coco import results
+from clsl_core.formats.unknown_files import first_object
+from clsl_core.types import JsonObject, LabelRecord, LabelSource, LabelState, SourceId
 from db.models import Category, Image, Label, ModelRun, Proposal
 from db.queries import runs
 
-__all__ = ["store"]
+__all__ = ["is_results", "source_ids", "store", "store_final"]
 
 BATCH = 5_000
+HEAD = 2**16
 UNSCORED = 0.5
 """The score of a prediction without one: it says nothing of how sure the model was."""
 SEED = 0
@@ -48,6 +52,50 @@ def store(session: Session, dataset_id: int, proposals: Sequence[LabelRecord], m
     for run in runs.outside_runs(session, dataset_id):
         runs.close_answered(session, run)
     return added
+
+
+def is_results(file: Path) -> bool:
+    """Whether a file is a list of COCO results, by its first one."""
+    try:
+        with file.open("rb") as stream:
+            text = stream.read(HEAD).decode("utf-8-sig", "replace").lstrip()
+    except (OSError, ValueError):
+        return False
+    return text.startswith("[") and results.is_results(first_object(text))
+
+
+def source_ids(session: Session, dataset_id: int) -> tuple[set[SourceId], set[SourceId]]:
+    """The ids of a dataset's images and categories as its file has them."""
+    images = _ids(session, Image, dataset_id)
+    return set(images), set(_ids(session, Category, dataset_id))
+
+
+def store_final(session: Session, dataset_id: int, taken: Iterable[LabelRecord]) -> int:
+    """Make labels of predictions that were declared final, where there are none yet."""
+    images, categories = (_ids(session, table, dataset_id) for table in (Image, Category))
+    known = _labelled(session, categories.values())
+    rows = [
+        {
+            "image_id": images[one.image_id],
+            "category_id": categories[one.category_id],
+            "state": one.state,
+            "source": LabelSource.IMPORT,
+            "provenance": {"score": one.score},
+        }
+        for one in taken
+        if (images[one.image_id], categories[one.category_id]) not in known
+    ]
+    if rows:
+        session.execute(insert(Label), rows)
+    for run in runs.outside_runs(session, dataset_id):
+        runs.close_answered(session, run)
+    return len(rows)
+
+
+def _labelled(session: Session, category_ids: Iterable[int]) -> set[Pair]:
+    query = select(Label.image_id, Label.category_id)
+    query = query.where(Label.category_id.in_(list(category_ids)))
+    return {(image_id, category_id) for image_id, category_id in session.execute(query)}
 
 
 def _by_model(
@@ -84,13 +132,8 @@ def _store(
 ) -> int:
     proposed = select(Proposal.image_id, Proposal.category_id)
     proposed = proposed.where(Proposal.model_run_id == run.id)
-    known = select(Label.image_id, Label.category_id)
-    known = known.where(Label.category_id.in_(list(ids[1].values())))
-    there = {
-        (image_id, category_id)
-        for query in (proposed, known)
-        for image_id, category_id in session.execute(query)
-    }
+    there = {(image_id, category_id) for image_id, category_id in session.execute(proposed)}
+    there |= _labelled(session, ids[1].values())
     pairs: dict[Pair, LabelRecord] = {}
     for (image, category), one in best.items():
         if image in ids[0] and category in ids[1]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.services.access import rights
 from app.services.access.rights import Right
-from app.services.importing import ingest
+from app.services.importing import ingest, outside_proposals
 from app.services.importing.image_root import find_root
 from app.services.importing.near_pictures import refuse_all_missing, seek
 from app.services.importing.plan import ImportPlan, plan_import
@@ -19,6 +19,7 @@ from app.services.runtime.legible import legible
 from app.services.workspace import Workspace
 from clsl_core.errors import FormatError, ImageError, InputError
 from clsl_core.formats import FORMATS
+from clsl_core.formats.coco.results import RESULTS, read_results
 from clsl_core.formats.coco.stored import PairLabels
 from clsl_core.formats.read_options import read_with
 from clsl_core.pictures.loading import ImageLoader, thumbnail
@@ -137,7 +138,7 @@ class ImportPreview:
     @property
     def title(self) -> str:
         """The format in words."""
-        return FORMATS[self.format].title
+        return "COCO results" if self.format == RESULTS else FORMATS[self.format].title
 
 
 def look(
@@ -168,6 +169,8 @@ def look(
     root = check_place(stated) if stated else None
     file = Path(request.file)
     found = ingest.recognise(file, request.format)
+    if found.format == RESULTS:
+        return _results(workspace, replace(request, name=name or ""), found.reason, progress)
     try:
         content, report = read_with(file, found.format, request.options, progress)
     except FormatError as error:
@@ -182,6 +185,32 @@ def look(
         root = str(find_root(content.images, within))
     wanted = replace(request, name=name or "", image_root=root or "")
     return _preview(workspace, wanted, found.reason, content, report, progress)
+
+
+def _results(
+    workspace: Workspace, request: ingest.ImportRequest, reason: str, progress: Progress
+) -> ImportPreview:
+    """Results of a detector: proposals for a dataset that is there already."""
+    with workspace.database.read() as session:
+        dataset = datasets.by_name(session, request.name) if request.name else None
+        if dataset is None:
+            raise InputError(
+                "this is a list of COCO results, which names images and categories of another "
+                "file: import that file first, then this one under the name of its dataset"
+            )
+        images, categories = outside_proposals.source_ids(session, dataset.id)
+        root = dataset.image_root
+    try:
+        _, report = read_results(Path(request.file), images, categories, progress)
+    except FormatError as error:
+        report = error.report or ValidationReport()
+        groups = group_problems(report)
+        return ImportPreview(RESULTS, reason, report, groups, report.counts, refusal=str(error))
+    none = {"proposals": 0}
+    plan = ImportPlan(request.name, False, {"proposals": report.counts["proposals"]}, none, none)
+    return ImportPreview(
+        RESULTS, reason, report, group_problems(report), report.counts, image_root=root, plan=plan
+    )
 
 
 def _preview(

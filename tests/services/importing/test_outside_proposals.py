@@ -10,11 +10,13 @@ from sqlalchemy import select
 
 from app.services.access.grants import Grant
 from app.services.exporting.export import export_dataset
+from app.services.importing import preview
 from app.services.importing.ingest import ImportRequest, import_file
 from app.services.reviewing import queue as review_queue
 from app.services.reviewing.queue import QueueQuery
 from app.services.reviewing.verdicts import Answer, decide
 from app.services.workspace import Workspace
+from clsl_core.errors import InputError
 from clsl_core.types import LabelState
 from db.models import Category, Image, Label, ModelRun, Proposal, ProposalStatus, RunStatus
 from db.queries import runs
@@ -150,3 +152,40 @@ def test_the_same_file_again_adds_nothing_and_a_new_label_closes(
         (run,) = session.scalars(select(ModelRun)).all()
         assert run.status is RunStatus.OUTSIDE
     assert open_ == [0.4]
+
+
+RESULTS = [
+    {"image_id": 10, "category_id": 2, "bbox": [1, 2, 3, 4], "score": 0.3},
+    {"image_id": 10, "category_id": 2, "bbox": [2, 2, 3, 4], "score": 0.8},
+    {"image_id": 11.0, "category_id": "3", "bbox": [1, 2, 3, 4], "score": 0.6},
+    {"image_id": 99, "category_id": 3, "bbox": [1, 2, 3, 4], "score": 0.6},
+    {"image_id": 10, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.9},
+]
+
+
+def test_a_list_of_results_adds_proposals_to_a_dataset(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    request = scored(tmp_path, {})
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(RESULTS))
+    found = replace(request, file=str(file), model="")
+    with pytest.raises(InputError, match="import that file as 'set' first"):
+        import_file(workspace, found)
+    result = import_file(workspace, request)
+    before = labels(workspace)
+    looked = preview.look(workspace, found)
+    assert (looked.ok, looked.counts["proposals"], looked.title) == (True, 3, "COCO results")
+    added = import_file(workspace, found)
+    assert added.added == {"proposals": 2}, "the pair that has a label is answered"
+    assert any("missing-image" in line or "99" in line for line in added.problems)
+    grant = make_grant(workspace, result.dataset_id)
+    assert shown(workspace, grant) == [
+        ("000.jpg", "green", 0.8, "results.json"),
+        ("001.jpg", "blue", 0.6, "results.json"),
+    ]
+    assert labels(workspace) == before
+    assert not import_file(workspace, found).changed
+    import_file(workspace, replace(found, scores="final", threshold=0.7))
+    assert labels(workspace) == before | {("000.jpg", "green"): "present"}
+    assert [entry[0] for entry in shown(workspace, grant)] == ["001.jpg"]
