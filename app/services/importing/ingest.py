@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from app.services.importing import outside_proposals, unfinished
 from app.services.importing.near_pictures import Names, refuse_all_missing, seek
 from app.services.importing.rows import MissingFile, Written, write_rows
@@ -269,10 +271,7 @@ def import_file(
             _change_dataset(stored.one(session, Dataset, dataset_id), root, request, content)
             target = OneTransaction(session)
             written = write_rows(target, dataset_id, content, problems, while_locked)
-            told = outside_proposals.store(
-                session, dataset_id, content.proposals, request.model_name
-            )
-            written.added["proposals"] = told
+            _store_proposals(session, dataset_id, content, request, written)
     workspace.database.analyse(Image, Category, Annotation, Label)
     return ImportResult(
         dataset_id,
@@ -283,6 +282,19 @@ def import_file(
         len(problems),
         [*sought.told, *problem_lines(report)],
     )
+
+
+def _store_proposals(
+    session: Session,
+    dataset_id: int,
+    content: AnnotationSet,
+    request: ImportRequest,
+    written: Written,
+) -> None:
+    """Keep what models said in the file."""
+    new = outside_proposals.store(session, dataset_id, content.proposals, request.model_name)
+    if new:
+        written.added["proposals"] = new
 
 
 def _import_results(
@@ -325,10 +337,7 @@ def _write_new(
         with OutOfSight(database, dataset_id, stamp) as target:
             written = write_rows(target, dataset_id, content, problems, progress)
         with database.write(dataset_id) as session:
-            model, proposals = request.model_name, content.proposals
-            written.added["proposals"] = outside_proposals.store(
-                session, dataset_id, proposals, model
-            )
+            _store_proposals(session, dataset_id, content, request, written)
         unfinished.show(database, dataset_id)
     except BaseException:
         unfinished.discard(database, dataset_id)
