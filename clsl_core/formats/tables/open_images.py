@@ -77,6 +77,8 @@ def read(
             message = f"{len(row)} cells; the header row has {len(table.columns)}; check the quotes"
             findings.error("ragged-row", f"line {line}", message)
     header: JsonObject = {"table": table.style, "image_list": files is not None}
+    if names:
+        header["described"] = True
     return builder.finish(header, absent, path)
 
 
@@ -252,7 +254,8 @@ def _write_beside(
     native: bool,
 ) -> None:
     """The words for label names and the file names of images, where the set knows them."""
-    if any(item.name != names[item.source_id] for item in content.categories) or not native:
+    told = any(item.name != names[item.source_id] for item in content.categories)
+    if told or content.header.get("described") or not native:
         with atomic_text(output.with_name(f"{output.stem}-{_DESCRIPTIONS}.csv")) as stream:
             stream.write(table_line(("LabelName", "DisplayName")))
             for item in content.categories:
