@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
@@ -75,8 +75,8 @@ class StoredRows(LazySequence[R]):
             self._progress(min(start + PAGE, len(ids)), len(ids), what)
 
     def _at(self, index: int) -> R:
-        query = select(*self._columns).where(self._wanted).order_by(self._table.position)
-        return self._make(*self._session.execute(query.offset(index).limit(1)).one())
+        id_ = export.ids_in_order(self._session, self._table, self._wanted)[index]
+        return self._make(*self._read(self._session, [id_])[id_])
 
 
 def content_of(

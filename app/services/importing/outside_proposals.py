@@ -6,24 +6,21 @@ They hang on a model run of their own, which people see beside the one that serv
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from clsl_core.formats.coco import results
 from clsl_core.formats.unknown_files import first_object
 from clsl_core.types import JsonObject, LabelRecord, LabelSource, LabelState, SourceId
-from db.models import Category, Image, Label, ModelRun, Proposal
-from db.queries import runs
+from db.models import Category, Image, ModelRun
+from db.queries import outside, runs
 
 __all__ = ["is_results", "source_ids", "store", "store_final"]
 
-BATCH = 5_000
 HEAD = 2**16
 UNSCORED = 0.5
 """The score of a prediction without one: it says nothing of how sure the model was."""
@@ -46,7 +43,7 @@ def store(session: Session, dataset_id: int, proposals: Sequence[LabelRecord], m
     """
     added = 0
     if proposals:
-        ids = (_ids(session, Image, dataset_id), _ids(session, Category, dataset_id))
+        ids = (outside.ids(session, Image, dataset_id), outside.ids(session, Category, dataset_id))
         for name, best in _by_model(proposals, model).items():
             added += _store(session, _run(session, dataset_id, name), best, ids)
     for run in runs.outside_runs(session, dataset_id):
@@ -66,14 +63,14 @@ def is_results(file: Path) -> bool:
 
 def source_ids(session: Session, dataset_id: int) -> tuple[set[SourceId], set[SourceId]]:
     """The ids of a dataset's images and categories as its file has them."""
-    images = _ids(session, Image, dataset_id)
-    return set(images), set(_ids(session, Category, dataset_id))
+    images = outside.ids(session, Image, dataset_id)
+    return set(images), set(outside.ids(session, Category, dataset_id))
 
 
 def store_final(session: Session, dataset_id: int, taken: Iterable[LabelRecord]) -> int:
     """Make labels of predictions that were declared final, where there are none yet."""
-    images, categories = (_ids(session, table, dataset_id) for table in (Image, Category))
-    known = _labelled(session, categories.values())
+    images, categories = (outside.ids(session, table, dataset_id) for table in (Image, Category))
+    known = outside.labelled(session, categories.values())
     rows = [
         {
             "image_id": images[one.image_id],
@@ -85,17 +82,10 @@ def store_final(session: Session, dataset_id: int, taken: Iterable[LabelRecord])
         for one in taken
         if (images[one.image_id], categories[one.category_id]) not in known
     ]
-    if rows:
-        session.execute(insert(Label), rows)
+    outside.add_labels(session, rows)
     for run in runs.outside_runs(session, dataset_id):
         runs.close_answered(session, run)
     return len(rows)
-
-
-def _labelled(session: Session, category_ids: Iterable[int]) -> set[Pair]:
-    query = select(Label.image_id, Label.category_id)
-    query = query.where(Label.category_id.in_(list(category_ids)))
-    return {(image_id, category_id) for image_id, category_id in session.execute(query)}
 
 
 def _by_model(
@@ -130,10 +120,8 @@ def _store(
     best: Mapping[tuple[SourceId, SourceId], LabelRecord],
     ids: tuple[dict[SourceId, int], dict[SourceId, int]],
 ) -> int:
-    proposed = select(Proposal.image_id, Proposal.category_id)
-    proposed = proposed.where(Proposal.model_run_id == run.id)
-    there = {(image_id, category_id) for image_id, category_id in session.execute(proposed)}
-    there |= _labelled(session, ids[1].values())
+    there = outside.proposed(session, run.id)
+    there |= outside.labelled(session, ids[1].values())
     pairs: dict[Pair, LabelRecord] = {}
     for (image, category), one in best.items():
         if image in ids[0] and category in ids[1]:
@@ -141,8 +129,7 @@ def _store(
             if pair not in there:
                 pairs[pair] = one
     rows = list(_rows(run.id, pairs))
-    for start in range(0, len(rows), BATCH):
-        session.execute(insert(Proposal), rows[start : start + BATCH])
+    outside.add_proposals(session, rows)
     return len(rows)
 
 
@@ -161,12 +148,3 @@ def _rows(run_id: int, pairs: Mapping[Pair, LabelRecord]) -> Iterable[JsonObject
             "turn": turn,
             "lot": lots[turn],
         }
-
-
-def _ids(
-    session: Session, table: type[Image] | type[Category], dataset_id: int
-) -> dict[SourceId, int]:
-    query = select(table.source_id, table.id).where(table.dataset_id == dataset_id)
-    if table is Category:
-        query = query.where(Category.merged_into_id.is_(None))
-    return {json.loads(key): id_ for key, id_ in session.execute(query)}
