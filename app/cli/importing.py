@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,9 +23,22 @@ from app.cli.options import (
     AsJson,
     Difficult,
     DifficultOption,
+    Empty,
+    EmptyOption,
     ExhaustiveOption,
+    Folders,
+    FoldersOption,
     FormatOption,
     Heading,
+    MinusOne,
+    MinusOneOption,
+    Names,
+    NamesOption,
+    NotLabelOption,
+    PictureKeyOption,
+    Scores,
+    ScoresOption,
+    ThresholdOption,
     UrlField,
     Zero,
     ZeroOption,
@@ -39,10 +54,73 @@ if TYPE_CHECKING:
     from clsl_core.formats.read_options import ReadOptions
 
 
+def options_of(  # noqa: PLR0913, PLR0917 - each is an option
+    absent: AbsentOption = Absent.UNKNOWN,
+    exhaustive: ExhaustiveOption = None,
+    difficult: DifficultOption = Difficult.IGNORE,
+    zero: ZeroOption = Zero.AUTO,
+    minus_one: MinusOneOption = MinusOne.ABSENT,
+    not_labels: NotLabelOption = None,
+    picture_key: PictureKeyOption = "",
+    folders: FoldersOption = Folders.IGNORE,
+    empty: EmptyOption = Empty.UNKNOWN,
+    scores: ScoresOption = Scores.PROPOSALS,
+    threshold: ThresholdOption = 0.0,
+) -> ReadOptions:
+    """The declarations as readers take them."""
+    from clsl_core.formats.read_options import ReadOptions
+
+    return ReadOptions(
+        absent=absent.value,
+        exhaustive=tuple(exhaustive or ()),
+        difficult=difficult.value,
+        zero=zero.value,
+        minus_one=minus_one.value,
+        not_labels=tuple(not_labels or ()),
+        picture_key=picture_key,
+        folders=folders.value,
+        empty=empty.value,
+        scores=scores.value,
+        threshold=threshold,
+    )
+
+
+def declares(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of ``options_of`` in place of its parameter ``options``."""
+    own = {
+        name: one if name == "options" else one.replace(annotation=_evaluated(command, one))
+        for name, one in signature(command).parameters.items()
+    }
+    declared = {
+        name: one.replace(annotation=_evaluated(options_of, one))
+        for name, one in signature(options_of).parameters.items()
+    }
+    parameters = [
+        one for name, parameter in own.items()
+        for one in (declared.values() if name == "options" else [parameter])
+    ]  # fmt: skip
+
+    @wraps(command)
+    def told(**given: Any) -> None:
+        options = options_of(**{name: given.pop(name) for name in declared})
+        command(**given, options=options)
+
+    told.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    told.__annotations__ = {one.name: one.annotation for one in parameters}
+    del told.__wrapped__  # whose annotations name what is not imported here
+    return told
+
+
+def _evaluated(command: Callable[..., Any], parameter: Parameter) -> Any:
+    """What a parameter is annotated with; that of ``options`` is not imported here."""
+    text = parameter.annotation
+    return eval(text, command.__globals__) if isinstance(text, str) else text  # noqa: S307
+
+
 def register(cli: typer.Typer) -> None:
     """Add the commands."""
-    cli.command("import", rich_help_panel=Heading.DATA)(import_)
-    cli.command(rich_help_panel=Heading.DATA)(validate)
+    cli.command("import", rich_help_panel=Heading.DATA)(declares(import_))
+    cli.command(rich_help_panel=Heading.DATA)(declares(validate))
 
 
 def import_(  # noqa: PLR0913, PLR0917 - each is an option
@@ -53,11 +131,16 @@ def import_(  # noqa: PLR0913, PLR0917 - each is an option
     ],
     name: Annotated[str, typer.Option(help="The dataset, new or known.", show_default=False)],
     urls: UrlField = None,
-    absent: AbsentOption = Absent.UNKNOWN,
     format_: FormatOption = AUTO,
-    exhaustive: ExhaustiveOption = None,
-    difficult: DifficultOption = Difficult.IGNORE,
-    zero: ZeroOption = Zero.AUTO,
+    options: ReadOptions | None = None,
+    names: NamesOption = Names.ALIKE,
+    model: Annotated[
+        str,
+        typer.Option(help="Predictions: the name of the model, where the file does not say it."),
+    ] = "",
+    pictures_later: Annotated[
+        bool, typer.Option("--pictures-later", help="Import though not one picture is there.")
+    ] = False,
     dry: Annotated[
         bool,
         typer.Option("--dry-run", help="Tell what was found and would be done; write nothing."),
@@ -75,10 +158,11 @@ def import_(  # noqa: PLR0913, PLR0917 - each is an option
     from app.services.jobs.table import JobKind
     from app.services.pictures import places
 
-    options = _options_of(absent, exhaustive, difficult, zero)
+    assert options is not None, "declared by `declares`"
+    asked = {"names": names.value, "pictures_later": pictures_later, "model": model}
     if dry:
         request = ingest.ImportRequest.of(
-            file.absolute(), images, name, format_, options, urls or ""
+            file.absolute(), images, name, format_, options, urls or "", **asked
         )
         _dry_run(context.obj, request, report=report, as_json=as_json)
         return
@@ -87,7 +171,7 @@ def import_(  # noqa: PLR0913, PLR0917 - each is an option
         if format_ == AUTO:
             err.print(f"format {found.format}: {found.reason}")
         request = ingest.ImportRequest.of(
-            file.absolute(), images, name, found.format, options, urls or ""
+            file.absolute(), images, name, found.format, options, urls or "", **asked
         )
         places.check_place(request.image_root)
         try:
@@ -113,15 +197,12 @@ def validate(
     file: AnnotationFile,
     as_json: AsJson = False,
     format_: FormatOption = AUTO,
-    absent: AbsentOption = Absent.UNKNOWN,
-    exhaustive: ExhaustiveOption = None,
-    difficult: DifficultOption = Difficult.IGNORE,
-    zero: ZeroOption = Zero.AUTO,
+    options: ReadOptions | None = None,
 ) -> None:
     """Report every problem of an annotation file, without importing it."""
     from app.services.importing import ingest
 
-    report = ingest.validate(file, format_, _options_of(absent, exhaustive, difficult, zero))
+    report = ingest.validate(file, format_, options)
     if as_json:
         problems = [
             {"severity": p.severity, "code": p.code, "where": p.where, "message": p.message}
@@ -134,15 +215,6 @@ def validate(
             out.print("the file can be imported")
     if not report.ok:
         raise typer.Exit(4)
-
-
-def _options_of(
-    absent: Absent, exhaustive: list[str] | None, difficult: Difficult, zero: Zero
-) -> ReadOptions:
-    """The declarations as readers take them."""
-    from clsl_core.formats.read_options import ReadOptions
-
-    return ReadOptions(absent.value, tuple(exhaustive or ()), difficult.value, zero.value)
 
 
 def _dry_run(

@@ -26,6 +26,8 @@ FORMATS = (
     "fiftyone",
     "label-studio",
     "datumaro",
+    "yolo",
+    "cvat",
 )
 MOST_EVENTS = 1000
 MOST_CONFLICTS = 200
@@ -85,6 +87,42 @@ class Zero(StrEnum):
     UNKNOWN = "unknown"
 
 
+class MinusOne(StrEnum):
+    """What -1 means in a table."""
+
+    ABSENT = "absent"
+    UNKNOWN = "unknown"
+
+
+class Scores(StrEnum):
+    """What the predictions of a file are."""
+
+    PROPOSALS = "proposals"
+    FINAL = "final"
+
+
+class Folders(StrEnum):
+    """What the folder of a picture says."""
+
+    IGNORE = "ignore"
+    LABELS = "labels"
+
+
+class Empty(StrEnum):
+    """What an image without a line says."""
+
+    UNKNOWN = "unknown"
+    ABSENT = "absent"
+
+
+class Names(StrEnum):
+    """Which names a picture may have."""
+
+    EXACT = "exact"
+    ALIKE = "alike"
+    NEAR = "near"
+
+
 class Heading(StrEnum):
     """Under which a command is listed."""
 
@@ -142,6 +180,43 @@ DifficultOption = Annotated[
 ]
 ZeroOption = Annotated[
     Zero, typer.Option(help="Tables: what 0 means; auto: absent, unless the file has a -1.")
+]
+NamesOption = Annotated[
+    Names,
+    typer.Option(
+        help="Pictures are found under exactly their names, under names that differ in writing "
+        "only, or also with folders left out or put in front, where only one file fits."
+    ),
+]
+MinusOneOption = Annotated[
+    MinusOne, typer.Option(help="Tables: what -1 means; unknown where it stands for uncertain.")
+]
+NotLabelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--not-label",
+        help="Wide tables: a column that is no category. May be repeated.",
+        show_default=False,
+    ),
+]
+PictureKeyOption = Annotated[
+    str,
+    typer.Option(
+        help="Label Studio: the key of a task's data that holds the picture.", show_default=False
+    ),
+]
+FoldersOption = Annotated[
+    Folders,
+    typer.Option(help="A plain folder of pictures: whether its subfolders are named as labels."),
+]
+EmptyOption = Annotated[
+    Empty, typer.Option(help="YOLO: what all classes are in an image without a line.")
+]
+ScoresOption = Annotated[
+    Scores, typer.Option(help="What predictions are: proposals to be judged, or final labels.")
+]
+ThresholdOption = Annotated[
+    float, typer.Option(help="The least score of a prediction that is taken in.", min=0)
 ]
 OneCategory = Annotated[
     str,

@@ -23,7 +23,7 @@ from db.models import (
     Verdict,
     Voice,
 )
-from db.queries import category_changes, panels, waiting
+from db.queries import category_changes, panels, runs, waiting
 
 
 def annotator(session: Session, name: str, role: Role = Role.ADMIN) -> Annotator:
@@ -253,7 +253,7 @@ def undo(session: Session, made: Sequence[tuple[Decision, Decision]]) -> None:
 
 def _dispute_again(session: Session, undone: Decision) -> None:
     """A label that a proposal disputed is disputed again once the answer is undone."""
-    serving = select(ModelRun.id).where(ModelRun.serving)
+    serving = select(ModelRun.id).where(runs.shown())
     query = update(Proposal).where(
         Proposal.id == undone.proposal_id,
         Proposal.disputes,

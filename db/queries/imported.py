@@ -22,11 +22,12 @@ class StoredImage(NamedTuple):
     key: str
     record: dict[str, Any]
     reason: str | None
+    file_name: str
 
 
 def images(session: Session, dataset_id: int) -> Iterator[StoredImage]:
     """All images of a dataset."""
-    query = select(Image.id, Image.source_id, Image.record, Image.reason)
+    query = select(Image.id, Image.source_id, Image.record, Image.reason, Image.file_name)
     for row in _stream(session, query.where(Image.dataset_id == dataset_id)):
         yield StoredImage(*row)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, Generic, TypeVar, overload
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
@@ -12,7 +12,8 @@ from app.services.categories.effects import Effects
 from app.services.exporting.part import Selection
 from app.services.importing.rows import stated_split
 from clsl_core.formats.coco.labels import LABELS_KEY
-from clsl_core.formats.coco.records import is_id
+from clsl_core.formats.coco.records import known_id
+from clsl_core.formats.lazy_sequence import LazySequence
 from clsl_core.types import (
     AnnotationRecord,
     AnnotationSet,
@@ -33,7 +34,7 @@ _LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
 R = TypeVar("R")
 
 
-class StoredRows(Sequence[R], Generic[R]):
+class StoredRows(LazySequence[R]):
     """Images or annotations of a dataset by position, read page by page.
 
     The session must stay open as long as this is read.
@@ -73,12 +74,9 @@ class StoredRows(Sequence[R], Generic[R]):
             what = f"writing {self._table.__tablename__}s"
             self._progress(min(start + PAGE, len(ids)), len(ids), what)
 
-    @overload
-    def __getitem__(self, index: int) -> R: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[R]: ...
-    def __getitem__(self, index: int | slice) -> R | list[R]:
-        return list(self)[index]
+    def _at(self, index: int) -> R:
+        id_ = export.ids_in_order(self._session, self._table, self._wanted)[index]
+        return self._make(*self._read(self._session, [id_])[id_])
 
 
 def content_of(
@@ -158,10 +156,8 @@ def _header_of_part(
         label
         for label in labels
         if isinstance(label, dict)
-        and is_id(label.get("image_id"))
-        and is_id(label.get("category_id"))
-        and label["image_id"] in images
-        and label["category_id"] in categories
+        and known_id(label.get("image_id"), images) in images
+        and known_id(label.get("category_id"), categories) in categories
     ]
     return {**header, LABELS_KEY: kept}
 
@@ -170,6 +166,6 @@ def _without_categories(record: JsonObject, left_out: Collection[SourceId]) -> J
     """An LVIS image without the categories that do not go along."""
     lists = {key: record[key] for key in _LISTS if isinstance(record.get(key), list)}
     return record | {
-        key: [id_ for id_ in ids if not (is_id(id_) and id_ in left_out)]
+        key: [id_ for id_ in ids if known_id(id_, left_out) not in left_out]
         for key, ids in lists.items()
     }

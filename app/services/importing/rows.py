@@ -106,7 +106,7 @@ def _write_images(
 ) -> dict[SourceId, int]:
     with target.reading() as session:
         old = {
-            row.key: (row.id, row.reason, _digest(row.record))
+            row.key: (row.id, row.reason, _digest(row.record), row.file_name)
             for row in imported.images(session, dataset_id)
         }
     new = Inserts(target, Image, PLACE + IMAGE, progress, len(content.images))
@@ -133,8 +133,8 @@ def _write_images(
             if row["split"] is None:
                 del row["split"]  # the one given here stays
             changed.append({"id": before[0], **row, **found, "fingerprint": None})
-        elif _reachable(before[1]) != _reachable(found["reason"]):
-            changed.append({"id": before[0], **found})
+        elif _reachable(before[1]) != _reachable(found["reason"]) or before[3] != row["file_name"]:
+            changed.append({"id": before[0], "file_name": row["file_name"], **found})
     new.finish()
     _update(target, Image, changed)
     written.added["images"], written.updated["images"] = new.count, len(changed)

@@ -107,10 +107,11 @@ def next_cards(workspace: Workspace, grant: Grant, query: QueueQuery) -> QueuePa
         after, rest = _place(query.after, query.strategy, stamp)
     with workspace.database.read() as session:
         run = runs.serving_run(session, grant.dataset_id)
-        if run is None:
+        run_ids = runs.shown_runs(session, grant.dataset_id)
+        if not run_ids:
             return QueuePage([], None, None, Left(0, None, 0))
         shared = panels.sharing(session, grant.dataset_id)
-        wanted = _filter(workspace, session, grant, run, query)
+        wanted = _filter(workspace, session, grant, run, run_ids, query)
         share = assignments.share(session, grant.dataset_id, grant.annotator_id)
     moment = now()
     hidden = queue.left_out(
@@ -120,21 +121,21 @@ def next_cards(workspace: Workspace, grant: Grant, query: QueueQuery) -> QueuePa
     with workspace.database.write(leases.matter(grant.dataset_id)) as session:
         found = _page(session, wanted, hidden, share, query, after=after, rest=rest)
         rows = _sorted(found.rows, wanted)
-        rows, others = _grouped(session, run.id, rows, query, found.hidden)
+        rows, others = _grouped(session, run_ids, rows, query, found.hidden)
         _lease(session, grant, rows, others)
     with workspace.database.read() as session:
         cards = make_cards(session, rows, others)
     if shared.gold:
         with workspace.database.write(leases.matter(grant.dataset_id)) as session:
             workspace.database.also(session, grant.dataset_id)  # it may add a proposal
-            cards = _with_gold(session, grant, run.id, query, cards, share)
+            cards = _with_gold(session, grant, run_ids[0], query, cards, share)
     cursor = None
     if found.more:
         cursor = _cursor(query.strategy, stamp, found.rows[-1][0], found.rest)
     if query.after is not None:
-        return QueuePage(cards, cursor, run.id, None)
+        return QueuePage(cards, cursor, run_ids[0], None)
     with workspace.database.read() as session:  # counting takes long: nobody waits for it
-        return QueuePage(cards, cursor, run.id, _left(session, wanted))
+        return QueuePage(cards, cursor, run_ids[0], _left(session, wanted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,14 +207,19 @@ def _check(query: QueueQuery) -> None:
 
 
 def _filter(
-    workspace: Workspace, session: Session, grant: Grant, run: ModelRun, query: QueueQuery
+    workspace: Workspace,
+    session: Session,
+    grant: Grant,
+    run: ModelRun | None,
+    run_ids: tuple[int, ...],
+    query: QueueQuery,
 ) -> queue.Filter:
-    images = None
+    images: Sequence[int] | None = None
     if query.strategy == "similar":
         anchor = query.anchor
         if anchor is None:
             anchor = decisions.last_present_image(session, grant.dataset_id, grant.annotator_id)
-        images = [] if anchor is None else nearest_images(workspace, run, anchor)
+        images = [] if run is None or anchor is None else nearest_images(workspace, run, anchor)
     elif query.strategy == "flagged":
         images = queue.flagged_images(session, grant.dataset_id)
     few = queue.few_images(session, grant.dataset_id, query.split, query.text)
@@ -221,7 +227,7 @@ def _filter(
         images = few if images is None else [id_ for id_ in images if id_ in set(few)]
     return queue.Filter(
         dataset_id=grant.dataset_id,
-        run_id=run.id,
+        run_ids=run_ids,
         strategy=query.strategy,
         category_id=query.category_id,
         state=None if query.state is None else LabelState.from_word(query.state),
@@ -242,12 +248,16 @@ def _sorted(rows: Rows, wanted: queue.Filter) -> Rows:
 
 
 def _grouped(
-    session: Session, run_id: int, rows: Rows, query: QueueQuery, hidden: queue.Condition
+    session: Session,
+    run_ids: Collection[int],
+    rows: Rows,
+    query: QueueQuery,
+    hidden: queue.Condition,
 ) -> tuple[Rows, dict[int, list[Other]]]:
     """One card for each image with its other proposals, where the query asks for that."""
     if not query.siblings or query.strategy not in WITH_OTHERS or query.category_id is not None:
         return rows, {}
-    others = others_of(session, run_id, rows, hidden)
+    others = others_of(session, run_ids, rows, hidden)
     along = {other.proposal_id for several in others.values() for other in several}
     return [row for row in rows if row[0].id not in along], others
 
@@ -261,9 +271,9 @@ def _lease(session: Session, grant: Grant, rows: Rows, others: dict[int, list[Ot
 
 
 def _left(session: Session, wanted: queue.Filter) -> Left:
-    everything = queue.count_open(session, wanted.run_id)
+    everything = queue.count_open(session, wanted.run_ids)
     category = wanted.category_id
-    of_category = None if category is None else queue.count_open(session, wanted.run_id, category)
+    of_category = None if category is None else queue.count_open(session, wanted.run_ids, category)
     counted, at_least = queue.count(session, wanted)
     return Left(counted, of_category, everything, at_least)
 
@@ -302,8 +312,9 @@ def card_of(session: Session, proposal_id: int) -> Card | None:
     row = proposals.card(session, proposal_id)
     if row is None or row[0].status is ProposalStatus.DECIDED:
         return None
-    serving = stored.one(session, ModelRun, row[0].model_run_id).serving
-    return make_cards(session, [row])[0] if serving else None
+    run = stored.one(session, ModelRun, row[0].model_run_id)
+    seen = run.id in runs.shown_runs(session, run.dataset_id)
+    return make_cards(session, [row])[0] if seen else None
 
 
 def _cursor(strategy: str, stamp: int, proposal: Proposal, rest: bool) -> str:

@@ -151,8 +151,8 @@ def mark_others_absent(
             return Receipt(client_id, "refused", "this image is not in the dataset any more")
         known = labels.categories_of(session, image_id)
         shared = panels.sharing(session, grant.dataset_id)
-        run = runs.serving_run(session, grant.dataset_id)
-        proposed = {} if run is None else proposals.of_image(session, run.id, image_id)
+        run_ids = runs.shown_runs(session, grant.dataset_id)
+        proposed = proposals.of_image(session, run_ids, image_id)
         made = []
         for category in datasets.categories(session, grant.dataset_id):
             if category.id not in known:
