@@ -132,7 +132,12 @@ def prepare(output: Path) -> None:
 
 
 def write(
-    content: AnnotationSet, labels: Iterable[LabelRecord], output: Path, summary: JsonObject
+    content: AnnotationSet,
+    labels: Iterable[LabelRecord],
+    output: Path,
+    summary: JsonObject,
+    *,
+    says_absent: bool = False,
 ) -> None:
     """Write the provenance the set came with and that of the labels added, and the summary.
 
@@ -143,11 +148,12 @@ def write(
         labels: With the ids of the written file.
         output: The file or folder that was written.
         summary: What the export contains.
+        says_absent: Whether the file itself can say that a category is absent.
 
     Raises:
         InputError: When a file cannot be written.
     """
-    rows = merged_rows(content, labels)
+    rows = merged_rows(content, labels, says_absent=says_absent)
     if not rows:
         return
     with atomic_text(path_for(output)) as stream:
@@ -158,14 +164,28 @@ def write(
         stream.write(_json(summary) + "\n")
 
 
-def merged_rows(content: AnnotationSet, labels: Iterable[LabelRecord]) -> list[dict[str, str]]:
-    """The rows the set came with and those of the labels added, one for each pair."""
+def merged_rows(
+    content: AnnotationSet, labels: Iterable[LabelRecord], *, says_absent: bool = False
+) -> list[dict[str, str]]:
+    """The rows the set came with and those of the labels added, one for each pair.
+
+    A label without an origin has none where the file itself says it.
+    """
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for row in content.header.get(HEADER_KEY) or ():
         rows[row["image"], row["category"]] = {name: row[name] for name in COLUMNS}
     for label in labels:
-        rows[str(label.image_id), str(label.category_id)] = row_of(label)
+        pair = str(label.image_id), str(label.category_id)
+        if _is_bare(label) and (says_absent or label.state is LabelState.PRESENT):
+            rows.pop(pair, None)
+        else:
+            rows[pair] = row_of(label)
     return list(rows.values())
+
+
+def _is_bare(label: LabelRecord) -> bool:
+    """Whether nothing is known of where a label is from."""
+    return label == LabelRecord(label.image_id, label.category_id, label.state)
 
 
 def row_of(label: LabelRecord) -> dict[str, str]:
