@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, exists, func, not_, or_, select
 from sqlalchemy.orm import Session
 
 from app.services.datasets import snapshots
 from app.services.exporting.part import ExportChoice, Selection
 from clsl_core.errors import ConflictError
 from clsl_core.types import LabelRecord, LabelSource, LabelState, SourceId
-from db.models import Annotator, Category, Dataset, Decision, Image, Label, Proposal
+from db.models import Annotation, Annotator, Category, Dataset, Decision, Image, Label, Proposal
 from db.queries import category_changes
 from db.queries.snapshots import provenances, standing_decisions
 
@@ -55,6 +55,13 @@ class ExportLabels(Protocol):
 
         Args:
             into: The hidden categories, with the one that each is a part of.
+        """
+
+    def imported(self, *, undrawn: bool) -> Iterator[LabelRecord]:
+        """What files said, with the provenance it came with.
+
+        Args:
+            undrawn: Leave out what only an annotation says: it goes out by itself.
         """
 
     def counts(self) -> LabelCounts:
@@ -121,11 +128,23 @@ class _LabelsOfNow:
             yield LabelRecord(json.loads(image_id), json.loads(category_id), state, **known)
 
     def of_merged(self, into: Mapping[int, int]) -> Iterator[LabelRecord]:
+        return self._of_files(Category.id.in_(set(into.values())))
+
+    def imported(self, *, undrawn: bool) -> Iterator[LabelRecord]:
+        if not undrawn:
+            return self._of_files()
+        drawn = exists().where(
+            Annotation.image_id == Label.image_id, Annotation.category_id == Label.category_id
+        )
+        bare = and_(Label.state == LabelState.PRESENT, Label.provenance.is_(None))
+        return self._of_files(not_(and_(bare, drawn)))
+
+    def _of_files(self, *wanted: Any) -> Iterator[LabelRecord]:
         query = (
             select(Image.source_id, Category.source_id, Label.state, Label.provenance)
             .join(Image, Image.id == Label.image_id)
             .join(Category, Category.id == Label.category_id)
-            .where(*self._part(), Category.id.in_(set(into.values())), Label.decision_id.is_(None))
+            .where(*self._part(), *wanted, Label.decision_id.is_(None))
             .order_by(Image.position, Category.position)
         )
         for image_id, category_id, state, provenance in self.session.execute(query):
@@ -203,6 +222,10 @@ class _LabelsOfSnapshot:
         for (label, decided), (_, _, row) in zip(self._all(), self._labels, strict=True):
             if not decided and row[1] in ends:
                 yield label
+
+    def imported(self, *, undrawn: bool) -> Iterator[LabelRecord]:
+        del undrawn  # a writer leaves out what annotations say
+        return (label for label, decided in self._all() if not decided)
 
     def counts(self) -> LabelCounts:
         given: Counter[str] = Counter()

@@ -8,9 +8,15 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
+from sqlalchemy.orm import Session
+
 from app.services.importing import unfinished
-from app.services.importing.rows import MissingFile, Written, write_rows
+from app.services.importing.identity import Match
+from app.services.importing.pictures_there import LocalPictures
+from app.services.importing.rows import MissingFile, write_rows
+from app.services.importing.second_file import SecondFile, adopt
 from app.services.importing.target import CACHE_MEGABYTES, OneTransaction, OutOfSight
+from app.services.importing.written import Written
 from app.services.jobs.table import JobContext
 from app.services.pictures.places import check_place, loader_of
 from app.services.runtime.settings import Settings
@@ -31,12 +37,14 @@ from clsl_core.types import (
     ValidationReport,
     no_progress,
 )
-from db.models import Annotation, Category, Dataset, Image, Label
+from db.models import Annotation, Category, Dataset, Image, Label, SourceFile
 from db.queries import datasets
 
 AUTO = "auto"
 """In place of a format's name: find it from the content."""
 SHOWN = 50
+_UNDECLARED = (None, "", (), "unknown", "ignore", "auto")
+"""What stands where nothing was declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,7 @@ class ImportRequest:
         difficult: What a category of only difficult objects is (VOC).
         zero: What ``0`` means (tables).
         url_field: Of an image's record, whose value is the URL of its picture; "" for none.
+        match: What counts where its ids and names disagree with those of the dataset.
     """
 
     file: str
@@ -64,6 +73,7 @@ class ImportRequest:
     difficult: Difficult = "ignore"
     zero: Zero = "auto"
     url_field: str = ""
+    match: Match = Match.AUTO
 
     @classmethod
     def of(
@@ -74,6 +84,7 @@ class ImportRequest:
         format_name: str,
         options: ReadOptions,
         url_field: str = "",
+        match: Match = Match.AUTO,
     ) -> ImportRequest:
         """A request with what was declared about the file."""
         return cls(
@@ -86,6 +97,7 @@ class ImportRequest:
             options.difficult,
             options.zero,
             url_field,
+            match,
         )
 
     @property
@@ -100,12 +112,13 @@ class ImportRequest:
 
 @dataclass(slots=True)
 class ImportResult:
-    """What an import did. ``added`` and ``updated`` count records by table."""
+    """What an import did. ``added``, ``updated`` and ``removed`` count records by table."""
 
     dataset_id: int
     dataset: str
     added: dict[str, int] = field(default_factory=dict)
     updated: dict[str, int] = field(default_factory=dict)
+    removed: dict[str, int] = field(default_factory=dict)
     kept_human: int = 0
     problem_images: int = 0
     problems: list[str] = field(default_factory=list)
@@ -113,7 +126,8 @@ class ImportResult:
     @property
     def changed(self) -> bool:
         """Whether anything in the database is different now."""
-        return any(self.added.values()) or any(self.updated.values())
+        counts = (self.added, self.updated, self.removed)
+        return any(number for one in counts for number in one.values())
 
     @property
     def message(self) -> str:
@@ -122,8 +136,10 @@ class ImportResult:
             return f"nothing changed: {self.dataset!r} already holds everything in this file"
         parts = [f"{count} {table}" for table, count in self.added.items() if count]
         text = "added " + ", ".join(parts) if parts else "added nothing"
-        changes = [f"{count} {table}" for table, count in self.updated.items() if count]
-        return text + (f"; updated {', '.join(changes)}" if changes else "")
+        for done, counts in (("updated", self.updated), ("took back", self.removed)):
+            changes = [f"{count} {table}" for table, count in counts.items() if count]
+            text += f"; {done} {', '.join(changes)}" if changes else ""
+        return text
 
 
 def check_name(name: str) -> str:
@@ -202,8 +218,8 @@ def import_file(
     """Read a file and bring it in: all of it, or nothing.
 
     A new dataset is hidden until its last row is there. A second import adds what is new and
-    updates what differs, in one transaction; it deletes nothing and leaves what people decided
-    alone.
+    updates what differs, in one transaction; it takes back labels that only an updated record
+    supported, and leaves what people decided alone.
 
     Args:
         workspace: Where to.
@@ -216,6 +232,8 @@ def import_file(
         FormatError: The file cannot be used; the report lists every reason.
         InputError: The name or the image folder cannot be used.
         ConflictError: Another import makes a dataset of that name at this moment.
+        UndecidedError: Ids and names of the file tell different things, and nobody said which
+            counts.
     """
     name, root = check_name(request.name), check_place(request.image_root)
     found = recognise(Path(request.file), request.format).format
@@ -226,19 +244,27 @@ def import_file(
     progress(0, 1, "writing to the database")
     if existing is None:
         dataset = _new_dataset(name, root, request, content, workspace.settings)
-        dataset_id, written = _write_new(workspace, dataset, content, problems, progress)
+        dataset_id, written = _write_new(workspace, dataset, content, request, problems, progress)
     else:
         dataset_id = existing.id
         with workspace.database.write(dataset_id, cache_megabytes=CACHE_MEGABYTES) as session:
-            _change_dataset(session.get_one(Dataset, dataset_id), root, request, content)
+            dataset = session.get_one(Dataset, dataset_id)
+            second = second_file(session, dataset, root, request.match, content)
+            found_problems = {second.ids.image(key): one for key, one in problems.items()}
             target = OneTransaction(session)
-            written = write_rows(target, dataset_id, content, problems, while_locked)
+            written = write_rows(
+                target, dataset_id, second.content, found_problems, while_locked, second
+            )
+            if written.changed:
+                session.add(_source(dataset_id, request, content))
+            _change_dataset(dataset, root, request, second.content)
     workspace.database.analyse(Image, Category, Annotation, Label)
     return ImportResult(
         dataset_id,
         name,
         written.added,
         written.updated,
+        written.removed,
         written.kept_human,
         len(problems),
         problem_lines(report),
@@ -249,6 +275,7 @@ def _write_new(
     workspace: Workspace,
     dataset: Dataset,
     content: AnnotationSet,
+    request: ImportRequest,
     problems: Mapping[SourceId, MissingFile],
     progress: Progress,
 ) -> tuple[int, Written]:
@@ -258,6 +285,8 @@ def _write_new(
         stamp = partial(unfinished.stamp, dataset_id=dataset_id)
         with OutOfSight(database, dataset_id, stamp) as target:
             written = write_rows(target, dataset_id, content, problems, progress)
+        with database.write(dataset_id) as session:
+            session.add(_source(dataset_id, request, content))
         unfinished.show(database, dataset_id)
     except BaseException:
         unfinished.discard(database, dataset_id)
@@ -303,6 +332,33 @@ def unreachable(
             yield image.source_id, MissingFile(error.reason, str(error))
 
 
+def second_file(
+    session: Session, dataset: Dataset, root: str, match: Match, content: AnnotationSet
+) -> SecondFile:
+    """A file in the terms of the dataset that it comes into.
+
+    Raises:
+        InputError: The dataset came in another format.
+        UndecidedError: It cannot be told what is the same.
+    """
+    check_format(dataset.name, dataset.format, content)
+    before = [dataset.image_root, *dataset.more_roots]
+    pictures = LocalPictures([root, *dataset.more_roots], before)
+    return adopt(session, dataset, content, Match(match), pictures)
+
+
+def _source(dataset_id: int, request: ImportRequest, content: AnnotationSet) -> SourceFile:
+    options = asdict(request.options)
+    declared = {key: value for key, value in options.items() if value not in _UNDECLARED}
+    return SourceFile(
+        dataset_id=dataset_id,
+        name=Path(request.file).name,
+        header=content.header,
+        declared=declared,
+        matched=str(request.match),
+    )
+
+
 def _new_dataset(
     name: str, root: str, request: ImportRequest, content: AnnotationSet, settings: Settings
 ) -> Dataset:
@@ -322,7 +378,6 @@ def _new_dataset(
 def _change_dataset(
     dataset: Dataset, root: str, request: ImportRequest, content: AnnotationSet
 ) -> None:
-    check_format(dataset.name, dataset.format, content)
     dataset.image_root, dataset.url_field = root, request.url_field or dataset.url_field
-    dataset.header = {**dataset.header, **content.header}
+    dataset.header = content.header
     dataset.absent = request.absent

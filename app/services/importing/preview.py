@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from app.services.access import rights
 from app.services.access.rights import Right
 from app.services.importing import ingest
+from app.services.importing.identity import Match
 from app.services.importing.image_root import find_root
-from app.services.importing.plan import ImportPlan, plan_import
+from app.services.importing.plan import ImportPlan, Question, plan_import
 from app.services.importing.rows import MissingFile
 from app.services.pictures.places import check_place, loader_of
 from app.services.runtime.legible import legible
@@ -126,6 +127,11 @@ class ImportPreview:
         return self.refusal is None
 
     @property
+    def questions(self) -> tuple[Question, ...]:
+        """What somebody must decide before it is."""
+        return self.plan.questions if self.plan else ()
+
+    @property
     def moves_from(self) -> str | None:
         """The folder in which the dataset's pictures would no longer be looked for."""
         before = self.plan.image_root if self.plan else None
@@ -177,20 +183,20 @@ def look(
         )  # fmt: skip
     if root is None and within is not None:
         root = str(find_root(content.images, within))
-    place = (root, request.url_field)
-    return _preview(workspace, name, place, found.reason, content, report, progress)
+    wanted = replace(request, image_root=root or "")
+    return _preview(workspace, name, wanted, found.reason, content, report, progress)
 
 
 def _preview(
     workspace: Workspace,
     name: str | None,
-    place: tuple[str | None, str],
+    request: ingest.ImportRequest,
     reason: str,
     content: AnnotationSet,
     report: ValidationReport,
     progress: Progress,
 ) -> ImportPreview:
-    root, url_field = place
+    root, url_field = request.image_root or None, request.url_field
     problems: dict[SourceId, MissingFile] = {}
     chosen: dict[SourceId, ImageRecord] = {}
     loader: ImageLoader | None = None
@@ -219,7 +225,9 @@ def _preview(
         image_root=root,
         missing=dict(reasons.most_common()),
         missing_examples=_missing_examples(content, problems),
-        plan=plan_import(workspace, name, content, problems, progress) if name else None,
+        plan=plan_import(workspace, name, content, problems, progress, root, Match(request.match))
+        if name
+        else None,
     )
 
 
