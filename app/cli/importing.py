@@ -14,6 +14,7 @@ import typer
 
 from app.cli.console import out, print_json
 from app.services.importing import preview
+from app.services.importing.identity import Match
 from app.services.importing.ingest import ImportRequest
 from app.services.importing.report import report_csv, report_json, report_lines
 from app.services.runtime.settings import Settings
@@ -64,6 +65,14 @@ ZeroOption = Annotated[
     Zero, typer.Option(help="Tables: what 0 means; auto: absent, unless the file has a -1.")
 ]
 
+MatchOption = Annotated[
+    Match,
+    typer.Option(
+        help="In a known dataset: what counts where ids and names disagree. auto: names where "
+        "they tell more, else it stops and shows both readings."
+    ),
+]
+
 Bar = Callable[[], AbstractContextManager[Callable[[int, int, str], None]]]
 
 
@@ -80,7 +89,7 @@ def dry_run(
     """Print what an import would find and do; nothing is written but the report.
 
     Raises:
-        typer.Exit: The import would be refused.
+        typer.Exit: The import would be refused, or would ask.
     """
     with _unchanged(settings) as workspace, bar() as progress:
         found = preview.look(workspace, request, progress)
@@ -92,8 +101,8 @@ def dry_run(
         for line in report_lines(found):
             out.print(line)
         out.print("nothing was written")
-    if not found.ok:
-        raise typer.Exit(4)
+    if not found.ok or found.questions:
+        raise typer.Exit(4 if not found.ok else 5)
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from app.cli.importing import (
     Difficult,
     DifficultOption,
     ExhaustiveOption,
+    MatchOption,
     Zero,
     ZeroOption,
     dry_run,
@@ -43,6 +44,7 @@ from app.services.access import rights
 from app.services.datasets import overview
 from app.services.exporting import export
 from app.services.importing import ingest
+from app.services.importing.identity import Match
 from app.services.jobs.table import JobKind, JobStatus, JobView
 from app.services.learning import category_text, model_runs, triggers
 from app.services.learning.finetuning import FinetuneRequest
@@ -133,6 +135,7 @@ def import_(  # noqa: PLR0913, PLR0917 - each is an option
     exhaustive: ExhaustiveOption = None,
     difficult: DifficultOption = Difficult.IGNORE,
     zero: ZeroOption = Zero.AUTO,
+    match: MatchOption = Match.AUTO,
     dry: Annotated[
         bool,
         typer.Option("--dry-run", help="Tell what was found and would be done; write nothing."),
@@ -149,7 +152,7 @@ def import_(  # noqa: PLR0913, PLR0917 - each is an option
     options = options_of(absent, exhaustive, difficult, zero)
     if dry:
         request = ingest.ImportRequest.of(
-            file.absolute(), images, name, format_, options, urls or ""
+            file.absolute(), images, name, format_, options, urls or "", match
         )
         dry_run(context.obj, request, progress_bar, report=report, as_json=as_json)
         return
@@ -158,7 +161,7 @@ def import_(  # noqa: PLR0913, PLR0917 - each is an option
         if format_ == ingest.AUTO:
             err.print(f"format {found.format}: {found.reason}")
         request = ingest.ImportRequest.of(
-            file.absolute(), images, name, found.format, options, urls or ""
+            file.absolute(), images, name, found.format, options, urls or "", match
         )
         places.check_place(request.image_root)
         try:
