@@ -102,11 +102,15 @@ class ChangeKind(StrEnum):
 
 
 class RunStatus(StrEnum):
-    """State of an embedding run or a model run."""
+    """State of an embedding run or a model run.
+
+    OUTSIDE: not ours; proposals of a named model that came with a file hang on it.
+    """
 
     RUNNING = "running"
     READY = "ready"
     FAILED = "failed"
+    OUTSIDE = "outside"
 
 
 class Role(StrEnum):

@@ -26,6 +26,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 from clsl_core.errors import DatabaseError, InputError
+from db.file_identity import FileIdentity
 from db.turns import IMMEDIATE, Turns
 
 BUSY_TIMEOUT_MS = 30_000
@@ -59,7 +60,8 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = _checked(url)
         self._turns = Turns(self.url.database, BUSY_TIMEOUT_MS / 1000)
-        self.engine = _make_engine(self.url, self._turns)
+        self._file = FileIdentity(self.url)
+        self.engine = _make_engine(self.url, self._turns, self._file)
         self._writing = self.engine.execution_options(clsl_begin=IMMEDIATE)
         reading = self.engine
         if self.shared:
@@ -71,9 +73,10 @@ class Database:
         """A session for reading; whatever it changed is rolled back.
 
         Raises:
-            DatabaseError: The disk or the server gave up.
+            DatabaseError: The disk or the server gave up, or the file is not the one it was.
         """
         with self.explained(), self._read() as session:
+            self._file.require(session.connection().info)
             yield session
 
     @contextmanager
@@ -89,7 +92,8 @@ class Database:
                 more writes the same pages again and again.
 
         Raises:
-            DatabaseError: The disk or the server gave up; nothing was stored.
+            DatabaseError: The disk or the server gave up, or the file is not the one it was;
+                nothing was stored.
         """
         with (
             self.writing(matter, cache_megabytes=cache_megabytes) as transaction,
@@ -120,9 +124,11 @@ class Database:
 
             @contextmanager
             def transaction() -> Iterator[Session]:
+                self._file.require(connection.info)
                 with Session(connection, expire_on_commit=False) as session, session.begin():
                     wait_for_writers(session.connection(), matter)
                     yield session
+                self._file.require(connection.info)  # before anybody says that it is stored
 
             if self.shared or (cache_megabytes == SMALL_CACHE and check_references):
                 yield transaction
@@ -293,7 +299,7 @@ def _checked(url: str) -> URL:
     return found.set(drivername=driver)
 
 
-def _make_engine(url: URL, turns: Turns) -> Engine:
+def _make_engine(url: URL, turns: Turns, file: FileIdentity) -> Engine:
     if url.get_backend_name() == "postgresql":
         options = f"-c lock_timeout={BUSY_TIMEOUT_MS}"
         try:
@@ -309,7 +315,9 @@ def _make_engine(url: URL, turns: Turns) -> Engine:
                 "(pip install psycopg[binary])"
             ) from error
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+    event.listen(engine, "do_connect", file.before_connect)
     event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "connect", file.connected)
     event.listen(engine, "begin", partial(_begin_sqlite, turns))
     return engine
 

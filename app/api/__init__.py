@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 from starlette.routing import Route
 
-from app.api import annotator, operations, pictures, verdicts
+from app.api import operations
 from app.api.guard import Guard
 from app.api.openapi import openapi
+from app.api.table import OPERATIONS
 from app.services.people import identities
 from app.services.workspace import Workspace
 
@@ -35,22 +36,6 @@ def routes(
         Route("/api/openapi.json", openapi),
         Route("/api/metrics", operations.metrics(open_workspace)),
     ]
-    for path, method, handle in (
-        ("/api/queue", "GET", verdicts.queue),
-        ("/api/leases", "POST", verdicts.leases),
-        ("/api/decisions", "POST", verdicts.decisions),
-        ("/api/absent", "POST", verdicts.absent),
-        ("/api/undo", "POST", verdicts.undo),
-        ("/api/redo", "POST", verdicts.redo),
-        ("/api/history", "GET", verdicts.history),
-        ("/api/flags", "POST", annotator.flag),
-        ("/api/unflag", "POST", annotator.unflag),
-        ("/api/preferences", "GET", annotator.preferences),
-        ("/api/preferences", "POST", annotator.set_preferences),
-        ("/api/categories", "GET", pictures.categories),
-        ("/api/images/{image_id:int}", "GET", pictures.image),
-        ("/api/boxes/{image_id:int}", "GET", pictures.boxes),
-        ("/api/heatmaps/{proposal_id:int}", "GET", pictures.heatmap),
-    ):
-        found.append(Route(path, guard.endpoint(path, handle), methods=[method]))
+    for one in OPERATIONS:
+        found.append(Route(one.path, guard.endpoint(one), methods=[one.method]))
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,9 +18,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.api import operations
+from app.api import operations, reading
 from app.api.limits import RateLimit
 from app.api.reading import TooLarge
+from app.api.table import Operation
 from app.services.access import rights
 from app.services.access.grants import AccessDenied, Grant
 from app.services.access.rights import Actor, Forbidden
@@ -41,8 +42,6 @@ PICTURES = ("/api/images/", "/api/heatmaps/", "/api/boxes/")
 PICTURES_FACTOR = 10
 STRANGERS_PER_SECOND = 5.0
 """Requests without a valid key, by address: guessing keys, or a page left open for long."""
-
-Handler = Callable[[Workspace, Grant, Request], Awaitable[Response]]
 
 
 class CrossSite(ClslError):  # noqa: N818 - the words of HTTP
@@ -81,7 +80,7 @@ class _Limits:
 
 
 class Guard:
-    """Makes endpoints of handlers.
+    """Makes endpoints of operations.
 
     Args:
         open_workspace: Gives the process's workspace.
@@ -97,15 +96,16 @@ class Guard:
         self._must_sign_in = must_sign_in
         self._limits: _Limits | None = None
 
-    def endpoint(self, path: str, handle: Handler) -> Any:
+    def endpoint(self, operation: Operation[Any]) -> Any:
         """An endpoint that lets in whoever has a key, and answers errors as ``{"error": …}``."""
+        path = operation.path
 
         async def endpoint(request: Request) -> Response:
             given = request.headers.get(REQUEST_HEADER, "")
             id_ = given if logs.REQUEST_ID.fullmatch(given) else logs.new_id()
             begun = time.perf_counter()
             with logs.of_request(id_):
-                response = await self._answer(request, handle, id_)
+                response = await self._answer(request, operation, id_)
                 seconds = time.perf_counter() - begun
                 status = response.status_code
                 operations.requests.labels(path, request.method, str(status)).inc()
@@ -128,14 +128,15 @@ class Guard:
 
         return endpoint
 
-    async def _answer(self, request: Request, handle: Handler, id_: str) -> Response:
+    async def _answer(self, request: Request, operation: Operation[Any], id_: str) -> Response:
         try:
             workspace = self._open()
             check_site(request, workspace.settings.allowed_origins)
             grant = await self._grant(workspace, request)
             actor = await run_in_threadpool(self._actor, workspace, request, grant)
+            given = await reading.read(request, operation.reads)
             with rights.acting(actor):
-                return await handle(workspace, grant, request)
+                return _unchanged(request, await operation.handle(workspace, grant, given))
         except ClslError as error:
             status = next(code for kind, code in _STATUS if isinstance(error, kind))
             response = JSONResponse({"error": str(error)}, status)
@@ -182,6 +183,16 @@ class Guard:
                 RateLimit(rate), RateLimit(rate * PICTURES_FACTOR), RateLimit(strangers)
             )
         return self._limits
+
+
+def _unchanged(request: Request, response: Response) -> Response:
+    """The response, or that the caller has it already: they name its ETag."""
+    tag = response.headers.get("etag")
+    if tag is None or request.headers.get("if-none-match") != tag:
+        return response
+    kept = {"etag", "cache-control"}
+    headers = {name: value for name, value in response.headers.items() if name in kept}
+    return Response(status_code=304, headers=headers)
 
 
 def _bearer(request: Request) -> str:

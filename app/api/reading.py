@@ -1,21 +1,60 @@
-"""Reading requests: every value is hostile until it was checked here."""
+"""Reading requests: a size that is allowed, then the model that the route reads."""
 
 from __future__ import annotations
 
 import json
-import math
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
+from app.api.requests import Given
 from clsl_core.errors import InputError, NotFoundError
 
 MAX_BODY = 256 * 1024
-MAX_TEXT = 2_000
+
+Model = TypeVar("Model", bound=Given)
+
+_WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "missing": lambda _: "is missing",
+    "string_type": lambda _: "must be a text",
+    "string_unicode": lambda _: "holds half a character (a lone surrogate): send it whole",
+    "string_too_short": lambda said: f"must have at least {said['min_length']} characters",
+    "string_too_long": lambda said: f"must have at most {said['max_length']} characters",
+    "literal_error": lambda said: f"must be {said['expected']}",
+    "greater_than_equal": lambda said: f"must be at least {said['ge']}",
+    "less_than_equal": lambda said: f"must be at most {said['le']}",
+    "list_type": lambda _: "must be a list",
+    "too_long": lambda said: (
+        f"has {said['actual_length']} entries: send at most {said['max_length']}"
+    ),
+    "dict_type": lambda _: "must be an object",
+    "model_type": lambda _: "must be an object",
+    "bool_type": lambda _: "must be true or false",
+}
+"""What is wrong with a field, by pydantic's name of it; the fields' own errors have words."""
 
 
 class TooLarge(InputError):  # noqa: N818 - the words of HTTP
     """A body is larger than a route reads."""
+
+
+async def read(request: Request, model: type[Model]) -> Model:
+    """What a request gives, checked: its path, and its query or, of a POST, its JSON body.
+
+    Raises:
+        TooLarge: The body is larger than MAX_BODY, or says so.
+        InputError: Something is not as the model says; the message names the field.
+        NotFoundError: The path names a row that no database has.
+    """
+    given = await body(request) if request.method == "POST" else dict(request.query_params)
+    try:
+        return model.model_validate({**given, **request.path_params})
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise _refusal(first, request.path_params) from None
 
 
 async def body(request: Request) -> dict[str, Any]:
@@ -42,87 +81,17 @@ async def body(request: Request) -> dict[str, Any]:
     return found
 
 
-def integer(value: object, name: str) -> int:
-    """A whole number that a database can hold.
-
-    Raises:
-        InputError: It is something else.
-    """
-    if isinstance(value, str) and value.strip().lstrip("-").isascii():
-        try:
-            value = int(value)
-        except ValueError:
-            value = None
-    if isinstance(value, bool) or not isinstance(value, int) or not -(2**31) <= value < 2**31:
-        raise InputError(f"{name} must be a whole number")
-    return value
+def _refusal(error: ErrorDetails, path: Mapping[str, Any]) -> InputError | NotFoundError:
+    place = error["loc"]
+    if place and place[0] in path:
+        kind = str(place[0]).removesuffix("_id")
+        return NotFoundError(f"there is no {kind} {path[str(place[0])]}")
+    worded = _WORDS.get(error["type"])
+    what = error["msg"] if worded is None else worded(error.get("ctx", {}))
+    return InputError(f"{_name(place)} {what}".lstrip())
 
 
-def row(request: Request, name: str) -> int:
-    """The number of a row from the path.
-
-    Raises:
-        NotFoundError: No row of a database can have it.
-    """
-    found: int = request.path_params[name]
-    if not 0 <= found < 2**31:
-        raise NotFoundError(f"there is no {name.removesuffix('_id')} {found}")
-    return found
-
-
-def optional_integer(value: object, name: str) -> int | None:
-    """A whole number, or None for nothing.
-
-    Raises:
-        InputError: It is something else.
-    """
-    return None if value is None or value == "" else integer(value, name)
-
-
-def optional_number(value: object, name: str) -> float | None:
-    """A finite number, or None for nothing.
-
-    Raises:
-        InputError: It is something else.
-    """
-    if value is None or value == "":
-        return None
-    try:
-        number = float(value) if isinstance(value, str | int | float) else math.nan
-    except (ValueError, OverflowError):
-        number = math.nan
-    if isinstance(value, bool) or not math.isfinite(number):
-        raise InputError(f"{name} must be a number")
-    return number
-
-
-def text(value: object, name: str) -> str:
-    """A text of reasonable length.
-
-    Raises:
-        InputError: It is something else.
-    """
-    if not isinstance(value, str) or len(value) > MAX_TEXT or "\x00" in value:
-        raise InputError(f"{name} must be a text of at most {MAX_TEXT} characters")
-    return value
-
-
-def optional_text(value: object, name: str) -> str | None:
-    """A text, or None for nothing.
-
-    Raises:
-        InputError: It is something else.
-    """
-    return None if value is None or value == "" else text(value, name)
-
-
-def seconds(value: object, name: str) -> float | None:
-    """A time a person took, kept between 0 and a day.
-
-    Raises:
-        InputError: It is something else.
-    """
-    if isinstance(value, str):
-        raise InputError(f"{name} must be a number")
-    number = optional_number(value, name)
-    return None if number is None else min(max(number, 0.0), 86_400.0)
+def _name(place: tuple[int | str, ...]) -> str:
+    """A field as a person writes it: ``decisions[0].client_id``."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in place]
+    return "".join(part for part in parts if part != ".[key]").removeprefix(".")

@@ -7,10 +7,9 @@ from functools import partial
 
 import anyio
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from app.api import operations, reading
+from app.api import operations, requests
 from app.services.access.grants import Grant
 from app.services.reviewing import queue as review_queue
 from app.services.reviewing import undo as undoing
@@ -19,7 +18,6 @@ from app.services.reviewing.history import history as read_history
 from app.services.reviewing.queue import QueueQuery
 from app.services.reviewing.verdicts import Answer, Receipt
 from app.services.workspace import Workspace
-from clsl_core.errors import InputError
 
 AT_ONCE = 1
 """Pages of cards made at the same time. Windows ask for more long before they show the last, and
@@ -27,50 +25,39 @@ whoever has given a verdict waits: so pages queue, and verdicts go past them."""
 _making = anyio.CapacityLimiter(AT_ONCE)
 
 
-async def queue(workspace: Workspace, grant: Grant, request: Request) -> Response:
+async def queue(workspace: Workspace, grant: Grant, given: requests.Queue) -> Response:
     """GET /api/queue: the next cards."""
-    given = request.query_params
     query = QueueQuery(
-        strategy=reading.text(given.get("strategy", "likely"), "strategy"),
-        category_id=reading.optional_integer(given.get("category"), "category"),
-        state=reading.optional_text(given.get("state"), "state"),
-        lowest=reading.optional_number(given.get("min"), "min"),
-        highest=reading.optional_number(given.get("max"), "max"),
-        split=reading.optional_text(given.get("split"), "split"),
-        text=reading.optional_text(given.get("text"), "text"),
-        anchor=reading.optional_integer(given.get("anchor"), "anchor"),
-        limit=reading.integer(given.get("limit", "20"), "limit"),
-        after=reading.optional_text(given.get("after"), "after"),
-        siblings=given.get("siblings") == "1",
+        strategy=given.strategy,
+        category_id=given.category,
+        state=given.state,
+        lowest=given.lowest,
+        highest=given.highest,
+        split=given.split,
+        text=given.text,
+        anchor=given.anchor,
+        limit=given.limit,
+        after=given.after,
+        siblings=given.siblings == "1",
     )
     make = partial(review_queue.next_cards, workspace, grant, query)
     page = await anyio.to_thread.run_sync(make, limiter=_making)
     return JSONResponse(page.to_json())
 
 
-async def leases(workspace: Workspace, grant: Grant, request: Request) -> Response:
+async def leases(workspace: Workspace, grant: Grant, given: requests.Leases) -> Response:
     """POST /api/leases: keep cards, or give all of them back."""
-    body = await reading.body(request)
-    if body.get("release") is True:
+    if given.release:
         await run_in_threadpool(review_queue.release_leases, workspace, grant)
         return JSONResponse({"lost": []})
-    ids = body.get("proposals")
-    if not isinstance(ids, list):
-        raise InputError("the body must hold a list called proposals, or release: true")
-    wanted = [reading.integer(id_, f"proposals[{index}]") for index, id_ in enumerate(ids)]
-    lost = await run_in_threadpool(review_queue.renew_leases, workspace, grant, wanted)
+    lost = await run_in_threadpool(review_queue.renew_leases, workspace, grant, given.proposals)
     return JSONResponse({"lost": lost})
 
 
-async def decisions(workspace: Workspace, grant: Grant, request: Request) -> Response:
+async def decisions(workspace: Workspace, grant: Grant, given: requests.Decisions) -> Response:
     """POST /api/decisions: verdicts, as a batch when a batch_id is given."""
-    body = await reading.body(request)
-    items = body.get("decisions")
-    if not isinstance(items, list):
-        raise InputError("the body must hold a list called decisions")
-    answers = [_answer(item, index) for index, item in enumerate(items)]
-    batch_id = reading.optional_text(body.get("batch_id"), "batch_id")
-    receipts = await run_in_threadpool(verdicts.decide, workspace, grant, answers, batch_id)
+    answers = [Answer(**one.model_dump()) for one in given.decisions]
+    receipts = await run_in_threadpool(verdicts.decide, workspace, grant, answers, given.batch_id)
     for receipt in receipts:
         operations.receipts.labels(receipt.status).inc()
     fields = ("client_id", "status", "message")
@@ -78,57 +65,29 @@ async def decisions(workspace: Workspace, grant: Grant, request: Request) -> Res
     return JSONResponse({"results": results})
 
 
-async def absent(workspace: Workspace, grant: Grant, request: Request) -> Response:
+async def absent(workspace: Workspace, grant: Grant, given: requests.Absent) -> Response:
     """POST /api/absent: every category without a label is not in the image."""
-    body = await reading.body(request)
-    receipt = await run_in_threadpool(
-        verdicts.mark_others_absent,
-        workspace,
-        grant,
-        reading.text(body.get("client_id"), "client_id"),
-        reading.integer(body.get("image_id"), "image_id"),
-        reading.seconds(body.get("seconds"), "seconds"),
-    )
-    return _receipt(receipt)
+    sent = (given.client_id, given.image_id, given.seconds)
+    return _receipt(await run_in_threadpool(verdicts.mark_others_absent, workspace, grant, *sent))
 
 
-async def undo(workspace: Workspace, grant: Grant, request: Request) -> Response:
+async def undo(workspace: Workspace, grant: Grant, given: requests.Undo) -> Response:
     """POST /api/undo: take a decision or a batch back."""
-    body = await reading.body(request)
-    client_id = reading.text(body.get("client_id"), "client_id")
-    undoes = reading.text(body.get("undoes"), "undoes")
-    return _receipt(await run_in_threadpool(undoing.undo, workspace, grant, client_id, undoes))
+    sent = (given.client_id, given.undoes)
+    return _receipt(await run_in_threadpool(undoing.undo, workspace, grant, *sent))
 
 
-async def redo(workspace: Workspace, grant: Grant, request: Request) -> Response:
+async def redo(workspace: Workspace, grant: Grant, given: requests.Redo) -> Response:
     """POST /api/redo: decide again what was undone."""
-    body = await reading.body(request)
-    client_id = reading.text(body.get("client_id"), "client_id")
-    redoes = reading.text(body.get("redoes"), "redoes")
-    return _receipt(await run_in_threadpool(undoing.redo, workspace, grant, client_id, redoes))
+    sent = (given.client_id, given.redoes)
+    return _receipt(await run_in_threadpool(undoing.redo, workspace, grant, *sent))
 
 
-async def history(workspace: Workspace, grant: Grant, request: Request) -> Response:
+async def history(workspace: Workspace, grant: Grant, given: requests.History) -> Response:
     """GET /api/history: the annotator's own decisions, newest first."""
-    limit = reading.integer(request.query_params.get("limit", "50"), "limit")
-    before = reading.optional_text(request.query_params.get("before"), "before")
-    page = await run_in_threadpool(read_history, workspace, grant, limit=limit, before=before)
-    return JSONResponse(page.to_json())
+    read = partial(read_history, workspace, grant, limit=given.limit, before=given.before)
+    return JSONResponse((await run_in_threadpool(read)).to_json())
 
 
 def _receipt(receipt: Receipt) -> Response:
     return JSONResponse(asdict(receipt))
-
-
-def _answer(item: object, index: int) -> Answer:
-    where = f"decisions[{index}]"
-    if not isinstance(item, dict):
-        raise InputError(f"{where} must be an object")
-    return Answer(
-        client_id=reading.text(item.get("client_id"), f"{where}.client_id"),
-        image_id=reading.integer(item.get("image_id"), f"{where}.image_id"),
-        category_id=reading.integer(item.get("category_id"), f"{where}.category_id"),
-        verdict=reading.text(item.get("verdict"), f"{where}.verdict"),
-        proposal_id=reading.optional_integer(item.get("proposal_id"), f"{where}.proposal_id"),
-        seconds=reading.seconds(item.get("seconds"), f"{where}.seconds"),
-    )

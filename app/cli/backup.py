@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli.console import err, out
-from app.services.backup import archive
-from app.services.backup.archive import Summary
-from app.services.operations import support
+from app.cli.options import BackupFile, Heading
 
-BackupFile = Annotated[Path, typer.Argument(help="The archive.", show_default=False)]
+if TYPE_CHECKING:
+    from app.services.backup.archive import Summary
 
 
 def register(cli: typer.Typer) -> None:
     """Add the commands."""
-    cli.command()(backup)
-    cli.command()(restore)
-    cli.command("support-bundle")(support_bundle)
+    cli.command(rich_help_panel=Heading.RUNNING)(backup)
+    cli.command(rich_help_panel=Heading.RUNNING)(restore)
+    cli.command("support-bundle", rich_help_panel=Heading.RUNNING)(support_bundle)
 
 
 def backup(
@@ -31,6 +30,8 @@ def backup(
     ] = False,
 ) -> None:
     """Write everything that people decided into one file, also while the tool runs."""
+    from app.services.backup import archive
+
     summary = archive.backup(context.obj, file.absolute(), with_files=with_files)
     out.print(f"{file}: {_about(summary)}")
 
@@ -41,12 +42,21 @@ def restore(
     check: Annotated[
         bool, typer.Option("--check", help="Only see whether the archive is whole.")
     ] = False,
+    accept_places: Annotated[
+        bool,
+        typer.Option(
+            "--accept-places",
+            help="Let its pictures come from folders and addresses that no dataset here uses.",
+        ),
+    ] = False,
 ) -> None:
     """Bring a backup back. What is there now is kept in the folder `backups`."""
+    from app.services.backup import archive
+
     if check:
         out.print(f"{file} is whole: {_about(archive.read(file))}")
         return
-    summary, earlier = archive.restore(context.obj, file)
+    summary, earlier = archive.restore(context.obj, file, accept_places=accept_places)
     if earlier is not None:
         err.print(f"the database that was there is kept as {earlier}")
     out.print(f"restored {_about(summary)}")
@@ -57,6 +67,8 @@ def support_bundle(
     file: Annotated[Path, typer.Argument(help="The zip to write.", show_default=False)],
 ) -> None:
     """Collect what helps to find a fault, without names, pictures, paths or secrets."""
+    from app.services.operations import support
+
     listed = support.write_bundle(context.obj, file.absolute())
     out.print(f"{file}: {', '.join(listed)}; look through it before you send it")
 

@@ -5,41 +5,25 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.console import out, print_json, print_table
-from app.services.categories import changes, mapping
-from app.services.categories.changes import MergePreview, Policy, Rule
-from app.services.runtime.legible import legible
-from app.services.workspace import opened
-
-DatasetName = Annotated[str, typer.Argument(help="The dataset's name.", show_default=False)]
-OneCategory = Annotated[
-    str,
-    typer.Argument(help="A category's name, or id: and its id in the file.", show_default=False),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Only say what would happen; nothing is changed.")
-]
-How = Annotated[
+from app.cli.console import opened, out, print_json, print_table
+from app.cli.options import (
+    AsJson,
+    Contradiction,
+    DatasetName,
+    DryRun,
+    Heading,
+    MergedAs,
+    OneCategory,
     Policy,
-    typer.Option(
-        "--as",
-        help="same: the same thing under several names. wider: the one that stays is the wider "
-        "concept, absent only where all of them are absent.",
-    ),
-]
-Contradiction = Annotated[
     Rule,
-    typer.Option(
-        "--contradiction",
-        help="With --as same, what a contradiction becomes: what the one that stays says, "
-        "present, or unknown.",
-    ),
-]
+)
+
+if TYPE_CHECKING:
+    from app.services.categories.changes import MergePreview
 
 categories_cli = typer.Typer(
     help="Rename, merge and map categories; everything can be undone.", no_args_is_help=True
@@ -48,12 +32,15 @@ categories_cli = typer.Typer(
 
 def register(cli: typer.Typer) -> None:
     """Add the commands."""
-    cli.add_typer(categories_cli, name="categories")
+    cli.add_typer(categories_cli, name="categories", rich_help_panel=Heading.DATA)
 
 
 @categories_cli.command("list")
 def list_categories(context: typer.Context, name: DatasetName, as_json: AsJson = False) -> None:
     """All categories with their labels, and what was done to them, newest first."""
+    from app.services.categories import changes
+    from app.services.runtime.legible import legible
+
     with opened(context.obj) as workspace:
         rows = changes.listed(workspace, name)
         past = changes.history(workspace, name)
@@ -107,6 +94,8 @@ def rename(
     new_name: Annotated[str, typer.Argument(help="Its new name.", show_default=False)],
 ) -> None:
     """Give a category another name; its id stays."""
+    from app.services.categories import changes
+
     with opened(context.obj) as workspace:
         made = changes.rename(workspace, name, category, new_name)
     out.print(f"change {made.id}: {made.what}")
@@ -121,20 +110,31 @@ def merge(
         typer.Argument(help="Categories that go into the other one.", show_default=False),
     ],
     into: Annotated[str, typer.Option("--into", help="The one that stays.", show_default=False)],
-    policy: How = Policy.SAME,
+    policy: MergedAs = Policy.SAME,
     contradiction: Contradiction = Rule.TARGET,
     dry_run: DryRun = False,
 ) -> None:
     """Let several categories be one; the others are hidden, and nothing is lost."""
+    from app.services.categories import changes
+
     with opened(context.obj) as workspace:
         if dry_run:
             _print_preview(changes.preview_merge(workspace, name, sources, into))
             return
-        made = changes.merge(workspace, name, sources, into, policy, contradiction)
+        made = changes.merge(
+            workspace,
+            name,
+            sources,
+            into,
+            changes.Policy(policy),
+            changes.Rule(contradiction),
+        )
     out.print(f"change {made.id}: {made.what}")
 
 
 def _print_preview(preview: MergePreview) -> None:
+    from app.services.runtime.legible import legible
+
     names = ", ".join(map(legible, preview.sources))
     out.print(f"{names} into {legible(preview.target)}")
     print_table(
@@ -161,15 +161,20 @@ def map_categories(
     table: Annotated[
         Path, typer.Argument(help="A CSV with the columns from and to.", show_default=False)
     ],
-    policy: How = Policy.SAME,
+    policy: MergedAs = Policy.SAME,
     contradiction: Contradiction = Rule.TARGET,
     dry_run: DryRun = False,
 ) -> None:
     """Rename and merge as a table says, all at one go."""
+    from app.services.categories import changes, mapping
+    from app.services.runtime.legible import legible
+
     text = mapping.read(table)
     with opened(context.obj) as workspace:
         if not dry_run:
-            for made in mapping.apply(workspace, name, text, policy, contradiction):
+            for made in mapping.apply(
+                workspace, name, text, changes.Policy(policy), changes.Rule(contradiction)
+            ):
                 out.print(f"change {made.id}: {made.what}")
             return
         plan = mapping.plan(workspace, name, text)
@@ -191,6 +196,8 @@ def undo(
     ] = None,
 ) -> None:
     """Take a change back, with all that was made as one with it."""
+    from app.services.categories import changes
+
     with opened(context.obj) as workspace:
         undone = changes.undo(workspace, name, change)
     for what in undone.changes:

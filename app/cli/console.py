@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from clsl_core.errors import ClslError, ConflictError, InputError, JobCancelled, NotFoundError
+
+if TYPE_CHECKING:
+    from app.services.runtime.settings import Settings
+    from app.services.workspace import Workspace
+    from clsl_core.types import ValidationReport
 
 EXIT_CODES: list[tuple[type[ClslError], int]] = [
     (JobCancelled, 130),
@@ -54,3 +59,22 @@ def progress_bar() -> Iterator[Callable[[int, int, str], None]]:
             progress.update(task, completed=done, total=total or None, description=what)
 
         yield update
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Workspace]:
+    """The workspace of a command, closed at its end; what it is made of is imported only now."""
+    from app.services import workspace
+
+    with workspace.opened(settings) as found:
+        yield found
+
+
+def print_report(report: ValidationReport) -> None:
+    """What was read of a file and what is wrong with it, on stderr."""
+    from app.services.importing import ingest
+
+    counts = ", ".join(f"{count} {what}" for what, count in report.counts.items())
+    err.print(f"read: {counts or 'nothing'}")
+    for line in ingest.problem_lines(report):
+        err.print(line)

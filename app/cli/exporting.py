@@ -4,33 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.console import err, out, progress_bar
-from app.services.exporting.export import (
-    ExportSummary,
-    export_dataset,
-    export_splits,
-    left_behind,
-    path_of_split,
-    proposals_path,
-)
-from app.services.exporting.part import ExportChoice, ExportPart, Only
-from app.services.workspace import opened
+from app.cli.console import err, opened, out, progress_bar
+from app.cli.options import FORMATS, DatasetName, Heading, Only, PrefixOnly, SplitOnly
 from clsl_core.errors import InputError
-from clsl_core.formats import FORMATS
+
+if TYPE_CHECKING:
+    from app.services.exporting.export import ExportSummary
 
 
 def register(cli: typer.Typer) -> None:
     """Add the command."""
-    cli.command()(export)
+    cli.command(rich_help_panel=Heading.DATA)(export)
 
 
 def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="The dataset's name.", show_default=False)],
+    name: DatasetName,
     output: Annotated[Path, typer.Option(help="The file to write.", show_default=False)],
     format_: Annotated[
         str | None,
@@ -50,17 +43,12 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
     with_proposals: Annotated[
         bool, typer.Option("--proposals", help="The open proposals too, in a CSV beside.")
     ] = False,
-    split: Annotated[
-        str | None, typer.Option(help="Only images of this split.", show_default=False)
-    ] = None,
+    split: SplitOnly = None,
     category: Annotated[
         list[str] | None,
         typer.Option(help="Only this category. May be repeated.", show_default=False),
     ] = None,
-    prefix: Annotated[
-        str | None,
-        typer.Option(help="Only images whose file name begins so.", show_default=False),
-    ] = None,
+    prefix: PrefixOnly = None,
     only: Annotated[
         Only, typer.Option(help="Only images somebody gave a label here, or without unknown ones.")
     ] = Only.ALL,
@@ -73,8 +61,16 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
     ] = False,
 ) -> None:
     """Write the completed annotations: the source as it came, our labels added."""
-    part = ExportPart(split, tuple(category or ()), prefix, only)
-    choice = replace(ExportChoice.of(labels, with_proposals), part=part, snapshot=snapshot)
+    from app.services.exporting import part as parts
+    from app.services.exporting.export import (
+        export_dataset,
+        export_splits,
+        left_behind,
+        path_of_split,
+    )
+
+    part = parts.ExportPart(split, tuple(category or ()), prefix, parts.Only(only))
+    choice = replace(parts.ExportChoice.of(labels, with_proposals), part=part, snapshot=snapshot)
     if per_split and split is not None:
         raise InputError("--per-split writes every split: leave out --split")
     with opened(context.obj) as workspace, progress_bar() as progress:
@@ -90,6 +86,8 @@ def export(  # noqa: PLR0913, PLR0917 - each is an option of the command
 
 
 def _print_export(output: Path, summary: ExportSummary) -> None:
+    from app.services.exporting.export import proposals_path
+
     added = ", ".join(f"{n} {kind}" for kind, n in summary.labels_added.items()) or "none"
     out.print(
         f"{output}: {summary.images} images, {summary.annotations} annotations, "

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.console import out
-from app.services.pictures import places
-from app.services.pictures.places import Places
-from app.services.workspace import opened
+from app.cli.console import opened, out
+from app.cli.options import DatasetName, Heading, UrlField
 
-UrlField = Annotated[
-    str | None,
-    typer.Option(
-        "--urls",
-        metavar="FIELD",
-        help="Fetch each picture from the URL in this field of its record, such as coco_url.",
-        show_default=False,
-    ),
-]
+if TYPE_CHECKING:
+    from app.services.pictures.places import Places
 
 
 def register(cli: typer.Typer) -> None:
     """Add the command."""
-    cli.command()(images)
+    cli.command(rich_help_panel=Heading.DATA)(images)
 
 
 def images(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="The dataset's name.", show_default=False)],
+    name: DatasetName,
     add: Annotated[
         list[str] | None,
         typer.Option(
@@ -46,6 +37,8 @@ def images(
     urls: UrlField = None,
 ) -> None:
     """Say where pictures are, and look again for those that were missing."""
+    from app.services.pictures import places
+
     with opened(context.obj) as workspace:
         now = places.places(workspace, name)
         if add or remove or urls is not None:

@@ -7,12 +7,8 @@ from typing import Annotated
 
 import typer
 
-from app.cli.console import err, out, print_json, print_table
-from app.services.access import audit_log
-from app.services.people import api_tokens, people
-from app.services.workspace import opened
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+from app.cli.console import err, opened, out, print_json, print_table
+from app.cli.options import MOST_EVENTS, AsJson, Heading
 
 people_cli = typer.Typer(help="People and their roles.", no_args_is_help=True)
 token_cli = typer.Typer(help="Tokens with which scripts call the routes.", no_args_is_help=True)
@@ -20,14 +16,16 @@ token_cli = typer.Typer(help="Tokens with which scripts call the routes.", no_ar
 
 def register(cli: typer.Typer) -> None:
     """Add the commands."""
-    cli.add_typer(people_cli, name="people")
-    cli.add_typer(token_cli, name="token")
-    cli.command()(audit)
+    cli.add_typer(people_cli, name="people", rich_help_panel=Heading.PEOPLE)
+    cli.add_typer(token_cli, name="token", rich_help_panel=Heading.PEOPLE)
+    cli.command(rich_help_panel=Heading.PEOPLE)(audit)
 
 
 @people_cli.command("list")
 def list_people(context: typer.Context, as_json: AsJson = False) -> None:
     """Everybody who is known, with their role."""
+    from app.services.people import people
+
     with opened(context.obj) as workspace:
         found = people.everybody(workspace)
     if as_json:
@@ -49,6 +47,8 @@ def role(
     ],
 ) -> None:
     """Give somebody a role; who is not known yet becomes known."""
+    from app.services.people import people
+
     with opened(context.obj) as workspace:
         person = people.set_role(workspace, name, role)
     out.print(f"{person.name} is {person.role}")
@@ -60,6 +60,8 @@ def off(
     name: Annotated[str, typer.Argument(help="Whom.", show_default=False)],
 ) -> None:
     """Switch somebody off: from now on they may do and see nothing; what they did stays."""
+    from app.services.people import people
+
     with opened(context.obj) as workspace:
         person = people.switch(workspace, name, on=False)
     out.print(f"{person.name} is switched off")
@@ -71,6 +73,8 @@ def on(
     name: Annotated[str, typer.Argument(help="Whom.", show_default=False)],
 ) -> None:
     """Switch somebody on again, with the role they had."""
+    from app.services.people import people
+
     with opened(context.obj) as workspace:
         person = people.switch(workspace, name, on=True)
     out.print(f"{person.name} is switched on and is {person.role}")
@@ -83,6 +87,8 @@ def link(
     known: Annotated[str, typer.Argument(help="As whom from now on.", show_default=False)],
 ) -> None:
     """Say that somebody who signed in is a person known by name from before."""
+    from app.services.people import people
+
     with opened(context.obj) as workspace:
         person = people.link(workspace, newcomer, known)
     out.print(f"{newcomer} signs in as {person.name}, who is {person.role}")
@@ -98,6 +104,8 @@ def create(
     ] = None,
 ) -> None:
     """Make a token. It is shown once and never again."""
+    from app.services.people import api_tokens
+
     with opened(context.obj) as workspace:
         token = api_tokens.create(workspace, name, annotator, days)
     err.print("keep it: it is shown this once (Authorization: Bearer …, X-CLSL-Dataset: NAME)")
@@ -107,6 +115,8 @@ def create(
 @token_cli.command("list")
 def list_tokens(context: typer.Context, as_json: AsJson = False) -> None:
     """All tokens, without what is secret about them."""
+    from app.services.people import api_tokens
+
     with opened(context.obj) as workspace:
         found = api_tokens.tokens(workspace)
     rows = [
@@ -134,6 +144,8 @@ def revoke(
     id_: Annotated[int, typer.Argument(metavar="ID", help="From the list.", show_default=False)],
 ) -> None:
     """End a token at once."""
+    from app.services.people import api_tokens
+
     with opened(context.obj) as workspace:
         api_tokens.revoke(workspace, id_)
     out.print(f"token {id_} is revoked")
@@ -141,10 +153,12 @@ def revoke(
 
 def audit(
     context: typer.Context,
-    limit: Annotated[int, typer.Option(help="How many.", min=1, max=audit_log.MOST)] = 50,
+    limit: Annotated[int, typer.Option(help="How many.", min=1, max=MOST_EVENTS)] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Who did what, the newest first. Verdicts are in the History of each person."""
+    from app.services.access import audit_log
+
     with opened(context.obj) as workspace:
         found = audit_log.events(workspace.database, limit)
     if as_json:

@@ -8,15 +8,10 @@ from typing import Annotated
 
 import typer
 
-from app.cli.console import out, print_json, print_table
-from app.services.datasets import snapshots
-from app.services.workspace import opened
+from app.cli.console import opened, out, print_json, print_table
+from app.cli.options import AsJson, DatasetName, Heading, SnapshotName
 
 SHOWN = 50
-
-DatasetName = Annotated[str, typer.Argument(help="The dataset's name.", show_default=False)]
-SnapshotName = Annotated[str, typer.Argument(help="The snapshot's name.", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 snapshot_cli = typer.Typer(
     help="Labels as they were at a moment, and what changed since.", no_args_is_help=True
@@ -25,12 +20,14 @@ snapshot_cli = typer.Typer(
 
 def register(cli: typer.Typer) -> None:
     """Add the commands."""
-    cli.add_typer(snapshot_cli, name="snapshot")
+    cli.add_typer(snapshot_cli, name="snapshot", rich_help_panel=Heading.DATA)
 
 
 @snapshot_cli.command("take")
 def take(context: typer.Context, name: DatasetName, snapshot: SnapshotName) -> None:
     """Keep the labels of this moment under a name."""
+    from app.services.datasets import snapshots
+
     with opened(context.obj) as workspace:
         kept = snapshots.take(workspace, name, snapshot)
     out.print(f"{kept.name}: {kept.present} present and {kept.absent} absent labels")
@@ -39,6 +36,8 @@ def take(context: typer.Context, name: DatasetName, snapshot: SnapshotName) -> N
 @snapshot_cli.command("list")
 def list_snapshots(context: typer.Context, name: DatasetName, as_json: AsJson = False) -> None:
     """All snapshots of a dataset, newest first."""
+    from app.services.datasets import snapshots
+
     with opened(context.obj) as workspace:
         found = snapshots.all_snapshots(workspace, name)
     if as_json:
@@ -57,13 +56,15 @@ def diff(
     old: SnapshotName,
     new: Annotated[
         str, typer.Argument(help="A second snapshot; without it, the labels of now.")
-    ] = snapshots.NOW,
+    ] = "",
     table: Annotated[
         Path | None, typer.Option("--csv", help="Write all changes here.", show_default=False)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Which labels changed, who changed them, and when."""
+    from app.services.datasets import snapshots
+
     with opened(context.obj) as workspace:
         found = snapshots.diff(workspace, name, old, new)
     if table is not None:
@@ -87,6 +88,8 @@ def diff(
 @snapshot_cli.command("delete")
 def delete(context: typer.Context, name: DatasetName, snapshot: SnapshotName) -> None:
     """Forget a snapshot; labels stay as they are."""
+    from app.services.datasets import snapshots
+
     with opened(context.obj) as workspace:
         snapshots.delete(workspace, name, snapshot)
     out.print(f"{snapshot} is gone; the labels are as they were")

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.console import out, print_json, print_table
-from app.services.datasets import splits
-from app.services.datasets.splits import SplitPlan
-from app.services.workspace import Workspace, opened
+from app.cli.console import opened, out, print_json, print_table
+from app.cli.options import AsJson, DatasetName, DryRun, Heading
 from clsl_core.errors import InputError
+
+if TYPE_CHECKING:
+    from app.services.datasets.splits import SplitPlan
+    from app.services.workspace import Workspace
 
 SHOWN = 20
 
 
 def register(cli: typer.Typer) -> None:
     """Add the command."""
-    cli.command()(split)
+    cli.command(rich_help_panel=Heading.DATA)(split)
 
 
 def split(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="The dataset's name.", show_default=False)],
+    name: DatasetName,
     *,
     parts: Annotated[
         str, typer.Option(help="The share of each split.")
@@ -32,15 +34,15 @@ def split(
     keep: Annotated[
         bool, typer.Option("--keep", help="Images that are in one of these splits stay there.")
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what it would do; nothing is changed.")
-    ] = False,
+    dry_run: DryRun = False,
     undo: Annotated[
         bool, typer.Option("--undo", help="Bring the splits of before back instead.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Divide the images so that each split has its share of every category."""
+    from app.services.datasets import splits
+
     if undo and dry_run:
         raise InputError("--undo has no --dry-run: `clsl split --dry-run` shows a new division")
     with opened(context.obj) as workspace:
@@ -59,6 +61,8 @@ def split(
 def _change(
     workspace: Workspace, name: str, parts: str, seed: int, *, keep: bool, undo: bool
 ) -> dict[str, int]:
+    from app.services.datasets import splits
+
     if undo:
         return splits.undo(workspace, name)
     return splits.split_images(workspace, name, splits.parse_shares(parts), seed, keep=keep)

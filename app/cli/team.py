@@ -1,46 +1,63 @@
-"""``clsl overlap``, ``agreement``, ``assign``, ``gold`` and the like: several people, one truth."""
+"""``clsl decide``, ``overlap``, ``agreement``, ``assign``, ``gold``: several people, one truth."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.console import out, print_json, print_table
-from app.services.datasets import overview
-from app.services.people.annotators import enter
-from app.services.quality import agreement
-from app.services.reviewing import assignments, gold, panels
-from app.services.workspace import opened
+from app.cli.console import opened, out, print_json, print_table
+from app.cli.options import MOST_CONFLICTS, AsJson, DatasetName, Heading
 
-Name = Annotated[str, typer.Argument(help="The dataset's name.", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+if TYPE_CHECKING:
+    from app.services.reviewing import assignments
 
 
 def register(cli: typer.Typer) -> None:
     """Add the commands."""
-    for command in (overlap, agreement_, assign, assigned, gold_, conflicts, adjudicate):
-        cli.command(command.__name__.rstrip("_"))(command)
+    for command in (decide, overlap, agreement, assign, assigned, gold, conflicts, adjudicate):
+        cli.command(rich_help_panel=Heading.REVIEW)(command)
+
+
+def decide(
+    context: typer.Context,
+    name: DatasetName,
+    file: Annotated[
+        Path, typer.Argument(help="CSV: file_name,category,verdict.", show_default=False)
+    ],
+    annotator: Annotated[str, typer.Option(help="Whose verdicts they are.", show_default=False)],
+) -> None:
+    """Store verdicts (present or absent) in bulk. The same file twice is the same as once."""
+    from app.services.reviewing import verdict_file
+
+    with opened(context.obj) as workspace:
+        report = verdict_file.decide_file(workspace, name, file, annotator)
+    out.print(f"{report.saved} verdicts saved, {report.unchanged} were known already")
 
 
 def overlap(
     context: typer.Context,
-    name: Name,
+    name: DatasetName,
     people: Annotated[
         int, typer.Argument(metavar="K", help="How many people judge a pair.", show_default=False)
     ],
 ) -> None:
     """Let K people judge each pair, blind to one another; 1 is one verdict, one label."""
+    from app.services.reviewing import panels
+
     with opened(context.obj) as workspace:
         settled = panels.set_overlap(workspace, name, people)
     out.print(f"{name}: {people} people judge each pair; {settled} pairs are settled by that")
 
 
-def agreement_(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+def agreement(context: typer.Context, name: DatasetName, as_json: AsJson = False) -> None:
     """How far people agree: by category, two by two, and with known answers."""
+    from app.services.quality import agreement as agreement_service
+
     with opened(context.obj) as workspace:
-        found = agreement.report(workspace, name)
+        found = agreement_service.report(workspace, name)
     if as_json:
         print_json(asdict(found))
         return
@@ -97,7 +114,7 @@ def agreement_(context: typer.Context, name: Name, as_json: AsJson = False) -> N
 
 def assign(
     context: typer.Context,
-    name: Name,
+    name: DatasetName,
     annotator: Annotated[str, typer.Argument(help="Who judges it.", show_default=False)],
     category: Annotated[str | None, typer.Option(help="Pairs of this category.")] = None,
     split: Annotated[str | None, typer.Option(help="Images of this split.")] = None,
@@ -108,6 +125,8 @@ def assign(
     clear: Annotated[bool, typer.Option("--clear", help="Take all their parts back.")] = False,
 ) -> None:
     """Let somebody judge a part of a dataset."""
+    from app.services.reviewing import assignments
+
     with opened(context.obj) as workspace:
         if clear:
             number = assignments.unassign(workspace, name, annotator)
@@ -125,8 +144,10 @@ def assign(
     _print_parts(found)
 
 
-def assigned(context: typer.Context, name: Name, as_json: AsJson = False) -> None:
+def assigned(context: typer.Context, name: DatasetName, as_json: AsJson = False) -> None:
     """Who judges which part of a dataset; whoever is not listed judges everything."""
+    from app.services.reviewing import assignments
+
     with opened(context.obj) as workspace:
         found = assignments.parts(workspace, name)
     if as_json:
@@ -135,32 +156,37 @@ def assigned(context: typer.Context, name: Name, as_json: AsJson = False) -> Non
     _print_parts(found)
 
 
-def gold_(
+def gold(
     context: typer.Context,
-    name: Name,
+    name: DatasetName,
     number: Annotated[int, typer.Argument(help="How many more.")] = 0,
     clear: Annotated[bool, typer.Option("--clear", help="Ask none any more.")] = False,
 ) -> None:
     """Put known answers among the questions, drawn from the labels there are."""
+    from app.services.reviewing import gold as gold_service
+
     with opened(context.obj) as workspace:
         if clear:
-            found = gold.clear(workspace, name)
+            found = gold_service.clear(workspace, name)
             out.print(f"{found} known answers are asked no more")
             return
-        found = gold.add(workspace, name, number)
+        found = gold_service.add(workspace, name, number)
     out.print(f"{found} known answers are put among the questions of {name}")
 
 
 def conflicts(
     context: typer.Context,
-    name: Name,
+    name: DatasetName,
     outvoted: Annotated[
         bool, typer.Option("--outvoted", help="Also those that a majority settled.")
     ] = False,
-    limit: Annotated[int, typer.Option(help="Most rows.", min=1, max=panels.MAX_CONFLICTS)] = 50,
+    limit: Annotated[int, typer.Option(help="Most rows.", min=1, max=MOST_CONFLICTS)] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Pairs on which people disagree, with who said what."""
+    from app.services.datasets import overview
+    from app.services.reviewing import panels
+
     with opened(context.obj) as workspace:
         dataset_id = overview.dataset_id(workspace, name)
         found = panels.conflicts(workspace, dataset_id, limit=limit, outvoted=outvoted)
@@ -184,13 +210,16 @@ def conflicts(
 
 def adjudicate(
     context: typer.Context,
-    name: Name,
+    name: DatasetName,
     image: Annotated[int, typer.Argument(help="From `clsl conflicts`.", show_default=False)],
     category: Annotated[int, typer.Argument(help="From `clsl conflicts`.", show_default=False)],
     verdict: Annotated[str, typer.Argument(help="present or absent.", show_default=False)],
     annotator: Annotated[str, typer.Option(help="Who settles it.", show_default=False)],
 ) -> None:
     """Settle a pair on which people disagree."""
+    from app.services.people.annotators import enter
+    from app.services.reviewing import panels
+
     with opened(context.obj) as workspace:
         grant = enter(workspace, name, annotator)
         panels.adjudicate(workspace, grant, image, category, verdict)
@@ -218,4 +247,6 @@ def _coefficient(value: float | None) -> str:
 
 
 def _remark(few: bool) -> str:
-    return f"fewer than {agreement.FEW} pairs" if few else ""
+    from app.services.quality.agreement import FEW
+
+    return f"fewer than {FEW} pairs" if few else ""

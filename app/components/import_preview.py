@@ -59,9 +59,10 @@ def _counts(preview: ImportPreview) -> None:
         column.metric(title, f"{preview.counts.get(name, 0):,}")
     if preview.counts.get("proposals"):
         st.caption(
-            f"{preview.counts['proposals']:,} labels were made by a model: not imported as labels."
+            f"{preview.counts['proposals']:,} labels were made by a model: they become proposals, "
+            "to be judged like those of the model trained here."
         )
-    if not preview.groups:
+    if not preview.groups and not preview.missing and not preview.near:
         st.success("Nothing to complain about.")
 
 
@@ -91,6 +92,8 @@ def _missing(preview: ImportPreview) -> None:
         if preview.ok:
             st.info("Name the folder of the pictures to see whether they are there.")
         return
+    for line in preview.near:
+        st.info(plain(line))
     total = sum(preview.missing.values())
     images = preview.counts.get("images", 0)
     if not total:
@@ -98,7 +101,7 @@ def _missing(preview: ImportPreview) -> None:
         return
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in preview.missing.items())
     later = " Those that are missing can come later." if "missing" in preview.missing else ""
-    st.warning(
+    (st.error if total == images else st.warning)(
         plain(
             f"{total:,} of {images:,} pictures cannot be reached ({reasons}).{later} The others "
             "are used."

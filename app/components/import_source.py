@@ -91,7 +91,7 @@ def _uploaded() -> Upload | None:
     megabyte = uploads.MEGABYTE
     file = st.file_uploader(
         "Annotation file, or a zip with the pictures and their annotation file",
-        type=[*sorted(file_kinds.ANNOTATIONS - {"xml"}), "zip"],
+        type=[*sorted(file_kinds.ANNOTATIONS - {"yaml", "yml"}), "zip"],
         max_upload_size=max(1, limits.packed // megabyte),
         key="import-upload",
     )

@@ -21,7 +21,7 @@ def run_actions(dataset_id: int, run: ModelRunView, pinned: bool, busy: bool) ->
     with st.container(horizontal=True):
         if run.serving:
             _pin(dataset_id, run)
-        elif run.status == "ready":
+        elif run.status == "ready" and not run.pruned:
             _put_in_charge(dataset_id, run, pinned)
         if not run.serving:
             _delete(dataset_id, run, busy)

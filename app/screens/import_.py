@@ -1,6 +1,9 @@
 """Bring a collection in: look at what it holds and what would be done, then import."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -14,17 +17,45 @@ from app.services.importing.identity import Match
 from app.services.importing.preview import ImportPreview
 from app.services.jobs.table import JobKind
 from clsl_core.formats import FORMATS
-from clsl_core.formats.read_options import DIFFICULT_FORMATS, ZERO_FORMATS, ReadOptions
-from clsl_core.formats.tables.cell_states import Zero
-from clsl_core.formats.voc.voc import Difficult
+from clsl_core.formats.read_options import ReadOptions, Scores
 
 SHOWN = "import-shown"
-DIFFICULT: list[Difficult] = ["ignore", "present", "absent"]
-ZERO: list[Zero] = ["auto", "absent", "unknown"]
 MATCHES = {
     Match.AUTO: "Ask me where it cannot be told",
     Match.NAMES: "Names count: another thing has the old id",
     Match.IDS: "Ids count: the same thing has another name",
+}
+CHOICES: dict[str, tuple[str, dict[str, str]]] = {
+    "difficult": (
+        "A category of only difficult objects is",
+        {"ignore": "unknown", "present": "present", "absent": "absent"},
+    ),
+    "zero": (
+        "0 in the table means",
+        {"auto": "absent, unless there is a -1", "absent": "absent", "unknown": "unknown"},
+    ),
+    "minus_one": (
+        "-1 in the table means",
+        {"absent": "absent", "unknown": "uncertain, hence unknown"},
+    ),
+    "folders": (
+        "The subfolders of a folder without metadata are",
+        {"ignore": "folders", "labels": "labels: their names are categories"},
+    ),
+    "empty": (
+        "In an image without a line all classes are",
+        {"unknown": "unknown", "absent": "absent: it was looked at"},
+    ),
+}
+"""Declarations with a few answers: the question, and the words of each."""
+SCORES: dict[Scores, str] = {
+    "proposals": "proposals of a model, for people to judge",
+    "final": "final: they become labels",
+}
+NAMES = {
+    "alike": "its name, also where that is written in another way (capitals, accents, escapes)",
+    "near": "its name, also with folders left out or put in front, where only one file fits",
+    "exact": "exactly its name",
 }
 CATEGORIES = "import-categories-known"
 
@@ -41,12 +72,14 @@ def choose_format(source: Source | None) -> tuple[str, str]:
     if source is None or chosen != ingest.AUTO:
         return chosen, chosen
     found = ingest.recognise(source.path)
-    st.caption(plain(f"{FORMATS[found.format].title}: {found.reason}"))
+    title = FORMATS[found.format].title if found.format in FORMATS else found.format
+    st.caption(plain(f"{title}: {found.reason}"))
     return chosen, found.format
 
 
 def declarations(format_name: str) -> ReadOptions:
     """What a person knows of the file that the file does not say."""
+    declarable = FORMATS[format_name].declarations if format_name in FORMATS else ()
     with st.expander("What was annotated, and what signs mean"):
         every = st.toggle(
             "Everything in these pictures was annotated: what has no annotation is absent",
@@ -61,30 +94,67 @@ def declarations(format_name: str) -> ReadOptions:
             key="import-exhaustive-categories",
             help="In them, what has no annotation is absent. Look at the file to choose by name.",
         )
-        difficult: Difficult | None = "ignore"
-        if format_name in DIFFICULT_FORMATS:
-            difficult = st.radio(
-                "A category of only difficult objects is",
-                DIFFICULT,
-                format_func=lambda word: "unknown" if word == "ignore" else word,
+        scores = st.radio(
+            "Predictions, such as annotations with a score, are",
+            list(SCORES),
+            format_func=SCORES.__getitem__,
+            key="import-scores",
+        )
+        threshold = st.number_input(
+            "The least score of a prediction that is taken in",
+            0.0,
+            step=0.05,
+            key="import-threshold",
+        )
+        declared = ReadOptions(
+            "negative" if every else "unknown",
+            () if every else tuple(exhaustive),
+            scores=scores or "proposals",
+            threshold=threshold,
+        )
+        return replace(declared, **dict(_of_format(declarable)))
+
+
+def _of_format(declarable: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """What only some formats ask, by the names of ``ReadOptions``."""
+    for name in declarable:
+        if name in CHOICES:
+            question, words = CHOICES[name]
+            chosen = st.radio(
+                question,
+                list(words),
+                format_func=words.__getitem__,
                 horizontal=True,
-                key="import-difficult",
+                key=f"import-{name.replace('_', '-')}",
             )
-        zero: Zero | None = "auto"
-        if format_name in ZERO_FORMATS:
-            zero = st.radio(
-                "0 in the table means",
-                ZERO,
-                format_func=lambda word: "absent, unless there is a -1" if word == "auto" else word,
-                horizontal=True,
-                key="import-zero",
-            )
-    return ReadOptions(
-        "negative" if every else "unknown",
-        () if every else tuple(exhaustive),
-        difficult or "ignore",
-        zero or "auto",
-    )
+            yield name, chosen or next(iter(words))
+    if "not_labels" in declarable:
+        names = st.multiselect(
+            "Columns that are no categories", [], accept_new_options=True, key="import-not-labels"
+        )
+        yield "not_labels", tuple(names)
+    if "picture_key" in declarable:
+        key = st.text_input(
+            "The key of a task's data that holds the picture",
+            placeholder="found where only one can be it",
+            key="import-picture-key",
+        )
+        yield "picture_key", key.strip()
+
+
+def pictures_asked() -> dict[str, Any]:
+    """How pictures may be called, and whether there must be any."""
+    with st.expander("Pictures under other names"):
+        names = st.radio(
+            "A picture is found under",
+            list(NAMES),
+            format_func=NAMES.__getitem__,
+            key="import-names",
+        )
+        later = st.checkbox(
+            "Import though no picture is there: they come later", key="import-pictures-later"
+        )
+    return {"names": names or "alike", "pictures_later": later}
 
 
 def how_to_match(known: bool) -> Match:
@@ -117,7 +187,14 @@ def submit(request: ingest.ImportRequest, found: ImportPreview) -> None:
     """Hand the import to the worker, with the loop behind it."""
     root, name = str(found.image_root), ingest.check_name(request.name)
     wanted = ingest.ImportRequest.of(
-        Path(request.file), root, name, found.format, request.options, match=request.match
+        Path(request.file),
+        root,
+        name,
+        found.format,
+        request.options,
+        names=request.names,
+        pictures_later=request.pictures_later,
+        match=request.match,
     )
     then = [JobKind.EMBED.value, JobKind.TRAIN.value, JobKind.PROPOSE.value]
     payload = {**wanted.to_json(), "trigger": "import", "then": then}
@@ -156,13 +233,20 @@ with error_boundary():
         placeholder="found in the archive" if came_along else "",
         key="import-folder",
     )
+    pictures = pictures_asked()
     name = st.text_input("Name of the dataset", key="import-name", max_chars=100)
     known = next((d for d in overview.all_datasets(workspace()) if d.name == name.strip()), None)
     if known is not None:
         st.caption(plain(f"{known.name!r} is there already: the file is added to it."))
     match = how_to_match(known is not None)
     request = ingest.ImportRequest.of(
-        source.path if source else Path(), folder.strip(), name, asked, options, match=match
+        source.path if source else Path(),
+        folder.strip(),
+        name,
+        asked,
+        options,
+        match=match,
+        **pictures,
     )
     if st.button("Look at it", disabled=source is None, key="import-look") and source:
         look(source, request)

@@ -5,6 +5,7 @@ import streamlit as st
 from app.components.progress import live_jobs
 from app.components.run_actions import run_actions
 from app.components.run_comparison import draw_comparison, draw_curves, draw_facts
+from app.components.run_findings import draw_findings
 from app.context import current_dataset, error_boundary, plain, workspace
 from app.services.datasets import overview
 from app.services.datasets.overview import DatasetView
@@ -120,6 +121,7 @@ def details(dataset: DatasetView, runs: list[ModelRunView], busy: bool) -> None:
     if run.gate:
         mended = " A person let it serve all the same." if run.gate.get("overridden") else ""
         st.info(plain(f"{run.gate['reason']}{mended}"), icon=":material/balance:")
+    draw_findings(run)
     run_actions(dataset.id, run, any(one.pinned for one in runs), busy)
     draw_facts([run])
     draw_curves([run], key="curves-of-one")

@@ -93,7 +93,7 @@ def draw(dataset: DatasetView) -> None:
     if not annotator():
         ask_name()
         return
-    if dataset.serving_run is None:
+    if dataset.serving_run is None and not dataset.open_proposals:
         st.info("There are no proposals yet. They appear here as soon as the first training ends.")
         live_jobs(dataset.id, key="review")
         st.page_link("screens/datasets.py", label="See where it stands")

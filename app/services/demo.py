@@ -11,7 +11,7 @@ from clsl_core.demo.collection import draw_demo
 from clsl_core.errors import ConflictError
 from clsl_core.types import JsonObject, Progress, no_progress
 from db.models import Dataset, JobKind
-from db.queries import datasets
+from db.queries import datasets, stored
 
 NAME = "demo"
 IMAGES = 300
@@ -23,7 +23,7 @@ def create_demo(workspace: Workspace, progress: Progress = no_progress) -> inges
     request = ingest.ImportRequest(str(files.instances), str(files.images), NAME)
     result = ingest.import_file(workspace, request, progress)
     with workspace.database.write(result.dataset_id) as session:
-        session.get_one(Dataset, result.dataset_id).backbone = "builtin"
+        stored.one(session, Dataset, result.dataset_id).backbone = "builtin"
     return result
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from clsl_core.formats.catalogue import FORMATS, get_format
 from clsl_core.formats.detect import detect
-from clsl_core.formats.registry import Absent, Format, Reader, Validator, Writer
+from clsl_core.formats.registry import Absent, Format, Reader, Writer
 from clsl_core.types import (
     AnnotationSet,
     JsonObject,
@@ -27,7 +27,6 @@ __all__ = [
     "Absent",
     "Format",
     "Reader",
-    "Validator",
     "Writer",
     "get_format",
     "read",

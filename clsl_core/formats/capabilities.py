@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from clsl_core.errors import NotFoundError
-from clsl_core.formats.conversion import coco_box, known_labels
+from clsl_core.formats.conversion import coco_box, known_labels, share_box
 from clsl_core.types import AnnotationSet
 
 __all__ = ["CAPABILITIES", "Capabilities", "Place", "losses", "markdown_table"]
@@ -61,6 +61,7 @@ _COCO = Capabilities(
     sizes=_FILE,
     splits=_FILE,
     supercategories=_FILE,
+    proposals=_FILE,
 )
 
 CAPABILITIES: dict[str, Capabilities] = {
@@ -73,9 +74,15 @@ CAPABILITIES: dict[str, Capabilities] = {
     "nus-wide": Capabilities(_FILE, _BESIDE, splits=_FILE),
     "nus-wide-csv": Capabilities(_BESIDE, _BESIDE, splits=_FILE, unused_categories=_NOWHERE),
     "imagefolder": Capabilities(_BESIDE, _BESIDE, splits=_FILE, unused_categories=_NOWHERE),
-    "fiftyone": Capabilities(_FILE, _FILE),
-    "label-studio": Capabilities(_FILE, _FILE, unused_categories=_NOWHERE, proposals=_FILE),
+    "fiftyone": Capabilities(_FILE, _FILE, boxes=_FILE, proposals=_FILE),
+    "label-studio": Capabilities(
+        _FILE, _FILE, boxes=_FILE, unused_categories=_NOWHERE, proposals=_FILE
+    ),
     "datumaro": Capabilities(_FILE, _FILE, boxes=_FILE, sizes=_FILE),
+    "yolo": Capabilities(_BESIDE, _BESIDE, boxes=_FILE, splits=_FILE, proposals=_FILE),
+    "cvat": Capabilities(
+        _BESIDE, _BESIDE, boxes=_FILE, masks=_FILE, sizes=_FILE, splits=_FILE, proposals=_FILE
+    ),
 }
 
 
@@ -120,7 +127,7 @@ def _possessions(content: AnnotationSet) -> Iterator[tuple[str, int, str]]:
     used = {category for _, category in known_labels(content, {})}
     boxes = masks = 0
     for annotation in content.annotations:  # one at a time: there may be a million
-        boxes += coco_box(annotation.record) is not None
+        boxes += coco_box(annotation.record) is not None or bool(share_box(annotation.record))
         masks += bool(annotation.record.get("segmentation"))
     yield "boxes", boxes, "boxes"
     yield "masks", masks, "masks"

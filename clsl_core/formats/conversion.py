@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from clsl_core.errors import InputError
+from clsl_core.formats.coco.records import predicted_score
 from clsl_core.types import (
     AnnotationRecord,
     AnnotationSet,
@@ -30,6 +31,9 @@ __all__ = [
     "kept_rows",
     "known_labels",
     "named_images",
+    "own_names",
+    "pixels_of",
+    "share_box",
 ]
 
 _NOT_IN_STEMS = re.compile(r"[^\w.\-]+")
@@ -72,6 +76,8 @@ def known_labels(
     labels: dict[Pair, LabelRecord] = {}
     drawn = content.annotations if content.format in ("coco", "lvis") else ()
     for annotation in drawn:
+        if predicted_score(annotation.record) is not None:
+            continue
         if annotation.image_id is not None and annotation.category_id is not None:
             pair = (annotation.image_id, annotation.category_id)
             labels[pair] = LabelRecord(*pair, LabelState.PRESENT)
@@ -95,6 +101,11 @@ def named_images(content: AnnotationSet) -> dict[SourceId, str]:
                 "COCO, or give one of the two another name"
             )
     return {id_: name for name, id_ in owners.items()}
+
+
+def own_names(content: AnnotationSet) -> dict[SourceId, str]:
+    """The same for a set whose images are known by their names in its file, wherever they lie."""
+    return {image.source_id: str(image.source_id) for image in content.images}
 
 
 def category_names(content: AnnotationSet, taken: Iterable[str] = ()) -> dict[SourceId, str]:
@@ -166,7 +177,8 @@ def as_coco(
     images = [_image(image, image_ids[image.source_id]) for image in content.images]
     categories = [_category(item, category_ids[item.source_id]) for item in content.categories]
     drawn = [item for item in content.annotations if _is_present(item, labels)]
-    annotations = _annotations(drawn, image_ids, category_ids)
+    by_id = {image.source_id: image for image in content.images}
+    annotations = _annotations(drawn, by_id, image_ids, category_ids)
     header: JsonObject = {"images": None, "annotations": None, "categories": None}
     return AnnotationSet("coco", header, images, categories, annotations, []), moved
 
@@ -202,14 +214,17 @@ def _category(category: CategoryRecord, number: int) -> CategoryRecord:
 
 def _annotations(
     annotations: Iterable[AnnotationRecord],
+    images: Mapping[SourceId, ImageRecord],
     image_ids: Mapping[SourceId, int],
     category_ids: Mapping[SourceId, int],
 ) -> list[AnnotationRecord]:
     """The boxes, as ``x, y, width, height`` in pixels."""
     boxes: list[AnnotationRecord] = []
     for annotation in annotations:
-        box = coco_box(annotation.record)
-        if annotation.image_id is None or annotation.category_id is None or box is None:
+        if annotation.image_id is None or annotation.category_id is None:
+            continue
+        box = pixels_of(annotation.record, images[annotation.image_id])
+        if box is None:
             continue
         image = image_ids[annotation.image_id]
         category = category_ids[annotation.category_id]
@@ -227,8 +242,24 @@ def _annotations(
 
 def coco_box(record: JsonObject) -> list[float] | None:
     """The box ``x, y, width, height`` of a record, or None where it has none."""
-    box = record.get("bbox")
+    return _four_numbers(record.get("bbox"))
+
+
+def share_box(record: JsonObject) -> list[float] | None:
+    """The same as parts of the picture's sides, from formats that do not know its size."""
+    return _four_numbers(record.get("share"))
+
+
+def _four_numbers(box: object) -> list[float] | None:
     if not isinstance(box, list) or len(box) != 4:
         return None
     numbers = all(isinstance(side, int | float) and -1e12 < side < 1e12 for side in box)
     return box if numbers else None
+
+
+def pixels_of(record: JsonObject, image: ImageRecord) -> list[float] | None:
+    """The box of a record in pixels; None where it has none, or the picture's size is missing."""
+    box, share = coco_box(record), share_box(record)
+    if box is not None or share is None or not (image.width and image.height):
+        return box
+    return [part * side for part, side in zip(share, (image.width, image.height) * 2, strict=True)]

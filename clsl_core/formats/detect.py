@@ -7,19 +7,28 @@ formats apart, so that a file of a gigabyte costs no more than reading it once f
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from clsl_core.errors import FormatError
 from clsl_core.formats.catalogue import FORMATS
+from clsl_core.formats.cvat import cvat
 from clsl_core.formats.tables import csv_long
-from clsl_core.formats.tables.cell_states import state_of_cell
-from clsl_core.formats.tables.csv_wide import RESERVED
+from clsl_core.formats.tables.cell_states import is_state
+from clsl_core.formats.tables.csv_wide import PICTURES, label_columns
 from clsl_core.formats.text.table_source import guess_delimiter
-from clsl_core.types import LabelState
+from clsl_core.formats.unknown_files import why_unknown
+from clsl_core.formats.yolo.layout import YAML_NAMES
+from clsl_core.types import ValidationReport
 
-__all__ = ["Detected", "detect"]
+__all__ = ["PLAIN_FOLDER", "Detected", "detect"]
+
+PLAIN_FOLDER = "it holds pictures and no annotations: a plain folder"
+"""The reason of a folder that no file says anything about."""
+
+_ANNOTATIONS = (".json", ".jsonl", ".csv", ".tsv", ".xml", ".yaml", ".yml")
 
 _HEAD = 2**18
 """Bytes read of a table."""
@@ -69,29 +78,49 @@ def detect(path: Path) -> Detected:
     except (OSError, ValueError) as error:
         raise FormatError(f"{path} cannot be opened: {error}") from error
     if found is None:
-        known = ", ".join(f"{item.name} ({item.title})" for item in FORMATS.values())
-        raise FormatError(f"{path.name} looks like no known format; name one of: {known}")
+        raise _unknown(path)
     return found
+
+
+def _unknown(path: Path) -> FormatError:
+    """The error for what looks like no format; with a report where more can be said."""
+    known = ", ".join(f"{item.name} ({item.title})" for item in FORMATS.values())
+    reason = None if path.is_dir() else why_unknown(_beginning(path)[0])
+    told = f": {reason}; or name one of: {known}" if reason else f"; name one of: {known}"
+    report = ValidationReport()
+    if reason:
+        report.error("unknown-format", "file", reason)
+    return FormatError(f"{path.name} looks like no known format{told}", report if reason else None)
+
+
+_FOLDERS = (
+    ("voc", "Annotations/**/*.xml"),
+    ("voc", "ImageSets/Main"),
+    ("nus-wide", "ImageList/*.txt"),
+    *(("yolo", name) for name in YAML_NAMES),
+    ("cvat", cvat.FILE),
+    ("imagefolder", "metadata.jsonl"),
+    ("imagefolder", "metadata.csv"),
+    ("fiftyone", "labels.json"),
+    ("imagefolder", "*/metadata.jsonl"),
+    ("imagefolder", "*/metadata.csv"),
+    ("voc", "*.xml"),
+    ("voc", "*/*.xml"),
+)
+"""Format and what a folder of it holds, in the order in which they are tried."""
 
 
 def _in_folder(path: Path) -> Detected | None:
     """The formats that are folders, or name one file in a folder."""
-    if (path / "Annotations").is_dir() and any((path / "Annotations").glob("*.xml")):
-        return Detected("voc", "it holds Annotations/*.xml")
-    if (path / "ImageSets" / "Main").is_dir():
-        return Detected("voc", "it holds ImageSets/Main")
-    lists = sorted(path.glob("ImageList/*.txt"))
-    if lists:
-        return Detected("nus-wide", f"it holds ImageList/{lists[0].name}")
-    for name, found in (
-        ("metadata.jsonl", "imagefolder"),
-        ("metadata.csv", "imagefolder"),
-        ("labels.json", "fiftyone"),
-    ):
-        if (path / name).is_file():
-            return Detected(found, f"it holds {name}")
-    if any(path.glob("*.xml")):
-        return Detected("voc", "it holds XML files")
+    for name, pattern in _FOLDERS:
+        found = min(path.glob(pattern), default=None)
+        if found is not None:
+            held = found.relative_to(path).as_posix()
+            kind = "XML files such as " * held.endswith(".xml")
+            return Detected(name, f"it holds {kind}{held}")
+    endings = {file.suffix.lower() for file in path.rglob("*")}
+    if endings.isdisjoint(_ANNOTATIONS) and not endings.isdisjoint(PICTURES):
+        return Detected("imagefolder", PLAIN_FOLDER)
     return None
 
 
@@ -99,15 +128,24 @@ def _in_file(path: Path) -> Detected | None:
     if not path.is_file():
         path.stat()  # raises when there is nothing of that name
         return None
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
-    encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
-    text = head.decode(encoding, "replace").lstrip()
+    text, whole = _beginning(path)
+    if re.match(r"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<annotations\b", text, re.DOTALL):
+        return Detected("cvat", "it is XML with <annotations>")
+    if path.suffix.lower() in (".yaml", ".yml") and re.search(r"(?m)^\s*names\s*:", text):
+        return Detected("yolo", "it is YAML with names")
     if text.startswith("[") and '"data"' in text:
         return Detected("label-studio", "it is a JSON list of tasks with data")
     if text.startswith("{"):
         return _in_lines(text) or _in_json(path)
-    return _in_table(path, text, whole=len(head) < _HEAD)
+    return _in_table(path, text, whole=whole)
+
+
+def _beginning(path: Path) -> tuple[str, bool]:
+    """The first text of a file without blanks before it, and whether that is all of it."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    return head.decode(encoding, "replace").lstrip(), len(head) < _HEAD
 
 
 def _in_lines(text: str) -> Detected | None:
@@ -145,7 +183,7 @@ def _in_table(path: Path, text: str, *, whole: bool) -> Detected | None:
         text = text.rpartition("\n")[0]
     rows = _rows(text)
     columns = [cell.strip() for cell in next(rows, [])]
-    if len(columns) < 2 or "\0" in text:
+    if len(columns) < 2 or not columns[0] or "\0" in text or columns[0].lower().startswith("sep="):
         return None
     shown = ", ".join(columns[:4])[:80]
     body = [row for row, _ in zip(rows, range(_ROWS), strict=False)]
@@ -158,7 +196,7 @@ def _in_table(path: Path, text: str, *, whole: bool) -> Detected | None:
         (
             "csv-wide",
             _are_states(columns, body),
-            "every cell behind the first is 1, 0, -1 or empty",
+            "every cell of a category is 1, 0, -1 or empty",
         ),
     )
     found = next(((name, why) for name, fits, why in rules if fits), None)
@@ -183,11 +221,10 @@ def _has_lists(columns: list[str], rows: list[list[str]]) -> bool:
 
 
 def _are_states(columns: list[str], rows: list[list[str]]) -> bool:
-    places = [i for i, name in enumerate(columns) if i and name.lower() not in RESERVED]
-    try:
-        for row in rows:
-            for place in places:
-                state_of_cell(row[place] if place < len(row) else "", LabelState.ABSENT)
-    except ValueError:
+    """Whether all columns behind the first hold states, or some where that names pictures."""
+    places = label_columns(columns)
+    whole = [i for i in places if all(is_state(row[i]) for row in rows if i < len(row))]
+    if not rows or not whole:
         return False
-    return bool(places and rows)
+    named = [row[0].lower().endswith(PICTURES) for row in rows]
+    return len(whole) == len(places) or 2 * sum(named) > len(named)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import overload
+from collections.abc import Collection, Iterator, Mapping
 
+from clsl_core.formats.lazy_sequence import LazySequence
 from clsl_core.types import LabelRecord, LabelState, SourceId
 
 __all__ = ["ExhaustiveLabels"]
 
 
-class ExhaustiveLabels(Sequence[LabelRecord]):
+class ExhaustiveLabels(LazySequence[LabelRecord]):
     """One label for every image × category, image by image: the stated one, or ABSENT.
 
     Labels are made on the way out, so a hundred thousand images of a thousand categories cost
@@ -27,6 +27,12 @@ class ExhaustiveLabels(Sequence[LabelRecord]):
         self._categories = tuple(category_ids)
         self._stated = stated
 
+    def with_stated(
+        self, more: Mapping[tuple[SourceId, SourceId], LabelRecord]
+    ) -> ExhaustiveLabels:
+        """The same with more labels stated, where none is yet."""
+        return ExhaustiveLabels(self._images, self._categories, {**more, **self._stated})
+
     def __len__(self) -> int:
         return len(self._images) * len(self._categories)
 
@@ -35,18 +41,8 @@ class ExhaustiveLabels(Sequence[LabelRecord]):
             for category in self._categories:
                 yield self._label(image, category)
 
-    @overload
-    def __getitem__(self, index: int) -> LabelRecord: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[LabelRecord]: ...
-    def __getitem__(self, index: int | slice) -> LabelRecord | Sequence[LabelRecord]:
-        positions = range(len(self))[index]
-        if isinstance(positions, range):
-            return [self._at(position) for position in positions]
-        return self._at(positions)
-
-    def _at(self, position: int) -> LabelRecord:
-        row, column = divmod(position, len(self._categories))
+    def _at(self, index: int) -> LabelRecord:
+        row, column = divmod(index, len(self._categories))
         return self._label(self._images[row], self._categories[column])
 
     def _label(self, image: SourceId, category: SourceId) -> LabelRecord:

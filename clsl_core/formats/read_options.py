@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import overload
+from typing import Any, Literal
 
 from clsl_core.errors import InputError
-from clsl_core.formats import get_format
+from clsl_core.formats import FORMATS, get_format
 from clsl_core.formats.exhaustive import ExhaustiveLabels
 from clsl_core.formats.findings import report_of
-from clsl_core.formats.registry import Absent
-from clsl_core.formats.tables import csv_long, csv_wide
-from clsl_core.formats.tables.cell_states import Zero
-from clsl_core.formats.voc import voc
+from clsl_core.formats.lazy_sequence import OneAfterTheOther
+from clsl_core.formats.registry import Absent, Format
+from clsl_core.formats.tables.cell_states import MinusOne, Zero
+from clsl_core.formats.tables.imagefolder import Folders
 from clsl_core.formats.voc.voc import Difficult
+from clsl_core.formats.yolo.yolo import Empty
 from clsl_core.types import (
     AnnotationSet,
     LabelRecord,
@@ -25,12 +26,21 @@ from clsl_core.types import (
     no_progress,
 )
 
-__all__ = ["DIFFICULT_FORMATS", "ZERO_FORMATS", "ReadOptions", "read_with", "validate_with"]
+__all__ = ["ReadOptions", "Scores", "judged", "read_with", "validate_with"]
 
-DIFFICULT_FORMATS = ("voc",)
-"""Formats that know difficult objects."""
-ZERO_FORMATS = ("csv-wide", "csv-long")
-"""Formats in which ``0`` means absent to some and unknown to others."""
+Scores = Literal["proposals", "final"]
+"""What the predictions of a file are."""
+
+_LACKS = {
+    "difficult": "{} knows no difficult objects",
+    "zero": "in {} the meaning of 0 is fixed",
+    "minus_one": "in {} the meaning of -1 is fixed",
+    "not_labels": "{} has no columns that could be left out",
+    "folders": "the pictures of {} have no folders that could be labels",
+    "empty": "{} has no label files that could be empty",
+    "picture_key": "{} has no keys among which one could be chosen",
+}
+"""The declarations that not every format takes, and what is said of one that does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +53,27 @@ class ReadOptions:
             annotation means absent, whatever ``absent`` says.
         difficult: What a category of only difficult objects is (VOC).
         zero: What ``0`` means (tables).
+        minus_one: What ``-1`` means (tables).
+        not_labels: The columns that are no categories (wide tables).
+        scores: What predictions are: proposals for people to judge, or final, which makes labels
+            of them.
+        threshold: The least score of a prediction that is taken in.
+        folders: What the folder of a picture says (a plain folder of pictures).
+        empty: What all classes are in an image without a line (YOLO).
+        picture_key: Of a task's data, whose value is its picture (Label Studio).
     """
 
     absent: Absent = "unknown"
     exhaustive: tuple[str, ...] = ()
     difficult: Difficult = "ignore"
     zero: Zero = "auto"
+    minus_one: MinusOne = "absent"
+    not_labels: tuple[str, ...] = ()
+    picture_key: str = ""
+    folders: Folders = "ignore"
+    empty: Empty = "unknown"
+    scores: Scores = "proposals"
+    threshold: float = 0.0
 
 
 def read_with(
@@ -77,11 +102,31 @@ def read_with(
         NotFoundError: When there is no such format.
     """
     content, report = _read(path, format_name, options, progress)
+    if content.proposals:
+        content = judged(content, options)
+        report.counts |= {"labels": len(content.labels), "proposals": len(content.proposals)}
     if not options.exhaustive or options.absent == "negative":
         return content, report
     content = replace(content, labels=_exhaustive_in(content, options.exhaustive))
     report.counts["labels"] = len(content.labels)
     return content, report
+
+
+def judged(content: AnnotationSet, options: ReadOptions) -> AnnotationSet:
+    """The set with those of its predictions that were asked for, as what was declared.
+
+    Where both are known, what a person said counts.
+    """
+    taken = [x for x in content.proposals if x.score is None or x.score >= options.threshold]
+    if options.scores == "proposals":
+        return replace(content, proposals=taken)
+    new = {(x.image_id, x.category_id): replace(x, source="import") for x in taken}
+    if isinstance(content.labels, ExhaustiveLabels):
+        return replace(content, labels=content.labels.with_stated(new), proposals=())
+    for label in content.labels:
+        new.pop((label.image_id, label.category_id), None)
+    labels = OneAfterTheOther(content.labels, list(new.values()))
+    return replace(content, labels=labels, proposals=())
 
 
 def validate_with(path: Path, format_name: str, options: ReadOptions) -> ValidationReport:
@@ -98,24 +143,24 @@ def _read(
     path: Path, format_name: str, options: ReadOptions, progress: Progress
 ) -> tuple[AnnotationSet, ValidationReport]:
     chosen = get_format(format_name)
-    if options.difficult != "ignore" and format_name not in DIFFICULT_FORMATS:
-        raise InputError(
-            f"{chosen.title} knows no difficult objects: leave that declaration away, it is for "
-            f"{', '.join(DIFFICULT_FORMATS)}"
-        )
-    if options.zero != "auto" and format_name not in ZERO_FORMATS:
-        raise InputError(
-            f"in {chosen.title} the meaning of 0 is fixed: leave that declaration away, it is for "
-            f"{', '.join(ZERO_FORMATS)}"
-        )
-    absent = options.absent
-    if format_name == "voc":
-        return voc.read(path, absent=absent, progress=progress, difficult=options.difficult)
-    if format_name == "csv-wide":
-        return csv_wide.read(path, absent=absent, progress=progress, zero=options.zero)
-    if format_name == "csv-long":
-        return csv_long.read(path, absent=absent, progress=progress, zero=options.zero)
-    return chosen.read(path, absent=absent, progress=progress)
+    declared = dict(_declarations(chosen, options))
+    return chosen.read_as(path, absent=options.absent, progress=progress, declared=declared)
+
+
+def _declarations(chosen: Format, options: ReadOptions) -> Iterator[tuple[str, Any]]:
+    """What was declared that not every format takes."""
+    for item in fields(options):
+        value = getattr(options, item.name)
+        if item.name in _LACKS and value != item.default:
+            if item.name not in chosen.declarations:
+                raise InputError(_lacking(chosen, item.name))
+            yield item.name, value
+
+
+def _lacking(chosen: Format, declaration: str) -> str:
+    able = [other.name for other in FORMATS.values() if declaration in other.declarations]
+    lacks = _LACKS[declaration].format(chosen.title)
+    return f"{lacks}: leave that declaration away, it is for {', '.join(able)}"
 
 
 def _exhaustive_in(content: AnnotationSet, names: Sequence[str]) -> Sequence[LabelRecord]:
@@ -135,30 +180,4 @@ def _exhaustive_in(content: AnnotationSet, names: Sequence[str]) -> Sequence[Lab
     }
     declared = ExhaustiveLabels([item.source_id for item in content.images], chosen, stated)
     rest = [label for label in content.labels if label.category_id not in chosen]
-    return _OneAfterTheOther(rest, declared)
-
-
-class _OneAfterTheOther(Sequence[LabelRecord]):
-    """Two sequences as one, neither copied."""
-
-    def __init__(self, first: Sequence[LabelRecord], second: Sequence[LabelRecord]) -> None:
-        self._first, self._second = first, second
-
-    def __len__(self) -> int:
-        return len(self._first) + len(self._second)
-
-    def __iter__(self) -> Iterator[LabelRecord]:
-        yield from self._first
-        yield from self._second
-
-    @overload
-    def __getitem__(self, index: int) -> LabelRecord: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[LabelRecord]: ...
-    def __getitem__(self, index: int | slice) -> LabelRecord | Sequence[LabelRecord]:
-        places = range(len(self))[index]
-        return [self._at(i) for i in places] if isinstance(places, range) else self._at(places)
-
-    def _at(self, index: int) -> LabelRecord:
-        first = len(self._first)
-        return self._first[index] if index < first else self._second[index - first]
+    return OneAfterTheOther(rest, declared)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from clsl_core.errors import NotFoundError
+from clsl_core.formats.findings import report_of
 from clsl_core.types import (
     AnnotationSet,
     JsonObject,
@@ -17,7 +18,7 @@ from clsl_core.types import (
     no_progress,
 )
 
-__all__ = ["Absent", "Format", "Reader", "Validator", "Writer", "find"]
+__all__ = ["Absent", "Format", "Reader", "Writer", "find"]
 
 Absent = Literal["unknown", "negative"]
 """What a missing annotation means: nothing, or (file declared exhaustive) an absent category."""
@@ -30,13 +31,6 @@ class Reader(Protocol):
         self, path: Path, *, absent: Absent = "unknown", progress: Progress = no_progress
     ) -> tuple[AnnotationSet, ValidationReport]:
         """Read ``path``."""
-
-
-class Validator(Protocol):
-    """Reports every problem of a file; bad content never raises."""
-
-    def __call__(self, path: Path) -> ValidationReport:
-        """Check ``path``."""
 
 
 class Writer(Protocol):
@@ -61,15 +55,28 @@ class Format:
         name: The word used on the command line and in the database, e.g. ``coco``.
         title: The words on the screen.
         suffix: File name ending of an export, with the dot.
-        read, validate, write: The three things a format does.
+        read, write: What a format does.
+        declarations: The keyword arguments of ``read`` that ``ReadOptions`` has under the same
+            name: what a person may declare about a file of this format.
     """
 
     name: str
     title: str
     suffix: str
     read: Reader
-    validate: Validator
     write: Writer
+    declarations: tuple[str, ...] = ()
+
+    def read_as(
+        self, path: Path, *, absent: Absent, progress: Progress, declared: Mapping[str, Any]
+    ) -> tuple[AnnotationSet, ValidationReport]:
+        """Read ``path`` as it was declared, by the names of ``declarations``."""
+        reader: Callable[..., tuple[AnnotationSet, ValidationReport]] = self.read
+        return reader(path, absent=absent, progress=progress, **declared)
+
+    def validate(self, path: Path) -> ValidationReport:
+        """Every problem of a file; bad content never raises."""
+        return report_of(self.read, path)
 
 
 def find(formats: Mapping[str, Format], name: str) -> Format:

@@ -43,6 +43,7 @@ class SetBuilder:
         self.annotations: list[AnnotationRecord] = []
         self.labels: dict[Pair, LabelRecord] = {}
         self.proposals: list[LabelRecord] = []
+        self._owners: dict[str, SourceId] = {}
         self._format = format_name
         self._findings = findings
 
@@ -75,6 +76,10 @@ class SetBuilder:
             if leaves_root(name):
                 message = f"file name {name!a:.200} leaves the image folder; it stays closed"
                 self._findings.warn("unsafe-file-name", where, message)
+            other = self._owners.setdefault(name, key)
+            if other != key:
+                message = f"file name {name!a:.200} is also that of {other!a:.100}: one picture"
+                self._findings.warn("duplicate-file-name", where, message)
             self.images[key] = ImageRecord(key, name, *size, record)
         return key
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -138,6 +138,7 @@ def write(
     summary: JsonObject,
     *,
     says_absent: bool = False,
+    says_present: bool = True,
 ) -> None:
     """Write the provenance the set came with and that of the labels added, and the summary.
 
@@ -149,11 +150,17 @@ def write(
         output: The file or folder that was written.
         summary: What the export contains.
         says_absent: Whether the file itself can say that a category is absent.
+        says_present: Whether it can say so of any that is present.
 
     Raises:
         InputError: When a file cannot be written.
     """
-    rows = merged_rows(content, labels, says_absent=says_absent)
+    said = {
+        state
+        for state, able in ((LabelState.PRESENT, says_present), (LabelState.ABSENT, says_absent))
+        if able
+    }
+    rows = merged_rows(content, labels, said)
     if not rows:
         return
     with atomic_text(path_for(output)) as stream:
@@ -165,18 +172,25 @@ def write(
 
 
 def merged_rows(
-    content: AnnotationSet, labels: Iterable[LabelRecord], *, says_absent: bool = False
+    content: AnnotationSet,
+    labels: Iterable[LabelRecord],
+    said: Container[LabelState] = (LabelState.PRESENT,),
 ) -> list[dict[str, str]]:
     """The rows the set came with and those of the labels added, one for each pair.
 
     A label without an origin has none where the file itself says it.
+
+    Args:
+        content: The set.
+        labels: Those added.
+        said: The states that the file itself can say.
     """
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for row in content.header.get(HEADER_KEY) or ():
         rows[row["image"], row["category"]] = {name: row[name] for name in COLUMNS}
     for label in labels:
         pair = str(label.image_id), str(label.category_id)
-        if _is_bare(label) and (says_absent or label.state is LabelState.PRESENT):
+        if _is_bare(label) and label.state in said:
             rows.pop(pair, None)
         else:
             rows[pair] = row_of(label)

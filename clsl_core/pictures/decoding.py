@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import BinaryIO
 
-import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from clsl_core.errors import ImageError
+from clsl_core.pictures.budget import DECODING
+from clsl_core.pictures.colours import to_rgb
 
-__all__ = ["FORMATS", "MAX_PIXELS", "decode", "to_rgb"]
+__all__ = ["FORMATS", "MAX_PIXELS", "Header", "decode", "read_header"]
 
 MAX_PIXELS = 100_000_000
+SMALL = 16_000_000
+"""Pixels of a picture that is wanted small, however long and narrow it is."""
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM")
 """Pillow decoders that may run. Not among them: EPS and PS, which start another program."""
+
+COSTLY = ("WEBP", "AVIF")
+"""Their decoders hold a picture up to four times: half as many pixels are allowed."""
 
 _ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -46,8 +54,8 @@ def decode(
         file_name: For messages.
         max_pixels: Checked against the header before anything is decoded. Pillow's own limit
             (twice ``Image.MAX_IMAGE_PIXELS``) holds besides.
-        at_least: JPEG files may be decoded at a half, a quarter or an eighth of their size as
-            long as no side falls below so many pixels; None for the full size.
+        at_least: The picture may come smaller by a whole factor as long as no side falls below
+            so many pixels, or more than SMALL pixels are left; None for the full size.
 
     Returns:
         A picture of mode RGB, turned as its EXIF orientation says, transparency over white.
@@ -60,10 +68,11 @@ def decode(
         raise ImageError(f"{file_name!r} is empty (0 bytes)", "empty")
     try:
         with _open(stream, file_name, max_pixels) as picture:
-            if at_least is not None:
-                picture.draft("RGB", (at_least, at_least))
-            picture.load()
-            return _upright(to_rgb(picture), _orientation(picture))
+            pixels = picture.width * picture.height * _cost(picture)
+        del picture
+        with DECODING.take(pixels):  # which holds on until the decoded picture is let go
+            small, orientation = _decoded(stream, file_name, max_pixels, at_least)
+        return _upright(small, orientation)
     except ImageError:
         raise
     except Exception as error:  # decoders of broken files raise anything
@@ -71,6 +80,37 @@ def decode(
         short = isinstance(error, EOFError) or any(word in text.lower() for word in _TRUNCATED)
         message = f"{file_name!r} is damaged or cut off ({text})"
         raise ImageError(message, "truncated" if short else "unreadable") from error
+
+
+def _decoded(
+    stream: BinaryIO, file_name: str, max_pixels: int, at_least: int | None
+) -> tuple[Image.Image, int]:
+    """A picture as RGB, not turned yet, and its orientation."""
+    stream.seek(0)
+    with _open(stream, file_name, max_pixels) as picture:
+        if at_least is not None:
+            picture.draft("RGB", (at_least, at_least))
+        picture.load()
+        return to_rgb(picture, _factor(picture.size, at_least)), _orientation(picture)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A picture as it is stored: width and height in pixels, and how it is to be turned (EXIF)."""
+
+    width: int
+    height: int
+    orientation: int
+
+
+def read_header(stream: BinaryIO, file_name: str, max_pixels: int = MAX_PIXELS) -> Header:
+    """What a picture's header says; nothing is decoded.
+
+    Raises:
+        ImageError: It is no picture, or one of too many pixels.
+    """
+    with _open(stream, file_name, max_pixels) as picture:
+        return Header(*picture.size, _orientation(picture))
 
 
 def _open(stream: BinaryIO, file_name: str, max_pixels: int) -> Image.Image:
@@ -87,45 +127,27 @@ def _open(stream: BinaryIO, file_name: str, max_pixels: int) -> Image.Image:
         raise ImageError(message, "not-an-image") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{file_name!r} has too many pixels: {error}", "too-large") from error
-    if picture.width * picture.height > max_pixels:
+    most = max_pixels // _cost(picture)
+    if picture.width * picture.height > most:
         size = f"{picture.width} × {picture.height} pixels"
+        kind = f" in {picture.format}" if most < max_pixels else ""
         picture.close()
-        message = f"{file_name!r} is {size}, more than the {max_pixels:,} pixels allowed"
+        message = f"{file_name!r} is {size}, more than the {most:,} pixels allowed{kind}"
         raise ImageError(message, "too-large")
     return picture
 
 
-def to_rgb(picture: Image.Image) -> Image.Image:
-    """Any Pillow mode as RGB: transparency over white, deep greys scaled and not clipped."""
-    if picture.mode.startswith(("I", "F")):
-        return _grey(np.asarray(picture), picture.mode).convert("RGB")
-    if picture.has_transparency_data:
-        return _over_white(picture.convert("RGBA"))
-    return picture.convert("RGB")
+def _cost(picture: Image.Image) -> int:
+    """What a pixel takes while it is decoded, in 8 bytes."""
+    return 2 if picture.format in COSTLY else 1
 
 
-def _over_white(picture: Image.Image) -> Image.Image:
-    white = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(white, picture).convert("RGB")
-
-
-def _grey(values: np.ndarray[tuple[int, ...], np.dtype[np.generic]], mode: str) -> Image.Image:
-    """Numbers of more than 8 bits as 8-bit grey.
-
-    Sixteen-bit files use their full range; wider ones are taken as 8 or 16 bits or, for
-    fractions, as 0 … 1 where all values fit, and stretched from their own range otherwise.
-    """
-    numbers = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(numbers.min()), float(numbers.max())
-    if mode.startswith("I;16"):
-        scaled = numbers / 257.0
-    elif low < 0 or high > 65535:
-        scaled = (numbers - low) / (high - low) * 255.0
-    elif mode == "F" and high <= 1:
-        scaled = numbers * 255.0
-    else:
-        scaled = numbers if high <= 255 else numbers / 257.0
-    return Image.fromarray(np.rint(scaled).astype(np.uint8))
+def _factor(size: tuple[int, int], at_least: int | None) -> int:
+    """How many times smaller a picture may be made."""
+    if at_least is None:
+        return 1
+    width, height = size
+    return max(1, min(size) // at_least, math.ceil(math.sqrt(width * height / SMALL)))
 
 
 def _orientation(picture: Image.Image) -> int:

@@ -22,7 +22,7 @@ from http import HTTPStatus
 from queue import Empty, Queue
 from threading import Thread
 from typing import IO
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from clsl_core.errors import ImageError
 
@@ -38,6 +38,8 @@ NOT_PUBLIC = (ipaddress.ip_network("64:ff9b:1::/48"), ipaddress.ip_network("::/9
 """Local translation to IPv4, and addresses that are IPv4's in disguise."""
 REDIRECT = frozenset({301, 302, 303, 307, 308})
 HEADERS = {"Accept": "image/*,*/*", "User-Agent": "clsl"}
+_SAFE = "/%:@!$&'()*+,;=~"
+"""What stays as it is in the path of a request; with % what is encoded already."""
 AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 """HTTP states after which another try may help."""
 
@@ -67,11 +69,19 @@ class _TryAgain(Exception):  # noqa: N818 - no fault yet
 
 def is_url(text: str) -> bool:
     """Whether a text names something that ``fetch`` could fetch."""
-    parts = urlsplit(text)
-    if not parts.netloc:
+    parts = _parts(text)
+    if parts is None or not parts.netloc:
         return False
     chained = "::" in text  # by which fsspec goes on to another file system
     return parts.scheme.lower() in WEB or (parts.scheme.lower() in STORES and not chained)
+
+
+def _parts(text: str) -> SplitResult | None:
+    """A URL's parts; None where it has none, as with a bracket that is not closed."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return None
 
 
 def fetch(url: str, limits: FetchLimits, sleep: Callable[[float], None] = time.sleep) -> bytes:
@@ -112,20 +122,31 @@ def _from_web(url: str, limits: FetchLimits) -> bytes:
                 with closing(connection.getresponse()) as answer:
                     if answer.status not in REDIRECT:
                         return _content(answer, url, limits, end)
-                    url = urljoin(url, answer.headers.get("Location", ""))
+                    url = _redirected(url, answer.headers.get("Location", ""))
         except (OSError, http.client.HTTPException) as error:
             if time.monotonic() > end:
                 raise _took_long(limits) from error
             raise _TryAgain(str(error) or type(error).__name__) from error
-        if urlsplit(url).scheme.lower() not in WEB:
+        except ValueError as error:
+            raise ImageError(f"{_shown(url)} is no web address: {error}", "missing") from error
+        if not is_url(url) or urlsplit(url).scheme.lower() not in WEB:
             raise ImageError(f"{_shown(url)}: redirected to no web address", "unsafe-path")
     raise ImageError(f"{_shown(url)}: more than {REDIRECTS} redirects", "unreachable")
 
 
+def _redirected(url: str, location: str) -> str:
+    """Where an answer points to; headers come as Latin-1, and are mostly meant as UTF-8."""
+    with suppress(ValueError):
+        return urljoin(url, quote(location.encode("latin-1"), safe=_SAFE + "#[]"))
+    return location
+
+
 def _target(url: str) -> str:
-    """What the server is asked for."""
+    """What the server is asked for: other letters than ASCII's as UTF-8, percent-encoded."""
     parts = urlsplit(url)
-    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    path = quote(parts.path, safe=_SAFE, errors="surrogatepass") or "/"
+    query = quote(parts.query, safe=_SAFE + "?", errors="surrogatepass")
+    return f"{path}?{query}" if query else path
 
 
 def _content(answer: http.client.HTTPResponse, url: str, limits: FetchLimits, end: float) -> bytes:
@@ -304,4 +325,8 @@ def _needs(what: str) -> str:
 
 def _shown(url: str) -> str:
     """A URL for a message: without query, which may hold a key, and not endless."""
-    return repr(urlsplit(url)._replace(query="", fragment="").geturl()[:200])
+    parts = _parts(url)
+    shown = (
+        url.partition("?")[0] if parts is None else parts._replace(query="", fragment="").geturl()
+    )
+    return ascii(shown[:200]) if not shown.isprintable() else repr(shown[:200])

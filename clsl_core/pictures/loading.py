@@ -12,14 +12,16 @@ import io
 import ntpath
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from PIL import Image
 
 from clsl_core.errors import ImageError, UnsafePathError
-from clsl_core.pictures.decoding import MAX_PIXELS, decode, to_rgb
+from clsl_core.pictures.colours import to_rgb
+from clsl_core.pictures.decoding import MAX_PIXELS, Header, decode, read_header
 
 __all__ = ["ImageLoader", "LocalImages", "MemoryImages", "refuse_unsafe", "thumbnail"]
 
@@ -32,8 +34,8 @@ class ImageLoader(Protocol):
 
         Args:
             file_name: As the annotation file has it.
-            at_least: The picture may come smaller, where that is quicker, but with no side below
-                so many pixels that the file has more of. None for its full size.
+            at_least: The picture may come smaller, but with no side below so many pixels that the
+                file has more of, unless it is very long and narrow. None for its full size.
 
         Raises:
             ImageError: With the reason; UnsafePathError for a name that leaves the folder.
@@ -48,6 +50,13 @@ class ImageLoader(Protocol):
 
     def check(self, file_name: str) -> tuple[int, int]:
         """Decode the picture completely; its upright (width, height) in pixels.
+
+        Raises:
+            ImageError: With the reason.
+        """
+
+    def header(self, file_name: str) -> Header:
+        """The picture's size as it is stored, and how it is to be turned; nothing is decoded.
 
         Raises:
             ImageError: With the reason.
@@ -103,10 +112,18 @@ class LocalImages:
         """See ImageLoader."""
         return self.load(file_name).size
 
+    def header(self, file_name: str) -> Header:
+        """See ImageLoader."""
+        with self._open(file_name) as stream:
+            return read_header(stream, file_name, self._max_pixels)
+
     def fingerprint(self, file_name: str) -> str:
         """Size in bytes and time of change in nanoseconds, ``size-mtime``; see ImageLoader."""
+        path = self.resolve(file_name)
         try:
-            status = self.resolve(file_name).stat()
+            with self._folder_of(path) as folder:
+                name = path if folder is None else path.name
+                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         except OSError as error:
             raise _cannot_open(file_name, error) from error
         return f"{status.st_size}-{status.st_mtime_ns}"
@@ -116,13 +133,39 @@ class LocalImages:
         path = self.resolve(file_name)
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
         try:
-            handle = os.open(path, flags | getattr(os, "O_BINARY", 0))
+            with self._folder_of(path) as folder:
+                name = path if folder is None else path.name
+                handle = os.open(name, flags | getattr(os, "O_BINARY", 0), dir_fd=folder)
         except OSError as error:
             raise _cannot_open(file_name, error) from error
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             os.close(handle)
             raise ImageError(f"{file_name!r} is no regular file", "not-an-image")
         return os.fdopen(handle, "rb")
+
+    @contextmanager
+    def _folder_of(self, path: Path) -> Iterator[int | None]:
+        """A descriptor of a resolved file's folder, reached from the root without any link.
+
+        A folder that was swapped for a link since the path was resolved is not gone through. None
+        on systems that cannot open so.
+        """
+        if not _BY_DESCRIPTOR:
+            yield None
+            return
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+        folder = os.open(self._root, flags)
+        try:
+            for part in path.relative_to(self._root).parts[:-1]:
+                outer = folder
+                folder = os.open(part, flags, dir_fd=outer)
+                os.close(outer)
+            yield folder
+        finally:
+            os.close(folder)
+
+
+_BY_DESCRIPTOR = {os.open, os.stat} <= os.supports_dir_fd and hasattr(os, "O_DIRECTORY")
 
 
 class MemoryImages:
@@ -149,6 +192,13 @@ class MemoryImages:
     def check(self, file_name: str) -> tuple[int, int]:
         """See ImageLoader."""
         return self.load(file_name).size
+
+    def header(self, file_name: str) -> Header:
+        """See ImageLoader."""
+        picture = self._get(file_name)
+        if isinstance(picture, bytes):
+            return read_header(io.BytesIO(picture), file_name, self._max_pixels)
+        return Header(*picture.size, 1)
 
     def fingerprint(self, file_name: str) -> str:
         """A hash of the content; see ImageLoader."""

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from PIL import Image
 
 from clsl_core.errors import ImageError, UnsafePathError
-from clsl_core.pictures.decoding import MAX_PIXELS, decode
+from clsl_core.pictures.decoding import MAX_PIXELS, Header, decode, read_header
 from clsl_core.pictures.fetch import is_url
 from clsl_core.pictures.loading import ImageLoader, refuse_unsafe
 
@@ -36,7 +36,7 @@ def below(root: str) -> Callable[[str], str]:
     start = root.rstrip("/") + "/"
 
     def url_of(file_name: str) -> str:
-        return start + quote(file_name.replace("\\", "/"))
+        return start + quote(file_name.replace("\\", "/"), errors="surrogatepass")
 
     return url_of
 
@@ -65,29 +65,38 @@ class RemoteImages:
 
     def load(self, file_name: str, at_least: int | None = None) -> Image.Image:
         """See ImageLoader; also raises what fetching raises."""
-        url = self._url(file_name)
-        name = _name(url)
-        content = self._cache.get(name)
-        if content is not None:
-            return decode(io.BytesIO(content), file_name, self._max_pixels, at_least)
-        content = self._fetch(url)
-        picture = decode(io.BytesIO(content), file_name, self._max_pixels, at_least)
-        self._cache.put(name, content)  # only what is a picture
-        return picture
+        return self._read(file_name, lambda s: decode(s, file_name, self._max_pixels, at_least))
 
     def check(self, file_name: str) -> tuple[int, int]:
         """See ImageLoader."""
         return self.load(file_name).size
 
+    def header(self, file_name: str) -> Header:
+        """See ImageLoader."""
+        return self._read(file_name, lambda s: read_header(s, file_name, self._max_pixels))
+
     def fingerprint(self, file_name: str) -> str:
         """Of the URL alone: nothing is fetched; see ImageLoader."""
         return f"url-{_name(self._url(file_name))[3:19]}"
 
+    def _read(self, file_name: str, read: Callable[[io.BytesIO], T]) -> T:
+        url = self._url(file_name)
+        name = _name(url)
+        content = self._cache.get(name)
+        if content is not None:
+            return read(io.BytesIO(content))
+        content = self._fetch(url)
+        found = read(io.BytesIO(content))
+        self._cache.put(name, content)  # only what is a picture
+        return found
+
     def _url(self, file_name: str) -> str:
         refuse_unsafe(file_name)
         url = self._url_of(file_name)
-        if url is None or not is_url(url):
+        if not url:
             raise ImageError(f"{file_name!r} has no URL", "missing")
+        if not is_url(url):
+            raise ImageError(f"the URL of {file_name!r} is no address: {url[:200]!a}", "missing")
         return url
 
 
@@ -112,6 +121,10 @@ class FirstOf:
         """See ImageLoader."""
         return self._first(lambda loader: loader.check(file_name))
 
+    def header(self, file_name: str) -> Header:
+        """See ImageLoader."""
+        return self._first(lambda loader: loader.header(file_name))
+
     def fingerprint(self, file_name: str) -> str:
         """See ImageLoader."""
         return self._first(lambda loader: loader.fingerprint(file_name))
@@ -132,5 +145,5 @@ class FirstOf:
 
 def _name(url: str) -> str:
     """Under which a URL's file is kept: two levels of folders."""
-    digest = hashlib.sha256(url.encode()).hexdigest()
+    digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{digest[:2]}/{digest[2:]}"

@@ -52,9 +52,10 @@ class TextPrior(nn.Module):
         temperature: float = 0.0,
     ) -> None:
         super().__init__()
-        words = torch.from_numpy(np.asarray(vectors, np.float32))
+        # Copies: the head holds the same vectors, and what shares memory cannot be saved.
+        words = torch.tensor(np.asarray(vectors, np.float32))
         given = background is not None and len(background) > 0
-        others = torch.from_numpy(np.asarray(background, np.float32)) if given else words[:0]
+        others = torch.tensor(np.asarray(background, np.float32)) if given else words[:0].clone()
         self.register_buffer("words", words)
         self.register_buffer("others", others)
         self._fixed = temperature > 0

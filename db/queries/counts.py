@@ -8,6 +8,16 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db.models import Base, Decision, Job, Lease, ModelRun, Proposal, ProposalStatus
+from db.queries import runs
+
+
+def answers(session: Session) -> None:
+    """Ask the database for the least there is.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: It does not answer.
+    """
+    session.execute(select(1))
 
 
 def jobs(session: Session) -> dict[tuple[str, str], int]:
@@ -29,7 +39,7 @@ def leases(session: Session, moment: datetime) -> int:
 
 def open_proposals(session: Session) -> int:
     """How many proposals of serving runs wait for an answer."""
-    serving = session.scalars(select(ModelRun.id).where(ModelRun.serving)).all()
+    serving = session.scalars(select(ModelRun.id).where(runs.shown())).all()
     query = select(func.count()).select_from(Proposal).where(Proposal.model_run_id.in_(serving))
     return session.scalar(query.where(Proposal.status == ProposalStatus.OPEN)) or 0
 

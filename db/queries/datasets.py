@@ -18,6 +18,11 @@ def by_name(session: Session, name: str) -> Dataset | None:
     return session.scalar(query)
 
 
+def lock(session: Session, dataset_id: int) -> None:
+    """Let no other transaction write this dataset's row until the caller's ends."""
+    session.get_one(Dataset, dataset_id, with_for_update=True)
+
+
 def names(session: Session) -> list[str]:
     """All dataset names in alphabetical order."""
     query = select(Dataset.name).where(Dataset.unfinished_at.is_(None))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 
 from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from clsl_core.errors import ConflictError
 from clsl_core.types import LabelSource, LabelState
 from db.models import (
     Annotator,
@@ -22,7 +23,7 @@ from db.models import (
     Verdict,
     Voice,
 )
-from db.queries import category_changes, panels, waiting
+from db.queries import category_changes, panels, runs, waiting
 
 
 def annotator(session: Session, name: str, role: Role = Role.ADMIN) -> Annotator:
@@ -40,10 +41,42 @@ def by_client_id(session: Session, client_id: str) -> Decision | None:
     return session.scalar(select(Decision).where(Decision.client_id == client_id))
 
 
-def of_batch(session: Session, batch_id: str) -> Sequence[Decision]:
-    """The decisions that were made as one, in the order they were stored."""
-    query = select(Decision).where(Decision.batch_id == batch_id).order_by(Decision.id)
-    return session.scalars(query).all()
+def of_batch(
+    session: Session, batch_id: str, annotator_id: int, dataset_id: int
+) -> Sequence[Decision]:
+    """The decisions that a person made as one on a dataset, in the order they were stored."""
+    query = select(Decision).where(
+        Decision.batch_id == batch_id,
+        Decision.annotator_id == annotator_id,
+        Decision.dataset_id == dataset_id,
+    )
+    return session.scalars(query.order_by(Decision.id)).all()
+
+
+def called(session: Session, id_: str) -> Sequence[Decision]:
+    """Every decision of this client id or batch id, whoever made it and wherever."""
+    query = select(Decision).where((Decision.client_id == id_) | (Decision.batch_id == id_))
+    return session.scalars(query.order_by(Decision.id)).all()
+
+
+def by_client_ids(session: Session, client_ids: Collection[str]) -> dict[str, Decision]:
+    """Of some client ids those that are stored, each with its decision."""
+    query = select(Decision).where(Decision.client_id.in_(client_ids))
+    return {one.client_id: one for one in session.scalars(query)}
+
+
+def makers_of_batches(
+    session: Session, batch_ids: Collection[str]
+) -> Iterator[tuple[str, int, int, bool]]:
+    """Who has made the batches of some ids.
+
+    Yields:
+        ``(batch id, annotator id, dataset id, whether it takes something back)``.
+    """
+    undoes = Decision.undoes_id.is_not(None)
+    query = select(Decision.batch_id, Decision.annotator_id, Decision.dataset_id, undoes)
+    for row in session.execute(query.where(Decision.batch_id.in_(batch_ids)).distinct()):
+        yield (str(row[0]), row[1], row[2], bool(row[3]))
 
 
 def standing(
@@ -66,10 +99,19 @@ def standing(
     }
 
 
-def stored_ids(session: Session, client_ids: Collection[str]) -> set[str]:
-    """Which of some client ids are stored already."""
+def require_new(session: Session, client_ids: Collection[str]) -> None:
+    """See that no decision has one of these ids yet.
+
+    Raises:
+        ConflictError: One has.
+    """
     query = select(Decision.client_id).where(Decision.client_id.in_(client_ids))
-    return set(session.scalars(query))
+    taken = session.scalar(query.limit(1))
+    if taken is not None:
+        raise ConflictError(
+            f"the id {taken} of one of these verdicts is taken by an earlier one: nothing was "
+            "stored; send them again under a new id"
+        )
 
 
 def newest_first(
@@ -211,7 +253,7 @@ def undo(session: Session, made: Sequence[tuple[Decision, Decision]]) -> None:
 
 def _dispute_again(session: Session, undone: Decision) -> None:
     """A label that a proposal disputed is disputed again once the answer is undone."""
-    serving = select(ModelRun.id).where(ModelRun.serving)
+    serving = select(ModelRun.id).where(runs.shown())
     query = update(Proposal).where(
         Proposal.id == undone.proposal_id,
         Proposal.disputes,

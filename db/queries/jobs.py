@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, and_, false, or_, select, update
 from sqlalchemy.orm import Session
 
-from db.models import Job, JobKind, JobStatus, ModelRun, Notice, RunStatus
+from db.models import Dataset, Job, JobKind, JobStatus, ModelRun, Notice, RunStatus
 from db.types import now
 
 LIVE = (JobStatus.QUEUED, JobStatus.RUNNING)
@@ -33,6 +33,19 @@ def live(session: Session, dataset_id: int | None = None) -> Sequence[Job]:
 def live_of_kind(session: Session, dataset_id: int, kind: JobKind) -> Sequence[Job]:
     """Live jobs of one kind on one dataset, oldest first."""
     return [job for job in live(session, dataset_id) if job.kind is kind]
+
+
+def is_at_work(session: Session, run: ModelRun) -> bool:
+    """Whether a live job trains a run, lets it propose, or waits to do so."""
+    job = None if run.job_id is None else session.get(Job, run.job_id)
+    trained = run.status is RunStatus.RUNNING and job is not None and job.status.live
+    return trained or proposes(session, run)
+
+
+def proposes(session: Session, run: ModelRun) -> bool:
+    """Whether a live job lets a run propose, or may do so."""
+    waiting = live_of_kind(session, run.dataset_id, JobKind.PROPOSE)
+    return any(job.payload.get("model_run", run.id) == run.id for job in waiting)
 
 
 def claim(session: Session, job_id: int, owner: str) -> Job | None:
@@ -97,6 +110,18 @@ def fail_abandoned_runs(session: Session) -> None:
     )
 
 
+def tell_failed(session: Session, job_id: int, kind: JobKind, dataset_id: int, reason: str) -> None:
+    """Leave a notice that a job has failed; of a training also when the next one begins."""
+    message = f"{kind.value.capitalize()} (job {job_id}) failed: {reason}"
+    after = session.get_one(Dataset, dataset_id).retrain_after
+    if kind is JobKind.TRAIN and after:
+        message = (
+            f"{message.rstrip('.')}. It is not tried again by itself before {after} more verdicts "
+            "are given, or a set time comes"
+        )
+    session.add(Notice(dataset_id=dataset_id, good=False, message=message))
+
+
 def requeue_interrupted(
     session: Session,
     silent: Mapping[int, datetime | None],
@@ -137,8 +162,7 @@ def requeue_interrupted(
     ).all()
     for job_id, kind, dataset_id in given_up:
         if dataset_id is not None:
-            message = f"{kind.value.capitalize()} (job {job_id}) failed: {reason}"
-            session.add(Notice(dataset_id=dataset_id, good=False, message=message))
+            tell_failed(session, job_id, kind, dataset_id, reason)
     cancelled = session.execute(
         update(Job)
         .where(running, gone, Job.cancel_requested)

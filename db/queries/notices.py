@@ -23,8 +23,3 @@ def unseen(session: Session, annotator: Annotator, limit: int) -> Sequence[tuple
         .limit(limit)
     )
     return [(row[0], row[1]) for row in session.execute(query)]
-
-
-def annotator_called(session: Session, name: str) -> Annotator | None:
-    """The annotator of that name, if there is one."""
-    return session.scalar(select(Annotator).where(Annotator.name == name))

@@ -21,6 +21,7 @@ from db.models import (
     ProposalStatus,
     Verdict,
 )
+from db.queries import runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,10 @@ def known_labels(session: Session, image_ids: Collection[int]) -> Sequence[tuple
 
 
 def siblings(
-    session: Session, run_id: int, image_ids: Collection[int], hidden: ColumnElement[bool]
+    session: Session,
+    run_ids: Collection[int],
+    image_ids: Collection[int],
+    hidden: ColumnElement[bool],
 ) -> Sequence[tuple[Proposal, Category]]:
     """Open PRESENT proposals of some images, the most likely of each first, without the hidden."""
     query = (
@@ -66,7 +70,7 @@ def siblings(
         .join(Category, Category.id == Proposal.category_id)
         .where(
             Proposal.image_id.in_(image_ids),
-            Proposal.model_run_id == run_id,
+            Proposal.model_run_id.in_(run_ids),
             Proposal.status == ProposalStatus.OPEN,
             Proposal.state == LabelState.PRESENT,
             ~hidden,
@@ -76,12 +80,13 @@ def siblings(
     return [(row[0], row[1]) for row in session.execute(query)]
 
 
-def of_image(session: Session, run_id: int, image_id: int) -> dict[int, int]:
-    """The proposals of one image in a run: category id to proposal id."""
-    query = select(Proposal.category_id, Proposal.id).where(
-        Proposal.image_id == image_id, Proposal.model_run_id == run_id
+def of_image(session: Session, run_ids: Sequence[int], image_id: int) -> dict[int, int]:
+    """The proposals of one image: category id to proposal id, that of the first run with one."""
+    query = select(Proposal.category_id, Proposal.id, Proposal.model_run_id).where(
+        Proposal.image_id == image_id, Proposal.model_run_id.in_(run_ids)
     )
-    return {row[0]: row[1] for row in session.execute(query)}
+    last_first = sorted(session.execute(query), key=lambda row: -run_ids.index(row[2]))
+    return {row[0]: row[1] for row in last_first}
 
 
 def settled_disputes(session: Session, dataset_id: int) -> set[tuple[int, int]]:
@@ -108,7 +113,7 @@ def settled_disputes(session: Session, dataset_id: int) -> set[tuple[int, int]]:
 def ranked(
     session: Session, dataset_id: int, *part: ColumnElement[bool]
 ) -> Iterator[tuple[str, str, LabelState, float, float | None, int]]:
-    """Every open proposal of the serving run: present ones first, most likely first.
+    """Every open proposal that people see: present ones first, most likely first.
 
     Args:
         session: Reads.
@@ -132,7 +137,7 @@ def ranked(
         .join(Category, Category.id == Proposal.category_id)
         .where(
             ModelRun.dataset_id == dataset_id,
-            ModelRun.serving,
+            runs.shown(),
             Proposal.status == ProposalStatus.OPEN,
             *part,
         )
@@ -153,7 +158,7 @@ def count_open(session: Session, dataset_id: int, *part: ColumnElement[bool]) ->
         .join(Category, Category.id == Proposal.category_id)
         .where(
             ModelRun.dataset_id == dataset_id,
-            ModelRun.serving,
+            runs.shown(),
             Proposal.status == ProposalStatus.OPEN,
             *part,
         )

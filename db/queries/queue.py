@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     Select,
+    case,
     exists,
     false,
     func,
@@ -32,6 +34,8 @@ from db.models import (
     Verdict,
     Voice,
 )
+from db.queries import leases, runs
+from db.queries.assignments import Share
 
 FEW_IMAGES = 5_000
 COUNTED = 1_000
@@ -39,6 +43,8 @@ EVERYTHING = 2**62  # a limit keeps the order in a subquery, and with it the ord
 
 Row = tuple[Proposal, Image, Category]
 Place = tuple[float | int, ...]
+Condition = ColumnElement[bool]
+"""On proposals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +89,13 @@ class Filter:
     """What belongs to a queue.
 
     Attributes:
+        run_ids: The runs whose proposals are shown, the serving one first.
         images: Only these images, not very many; the proposals are then found through them
             instead of in the queue's order. None for all.
     """
 
     dataset_id: int
-    run_id: int
+    run_ids: tuple[int, ...]
     strategy: str
     category_id: int | None = None
     state: LabelState | None = None
@@ -104,6 +111,8 @@ def conditions(wanted: Filter) -> list[ColumnElement[bool]]:
     disputed = wanted.strategy == "disagreements"
     status = ProposalStatus.DISPUTED if disputed else ProposalStatus.OPEN
     found: list[ColumnElement[bool]] = [_of_run(wanted), Proposal.status == status]
+    if len(wanted.run_ids) > 1:
+        found.append(~_said_before(wanted))
     state = wanted.state or _usual_state(wanted.strategy)
     if state is not None:
         found.append(Proposal.state == state)
@@ -127,9 +136,23 @@ def _usual_state(strategy: str) -> LabelState | None:
 
 def _of_run(wanted: Filter) -> ColumnElement[bool]:
     """The run; of few images so that none of the indexes that begin with it can be taken."""
-    if wanted.images is None:
-        return Proposal.model_run_id == wanted.run_id
-    return (Proposal.model_run_id + 0) == wanted.run_id
+    run = Proposal.model_run_id if wanted.images is None else Proposal.model_run_id + 0
+    return run == wanted.run_ids[0] if len(wanted.run_ids) == 1 else run.in_(wanted.run_ids)
+
+
+def _said_before(wanted: Filter) -> ColumnElement[bool]:
+    """That a run of the list before it says the same of the pair: nobody is asked twice."""
+    other = aliased(Proposal)
+    order = {run_id: place for place, run_id in enumerate(wanted.run_ids)}
+    place = case(order, value=Proposal.model_run_id)
+    return exists().where(
+        other.image_id == Proposal.image_id,
+        other.category_id == Proposal.category_id,
+        other.state == Proposal.state,
+        other.status == Proposal.status,
+        other.model_run_id.in_(wanted.run_ids),
+        case(order, value=other.model_run_id) < place,
+    )
 
 
 def _of_images(wanted: Filter) -> list[ColumnElement[bool]]:
@@ -196,10 +219,33 @@ def judged_by(annotator_id: int) -> ColumnElement[bool]:
     )
 
 
+def left_out(
+    annotator_id: int, client: str, moment: datetime, latest: datetime, *, judged: bool
+) -> Condition:
+    """The condition of what one window of somebody is not shown.
+
+    Args:
+        annotator_id: Who.
+        client: Which window.
+        moment: Now.
+        latest: The latest moment at which a lease can end.
+        judged: Whether what they have judged stays out: where several judge a pair.
+    """
+    found = or_(
+        leases.held_by_others(annotator_id, client, moment, latest), skipped_by(annotator_id)
+    )
+    return or_(found, judged_by(annotator_id)) if judged else found
+
+
+def outside(hidden: Condition, share: Share) -> Condition:
+    """What is left out, and whatever is not in somebody's share."""
+    return or_(hidden, ~share.condition())
+
+
 def page(
     session: Session,
     wanted: Filter,
-    hidden: ColumnElement[bool],
+    hidden: Condition,
     *,
     after: Place | None,
     limit: int,
@@ -247,21 +293,21 @@ def count(session: Session, wanted: Filter) -> tuple[int, bool]:
     return counted, searched and counted == COUNTED
 
 
-def count_open(session: Session, run_id: int, category_id: int | None = None) -> int:
-    """How many proposals of a run wait for an answer, in all or of one category."""
+def count_open(session: Session, run_ids: Collection[int], category_id: int | None = None) -> int:
+    """How many proposals of some runs wait for an answer, in all or of one category."""
     query = select(func.count()).select_from(Proposal)
-    query = query.where(Proposal.model_run_id == run_id, Proposal.status == ProposalStatus.OPEN)
+    query = query.where(Proposal.model_run_id.in_(run_ids), Proposal.status == ProposalStatus.OPEN)
     if category_id is not None:
         query = query.where(Proposal.category_id == category_id)
     return session.scalar(query) or 0
 
 
-def busiest_category(session: Session, run_id: int) -> int | None:
-    """The category that stands most often among the likeliest open proposals of a run."""
+def busiest_category(session: Session, run_ids: Collection[int]) -> int | None:
+    """The category that stands most often among the likeliest open proposals of some runs."""
     likeliest = (
         select(Proposal.category_id)
         .where(
-            Proposal.model_run_id == run_id,
+            Proposal.model_run_id.in_(run_ids),
             Proposal.status == ProposalStatus.OPEN,
             Proposal.state == LabelState.PRESENT,
         )
@@ -292,7 +338,7 @@ def still_open(
             Category.merged_into_id.is_(None),
             Proposal.id.in_(proposal_ids),
             or_(Proposal.status != ProposalStatus.DECIDED, known),
-            ModelRun.serving,
+            runs.shown(),
             ModelRun.dataset_id == dataset_id,
             ~held,
         )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import and_, case, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, exists, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.models import (
     Category,
     EmbeddingRun,
+    Job,
+    JobKind,
     Label,
     ModelRun,
     Panel,
@@ -19,6 +21,9 @@ from db.models import (
     ProposalStatus,
     RunStatus,
 )
+
+BEGUN_WITH = "begun_with"
+"""In the payload of a training that decisions start: id of the newest of them."""
 
 
 def embedding_run(session: Session, dataset_id: int, backbone_key: str) -> EmbeddingRun | None:
@@ -49,12 +54,88 @@ def serving_run(session: Session, dataset_id: int) -> ModelRun | None:
     return session.scalar(query)
 
 
+def shown() -> ColumnElement[bool]:
+    """The condition of a model run whose proposals people see: the serving one, and outside ones.
+
+    An outside run stays beside whatever run of ours serves.
+    """
+    return or_(ModelRun.serving, ModelRun.status == RunStatus.OUTSIDE)
+
+
+def shown_runs(session: Session, dataset_id: int) -> tuple[int, ...]:
+    """Ids of the runs whose proposals people see, the serving one first."""
+    query = select(ModelRun.id).where(ModelRun.dataset_id == dataset_id, shown())
+    return tuple(session.scalars(query.order_by(ModelRun.serving.desc(), ModelRun.id)))
+
+
+def outside_runs(session: Session, dataset_id: int) -> Sequence[ModelRun]:
+    """The runs of models that are not ours, oldest first."""
+    query = select(ModelRun).where(
+        ModelRun.dataset_id == dataset_id, ModelRun.status == RunStatus.OUTSIDE
+    )
+    return session.scalars(query.order_by(ModelRun.id)).all()
+
+
+def outside_names(session: Session, run_ids: Collection[int]) -> dict[int, str]:
+    """The names of models that are not ours, by the ids of their runs."""
+    query = select(ModelRun.id, ModelRun.config).where(
+        ModelRun.id.in_(run_ids), ModelRun.status == RunStatus.OUTSIDE
+    )
+    return {id_: str(config.get("model")) for id_, config in session.execute(query)}
+
+
+def add_outside_run(session: Session, dataset_id: int, name: str) -> ModelRun:
+    """A run for the proposals of a model that is not ours.
+
+    It has no features here: the embedding run that it hangs on holds nothing but its name.
+    """
+    key = f"outside:{name}"
+    features = embedding_run(session, dataset_id, key)
+    if features is None:
+        features = EmbeddingRun(
+            dataset_id=dataset_id,
+            backbone_key=key,
+            spec={"name": name},
+            description=f"outside model {name}",
+            directory="",
+            status=RunStatus.OUTSIDE,
+        )
+        session.add(features)
+        session.flush()
+    run = ModelRun(
+        dataset_id=dataset_id,
+        embedding_run_id=features.id,
+        status=RunStatus.OUTSIDE,
+        trigger=f"outside model {name}",
+        new_decisions=0,
+        last_decision_id=0,
+        known_present=0,
+        known_absent=0,
+        config={"model": name},
+        seed=0,
+        code_version="",
+    )
+    session.add(run)
+    session.flush()
+    return run
+
+
 def latest_ready_run(session: Session, dataset_id: int) -> ModelRun | None:
     """The newest model run that finished training."""
     query = select(ModelRun).where(
         ModelRun.dataset_id == dataset_id, ModelRun.status == RunStatus.READY
     )
     return session.scalar(query.order_by(ModelRun.id.desc()).limit(1))
+
+
+def with_files(session: Session, dataset_id: int) -> Sequence[ModelRun]:
+    """The finished model runs that have their files, newest first."""
+    query = select(ModelRun).where(
+        ModelRun.dataset_id == dataset_id,
+        ModelRun.status == RunStatus.READY,
+        ModelRun.directory.is_not(None),
+    )
+    return session.scalars(query.order_by(ModelRun.id.desc())).all()
 
 
 def has_ready_run(session: Session, dataset_id: int) -> bool:
@@ -79,6 +160,18 @@ def last_decision_seen(session: Session, dataset_id: int, besides: int | None = 
     if besides is not None:
         query = query.where(ModelRun.id != besides)
     return session.scalar(query) or 0
+
+
+def last_decision_tried(session: Session, dataset_id: int) -> int:
+    """Id of the newest decision that any training has tried to take in, whatever came of it.
+
+    A training that fails before it has read the decisions has no run; what it was begun with stands
+    with its job.
+    """
+    of_runs = select(func.max(ModelRun.last_decision_id)).where(ModelRun.dataset_id == dataset_id)
+    newest = select(Job.payload).where(Job.dataset_id == dataset_id, Job.kind == JobKind.TRAIN)
+    payload = session.scalar(newest.order_by(Job.id.desc()).limit(1)) or {}
+    return max(session.scalar(of_runs) or 0, int(payload.get(BEGUN_WITH, 0)))
 
 
 def run_to_propose(session: Session, dataset_id: int) -> ModelRun | None:
@@ -201,6 +294,7 @@ def delete_open_proposals_of_others(
             ModelRun.dataset_id == run.dataset_id,
             or_(ModelRun.id < run.id, ModelRun.id == (before or 0)),
             ModelRun.id != run.id,
+            ModelRun.status != RunStatus.OUTSIDE,
             Proposal.status != ProposalStatus.DECIDED,
         )
         .limit(limit)

@@ -22,10 +22,11 @@ def by_name(session: Session, name: str) -> int | None:
     return session.scalar(query)
 
 
-def stamps(session: Session) -> dict[int, datetime]:
-    """When the last rows of each unfinished dataset came."""
-    query = select(Dataset.id, Dataset.unfinished_at).where(Dataset.unfinished_at.is_not(None))
-    return {id_: moment for id_, moment in session.execute(query) if moment is not None}
+def stamps(session: Session) -> dict[int, tuple[str, datetime]]:
+    """The name of each unfinished dataset, and when its last rows came."""
+    query = select(Dataset.id, Dataset.name, Dataset.unfinished_at)
+    rows = session.execute(query.where(Dataset.unfinished_at.is_not(None)))
+    return {id_: (name, moment) for id_, name, moment in rows if moment is not None}
 
 
 def stamp(session: Session, dataset_id: int, moment: datetime | None) -> bool:

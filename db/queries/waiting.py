@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from clsl_core.types import LabelState
 from db.models import ModelRun, Proposal, ProposalStatus
+from db.queries import runs
 
 # One statement a pair: SQLite reads the whole table for (a, b) IN (VALUES …).
 _PAIR = (Proposal.image_id == bindparam("image"), Proposal.category_id == bindparam("category"))
@@ -29,7 +30,7 @@ def reopen(session: Session, pairs: Pairs) -> None:
     """The proposals of some pairs without a label wait again, in the serving run."""
     if not pairs:
         return
-    serving = select(ModelRun.id).where(ModelRun.serving)
+    serving = select(ModelRun.id).where(runs.shown())
     query = update(Proposal).where(*_PAIR, Proposal.model_run_id.in_(serving), ~Proposal.disputes)
     session.connection().execute(query.values(status=ProposalStatus.OPEN), _named(pairs))
     _read_status_again(session)
@@ -43,7 +44,7 @@ def dispute(session: Session, pair: tuple[int, int], state: LabelState) -> None:
         pair: Image and category.
         state: Of the label.
     """
-    serving = select(ModelRun.id).where(ModelRun.serving)
+    serving = select(ModelRun.id).where(runs.shown())
     query = update(Proposal).where(
         Proposal.image_id == pair[0],
         Proposal.category_id == pair[1],

@@ -1,6 +1,7 @@
 """The models page and the notices, drawn and clicked without a browser."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -42,6 +43,7 @@ def dataset_id(workspace: Workspace) -> int:
     with workspace.database.write() as session:
         second = make_run(session, dataset_id, serving=False, embedding_id=embedding_id)
         second.curves, second.config = CURVES, {"epochs": 3}
+        second.directory = "runs/1/2"
         second.gate = {"decision": "keep", "reason": KEPT.reason, "difference": -0.3}
     return dataset_id
 
@@ -63,6 +65,48 @@ def test_the_page_says_what_a_run_is_and_why_it_does_not_serve(
     for fact in ("12.5 s", "2,000 MB", "ab" * 32, "not measured"):
         assert fact in tables(app)
     assert app.get("vega_lite_chart") or app.get("arrow_vega_lite_chart")
+
+
+def draw_with(workspace: Workspace, metrics: dict[str, Any]) -> AppTest:
+    """The page with what the newest run measured."""
+    with workspace.database.write() as session:
+        session.get_one(ModelRun, 2).metrics = metrics
+    app = draw("models")
+    assert not app.exception
+    return app
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ("text", "The words alone order"),
+        ("linear", "The linear model alone orders"),
+        ("ensemble", "Everything but the head orders"),
+        ("a later one", "The part 'a later one' orders"),
+    ],
+)
+def test_a_part_that_orders_the_proposals_is_named_with_its_lead(
+    workspace: Workspace, dataset_id: int, part: str, words: str
+) -> None:
+    lead = {"map": 0.5, "difference": 0.031, "low": 0.012, "high": 0.05}
+    found = {"ordered_by": part, "parts": {"parts": {part: lead}}}
+    said = texts(draw_with(workspace, found)).replace("\\", "")
+    assert f"{words} these proposals" in said
+    assert "by 3.1 points of mean average precision (interval 1.2 to 5.0)." in said
+
+
+def test_fits_that_did_not_converge_are_a_warning(workspace: Workspace, dataset_id: int) -> None:
+    fits = {
+        "stacking": {"fitted": 80, "kept_at_start": 2},
+        "linear models": {"fitted": 400, "kept_at_start": 0},
+    }
+    app = draw_with(workspace, {"ordered_by": "all", "fits": fits})
+    (warning,) = [one.value.replace("\\", "") for one in app.warning]
+    assert warning == "2 of 80 fits (stacking) did not converge and were left at their start."
+    fits["stacking"]["kept_at_start"] = 0
+    app = draw_with(workspace, {"ordered_by": "all", "fits": fits})
+    assert not app.warning
+    assert "order these proposals" not in texts(app)
 
 
 def test_a_kept_run_is_put_in_charge_by_hand(workspace: Workspace, dataset_id: int) -> None:
@@ -164,5 +208,5 @@ def test_better_and_failed_are_told_in_figures_and_reasons(
     good, bad = notices.take(workspace, "ada")
     assert "+2.3 points on 90 held-out labels (95 % interval -1.0 to +5.0)" in good.message
     assert (good.good, bad.good) == (True, False)
-    assert bad.message == f"Train (job {job.id}) failed: nothing to learn from"
+    assert bad.message.startswith(f"Train (job {job.id}) failed: nothing to learn from. It is not")
     assert notices.take(workspace, "ada") == []

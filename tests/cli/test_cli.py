@@ -6,11 +6,30 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 import migrations
+from app.cli.options import (
+    AUTO,
+    FORMATS,
+    MOST_CONFLICTS,
+    MOST_EVENTS,
+    Finetune,
+    Heading,
+    Match,
+    Only,
+    Policy,
+    Rule,
+)
+from app.services.access import audit_log
+from app.services.categories import changes
+from app.services.exporting import part
+from app.services.importing import identity, ingest
+from app.services.reviewing import panels
+from clsl_core import formats, types
 from tests.builders import coco_document, make_collection
 
 ROOT = Path(__file__).parents[2]
@@ -251,6 +270,52 @@ def test_every_command_has_help(clsl) -> None:
     for command in COMMANDS.split():
         assert command in text
         assert len(clsl(command, "--help").stdout) > 100
+
+
+def test_help_comes_without_what_commands_work_with(clsl) -> None:
+    code = (
+        "import sys\n"
+        "from app.cli.main import cli\n"
+        "try:\n"
+        "    cli(['--help'])\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert loaded >= {"app", "typer"}
+    heavy = {"numpy", "scipy", "redis", "psycopg", "sqlalchemy", "pandas", "streamlit", "torch"}
+    assert not heavy & loaded
+
+
+def test_every_command_stands_under_a_heading(clsl) -> None:
+    text = clsl("--help").stdout
+    for heading in Heading:
+        assert f"\n{heading}:\n" in text
+    assert "\nCommands:\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [
+        (FORMATS, formats.FORMATS),
+        (Finetune, types.Finetune),
+        (Policy, changes.Policy),
+        (Rule, changes.Rule),
+        (Match, identity.Match),
+        (Only, part.Only),
+        ([AUTO], [ingest.AUTO]),
+        ([MOST_EVENTS], [audit_log.MOST]),
+        ([MOST_CONFLICTS], [panels.MAX_CONFLICTS]),
+    ],
+)
+def test_the_words_of_the_options_are_those_of_the_services(
+    said: Iterable[object], known: Iterable[object]
+) -> None:
+    assert list(said) == list(known)
 
 
 def test_doctor_and_upgrade(clsl) -> None:

@@ -1,6 +1,6 @@
 """The grid: marks, one batch a page, undo as one, and nothing stored that nobody saw.
 
-The server behind it is ``review_app/fake_routes.py``.
+The server behind it is ``review_app/stage.py``: the real routes over a workspace of their own.
 """
 
 from __future__ import annotations
@@ -92,8 +92,7 @@ class Fake:
 
 @pytest.fixture(scope="module")
 def server(start_server: StartServer, tmp_path_factory: pytest.TempPathFactory) -> StreamlitServer:
-    journal = tmp_path_factory.mktemp("fake") / "journal.jsonl"
-    return start_server(SCRATCH, {"CLSL_FAKE_JOURNAL": str(journal)})
+    return start_server(SCRATCH, {"CLSL_STAGE": str(tmp_path_factory.mktemp("stage"))})
 
 
 @pytest.fixture

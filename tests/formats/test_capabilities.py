@@ -1,5 +1,6 @@
 """The table of what each format carries is true, and the documentation shows it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from clsl_core.errors import NotFoundError
 from clsl_core.formats import FORMATS, get_format
 from clsl_core.formats.capabilities import CAPABILITIES, Place, losses, markdown_table
+from clsl_core.formats.conversion import pixels_of
 from clsl_core.formats.sidecar import path_for
 from clsl_core.types import (
     AnnotationRecord,
@@ -23,7 +25,7 @@ PRESENT, ABSENT = LabelState.PRESENT, LabelState.ABSENT
 
 def everything(own_format: str) -> AnnotationSet:
     """A set that has something of all, read from another format than the one to be written."""
-    box = {"bbox": [1.0, 2.0, 3.0, 4.0], "segmentation": [[1, 2, 3, 4, 5, 6]]}
+    box = {"bbox": [1.0, 2.0, 3.0, 4.0], "segmentation": [[1, 2, 4, 2, 4, 6]]}
     foreign = "lvis" if own_format == "coco" else "coco"
     header = {"images": None, "annotations": None, "categories": None}
     image = {"id": 1, "file_name": "a.jpg", "width": 40, "height": 30, "split": "val"}
@@ -69,7 +71,11 @@ def test_the_table_is_true(name: str, tmp_path: Path) -> None:
     assert shown == (ABSENT, "human", "4", 0.5, "ada", "2025-01-02T03:04:05Z")
     records = [annotation.record for annotation in content.annotations]
     found = {
-        "boxes": any(record.get("bbox") == [1.0, 2.0, 3.0, 4.0] for record in records),
+        "boxes": any(
+            pixels_of(record, replace(content.images[0], width=40, height=30))
+            == pytest.approx([1.0, 2.0, 3.0, 4.0])
+            for record in records
+        ),
         "masks": any("segmentation" in record for record in records),
         "sizes": (content.images[0].width, content.images[0].height) == (40, 30),
         "splits": content.images[0].record.get("split") == "val",

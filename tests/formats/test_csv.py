@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clsl_core.errors import FormatError, InputError
-from clsl_core.formats import get_format, sidecar
+from clsl_core.formats import FORMATS, get_format, sidecar
 from clsl_core.formats.tables import csv_long, csv_wide
 from clsl_core.formats.text.table_source import plain_cell, safe_cell
 from clsl_core.types import (
@@ -59,7 +59,7 @@ def test_wide_against_pandas() -> None:
     for _, row in table.iterrows():
         for name in table.columns[2:]:
             assert read.get((row["image"], name), UNKNOWN) is meaning[row[name]]
-    assert problems(report) == [("file", "zero-convention")]
+    assert problems(report) == [("file", "zero-convention"), ("file", "minus-one-convention")]
     assert "0 is read as unknown" in report.problems[0].message
     assert [image.record.get("split") for image in content.images] == ["train", "train", None]
 
@@ -118,7 +118,7 @@ def test_zeros_stay_unknown_when_the_last_minus_one_goes(
     [
         ("x.jpg,1\n", [("line 1", "no-header-row")]),
         ("file,a,a\nx,1,1\n", [("line 1, column 3", "duplicate-category-name")]),
-        ("file,a\nx.jpg,1\nx.jpg,-1\n", [("line 3", "duplicate-image")]),
+        ("file,a\nx.jpg,1\nx.jpg,1\n", [("line 3", "duplicate-image")]),
         ("file,a\nx.jpg,0.5\n", [("line 2, column 2", "bad-state")]),
         ("file,a\nx.jpg,1,1\n", [("line 2", "ragged-row")]),
         ("file,a,b\nx.jpg,1\n", [("line 2", "ragged-row")]),
@@ -141,7 +141,7 @@ def test_zeros_stay_unknown_when_the_last_minus_one_goes(
 def test_hazards_are_named_with_their_place(
     put: Callable[..., Path], text: str, expected: list[tuple[str, str]]
 ) -> None:
-    assert problems(csv_wide.validate(put(text))) == expected
+    assert problems(FORMATS["csv-wide"].validate(put(text))) == expected
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_encodings(put: Callable[..., Path], raw: bytes, code: str) -> None:
     content, report = csv_wide.read(put(raw))
     assert content.categories[0].name == "größe"
     assert report.by_code() == {code: 1}
-    assert problems(csv_wide.validate(put(b"\xff\xfex"))) == [("file", "not-utf-8")]
+    assert problems(FORMATS["csv-wide"].validate(put(b"\xff\xfex"))) == [("file", "not-utf-8")]
 
 
 @pytest.mark.parametrize("sign", [",", ";", "\t", "|"])
@@ -167,7 +167,7 @@ def test_delimiters_are_found(put: Callable[..., Path], sign: str) -> None:
 
 def test_no_such_file_and_a_folder_are_named(tmp_path: Path) -> None:
     for place, code in ((tmp_path / "no.csv", "missing-file"), (tmp_path, "not-a-file")):
-        assert problems(csv_wide.validate(place)) == [("file", code)]
+        assert problems(FORMATS["csv-wide"].validate(place)) == [("file", code)]
 
 
 # No formulas ---------------------------------------------------------------------------------
@@ -253,7 +253,7 @@ def test_a_table_without_states_says_present_and_leaves_absence_to_the_sidecar(
         ("a,b\n1,2\n", [("line 1", "missing-column")]),
         ("file,b\n1,2\n", [("line 1", "missing-column")]),
         ("file,category,state\nx,a,maybe\n", [("line 2", "bad-state")]),
-        ("file,category,state\nx,a,1\nx,a,0\n", [("line 3", "contradicting-labels")]),
+        ("file,category,state\nx,a,1\nx,a,absent\n", [("line 3", "contradicting-labels")]),
         ("file,category,score\nx,a,much\n", [("line 2", "bad-score")]),
         ("file,category,score\nx,a,inf\n", [("line 2", "bad-score")]),
         ("file,category\nx,a,b\n", [("line 2", "ragged-row")]),
@@ -265,7 +265,7 @@ def test_a_table_without_states_says_present_and_leaves_absence_to_the_sidecar(
 def test_hazards_of_long_tables(
     put: Callable[..., Path], text: str, expected: list[tuple[str, str]]
 ) -> None:
-    assert problems(csv_long.validate(put(text))) == expected
+    assert problems(FORMATS["csv-long"].validate(put(text))) == expected
 
 
 # Provenance beside the file -------------------------------------------------------------------
@@ -292,7 +292,7 @@ def test_a_sidecar_that_does_not_fit_is_named(put: Callable[..., Path], tmp_path
     source = put("file,a\nx.jpg,1\n")
     beside = sidecar.path_for(source)
     beside.write_text("image,category,state\nx.jpg,b,present\nx.jpg,a,perhaps\n")
-    report = csv_wide.validate(source)
+    report = FORMATS["csv-wide"].validate(source)
     assert report.by_code() == {"provenance-ignored": 2}
     assert report.problems[0].where == "in.csv.provenance.csv line 2"
     beside.write_text("image,state\n")

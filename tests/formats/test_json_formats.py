@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clsl_core.formats import get_format
+from clsl_core.formats import FORMATS, get_format
 from clsl_core.formats.coco import coco
 from clsl_core.formats.tables import imagefolder
 from clsl_core.formats.tools import datumaro, fiftyone, label_studio
@@ -68,7 +68,7 @@ CASES = {
     "imagefolder": (LINES, "metadata.jsonl"),
 }
 EXPECTED: dict[str, dict[Any, LabelState]] = {
-    "fiftyone": {("one", "cat"): PRESENT, ("one", "dog"): PRESENT, ("two", "dog"): PRESENT},
+    "fiftyone": {("one", "cat"): PRESENT, ("one", "dog"): PRESENT},
     "label-studio": {(7, "cat"): PRESENT, (7, "dog"): PRESENT},
     "datumaro": {("a/1", 0): PRESENT, ("a/1", 1): PRESENT},
     "imagefolder": {
@@ -150,7 +150,8 @@ def test_fiftyone_finds_the_endings_in_data(put: Callable[..., Path], tmp_path: 
     content, report = fiftyone.read(tmp_path)
     assert [i.file_name for i in content.images] == ["one.png", "two.jpg", "three.jpg"]
     assert problems(report) == [("labels", "no-data-file")]
-    assert [label.score for label in content.labels] == [None, None, 0.5]
+    assert [label.score for label in content.labels] == [None, None]
+    assert [label.score for label in content.proposals] == [0.5]
 
 
 def test_fiftyone_ids_have_no_ending(put: Callable[..., Path], tmp_path: Path) -> None:
@@ -183,7 +184,7 @@ def test_fiftyone_ids_have_no_ending(put: Callable[..., Path], tmp_path: Path) -
 def test_hazards_of_fiftyone(
     put: Callable[..., Path], document: Any, expected: list[tuple[str, str]]
 ) -> None:
-    found = problems(fiftyone.validate(put(document)))
+    found = problems(FORMATS["fiftyone"].validate(put(document)))
     assert [p for p in found if p[1] != "no-data-file"] == expected
 
 
@@ -202,8 +203,8 @@ def test_label_studio_keeps_people_and_machines_apart(put: Callable[..., Path]) 
 @pytest.mark.parametrize(
     ("url", "name"),
     [
-        ("https://host/x/y/z.jpg?q=1", "y/z.jpg"),
-        ("s3://bucket/z%20a.jpg", "z a.jpg"),
+        ("https://host/x/y/z%20a.jpg?q=1", "x/y/z a.jpg"),
+        ("s3://bucket/y/z#a.jpg", "y/z#a.jpg"),
         ("folder/z.jpg", "folder/z.jpg"),
     ],
 )
@@ -218,7 +219,7 @@ def test_label_studio_names_pictures(put: Callable[..., Path], url: str, name: s
         ({}, [("file", "not-a-list")]),
         ([3], [("[0]", "not-a-task")]),
         ([{"image": "x", "choice": "cat"}], [("[0]", "not-a-task")]),
-        ([{"data": {}}], [("[0].data.image", "bad-name")]),
+        ([{"data": {}}], [("[0].data", "no-picture")]),
         ([{"data": {"image": "http://[bad"}}], []),
         ([{"id": 1, "data": {"image": "x"}}] * 2, [("[1]", "duplicate-image-id")]),
         ([{"data": {"image": "x"}, "annotations": 3}], [("[0]", "wrong-type")]),
@@ -234,7 +235,7 @@ def test_label_studio_names_pictures(put: Callable[..., Path], url: str, name: s
 def test_hazards_of_label_studio(
     put: Callable[..., Path], tasks: Any, expected: list[tuple[str, str]]
 ) -> None:
-    found = problems(label_studio.validate(put(tasks)))
+    found = problems(FORMATS["label-studio"].validate(put(tasks)))
     assert [p for p in found if p[1] != "no-categories"] == expected
 
 
@@ -282,7 +283,7 @@ def change(**changes: Any) -> Any:
 def test_hazards_of_datumaro(
     put: Callable[..., Path], document: Any, expected: list[tuple[str, str]]
 ) -> None:
-    assert problems(datumaro.validate(put(document))) == expected
+    assert problems(FORMATS["datumaro"].validate(put(document))) == expected
 
 
 # imagefolder ---------------------------------------------------------------------------------
@@ -322,8 +323,8 @@ def test_imagefolder_as_csv(put: Callable[..., Path], tmp_path: Path) -> None:
 def test_hazards_of_imagefolder(
     put: Callable[..., Path], text: str, expected: list[tuple[str, str]]
 ) -> None:
-    assert problems(imagefolder.validate(put(text, "metadata.jsonl"))) == expected
+    assert problems(FORMATS["imagefolder"].validate(put(text, "metadata.jsonl"))) == expected
 
 
 def test_an_empty_folder_is_no_imagefolder(tmp_path: Path) -> None:
-    assert problems(imagefolder.validate(tmp_path)) == [("file", "missing-file")]
+    assert problems(FORMATS["imagefolder"].validate(tmp_path)) == [("file", "missing-file")]

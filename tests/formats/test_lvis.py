@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from clsl_core.formats import FORMATS
 from clsl_core.formats.coco import coco, lvis
 from clsl_core.types import AnnotationSet, LabelRecord, LabelState
 
@@ -55,7 +56,7 @@ def test_version_05_names_its_files_itself(changed: Callable[..., Path]) -> None
 def test_an_image_without_a_usable_url_is_refused_by_place(
     changed: Callable[..., Path], url: object
 ) -> None:
-    report = lvis.validate(changed(lambda d: d["images"][1].update(coco_url=url)))
+    report = FORMATS["lvis"].validate(changed(lambda d: d["images"][1].update(coco_url=url)))
     shown = [(p.where, p.code) for p in report.problems]
     assert shown in ([("images[1]", "bad-file-name")], [("images[1]", "unsafe-file-name")])
 

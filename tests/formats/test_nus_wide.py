@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from clsl_core.errors import InputError
+from clsl_core.formats import FORMATS
 from clsl_core.formats.coco import coco
 from clsl_core.formats.nus_wide import nus_wide, nus_wide_csv
 from clsl_core.types import AnnotationSet, ImageRecord, LabelRecord, LabelState, ValidationReport
@@ -105,13 +106,13 @@ def test_lists_of_all_images_may_lie_beside(tmp_path: Path) -> None:
 def test_hazards_are_named_with_their_place(
     tmp_path: Path, changes: dict[str, str], expected: list[tuple[str, str]]
 ) -> None:
-    assert problems(nus_wide.validate(put(tmp_path, **changes))) == expected
+    assert problems(FORMATS["nus-wide"].validate(put(tmp_path, **changes))) == expected
 
 
 def test_what_is_no_such_folder(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("")
     for name, code in (("x", "not-a-folder"), ("y", "missing-file"), (".", "not-nus-wide")):
-        assert [p.code for p in nus_wide.validate(tmp_path / name).problems] == [code]
+        assert [p.code for p in FORMATS["nus-wide"].validate(tmp_path / name).problems] == [code]
 
 
 def test_a_name_of_two_lines_is_refused(tmp_path: Path) -> None:
@@ -185,7 +186,7 @@ def test_decisions_change_their_list_and_absence_is_told_beside(
 def test_hazards_of_the_table(
     table: Callable[[str], Path], text: str, expected: list[tuple[str, str]]
 ) -> None:
-    assert problems(nus_wide_csv.validate(table(text))) == expected
+    assert problems(FORMATS["nus-wide-csv"].validate(table(text))) == expected
 
 
 def test_coco_becomes_lists(tmp_path: Path) -> None:

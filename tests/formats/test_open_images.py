@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from clsl_core.formats import FORMATS
 from clsl_core.formats.tables import open_images
 from clsl_core.types import AnnotationSet, LabelRecord, LabelState
 
@@ -84,7 +85,7 @@ def test_hazards_are_named_with_their_place(
 ) -> None:
     problems = [
         (p.where, p.code)
-        for p in open_images.validate(put(text)).problems
+        for p in FORMATS["open-images"].validate(put(text)).problems
         if p.code != "no-class-descriptions"
     ]
     assert problems == expected

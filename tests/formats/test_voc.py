@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from clsl_core.errors import InputError
+from clsl_core.formats import FORMATS
 from clsl_core.formats.coco import coco
 from clsl_core.formats.sidecar import path_for
 from clsl_core.formats.text.xml_source import MAX_BYTES, MAX_DEPTH, XmlError, parse_xml
@@ -142,7 +143,7 @@ def test_only_xml_files_say_what_is_there(folder: Path) -> None:
 )
 def test_bad_documents_are_named(folder: Path, text: str, line: int, words: str) -> None:
     (folder / "Annotations" / "000001.xml").write_text(text)
-    (problem,) = [p for p in voc.validate(folder).problems if p.severity == "error"]
+    (problem,) = [p for p in FORMATS["voc"].validate(folder).problems if p.severity == "error"]
     assert problem.where == f"Annotations/000001.xml line {line}"
     assert words in problem.message
 
@@ -181,13 +182,13 @@ def test_hazards_are_named_with_their_place(
     folder: Path, edit: Callable[[Path], object], expected: list[tuple[str, str]]
 ) -> None:
     edit(folder)
-    assert problems(voc.validate(folder)) == expected
+    assert problems(FORMATS["voc"].validate(folder)) == expected
 
 
 def test_a_file_an_empty_folder_and_nothing(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("")
     for name, code in (("x", "not-a-folder"), ("y", "missing-file"), (".", "not-voc")):
-        assert [p.code for p in voc.validate(tmp_path / name).problems] == [code]
+        assert [p.code for p in FORMATS["voc"].validate(tmp_path / name).problems] == [code]
 
 
 def test_categories_with_underscores_and_odd_signs(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import migrations
-from app.services.backup import server_rows
+from app.services.backup import picture_places, server_rows
 from app.services.runtime.settings import Settings
 from clsl_core.errors import ConflictError, DatabaseError, InputError, NotFoundError
 from clsl_core.files import atomic_file, sha256_of
@@ -40,6 +40,8 @@ MEMBER = re.compile(
 )
 LARGEST_MANIFEST = 1 << 28
 CHUNK = 1 << 20
+SMALL = 1 << 20
+"""Bytes up to which a file may unpack to whatever it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +132,27 @@ def read(archive: Path) -> Summary:
     return summary
 
 
-def restore(settings: Settings, archive: Path) -> tuple[Summary, Path | None]:
+def restore(
+    settings: Settings, archive: Path, *, accept_places: bool = False
+) -> tuple[Summary, Path | None]:
     """Put an archive's database, and the files that it has, in the place of what is there.
 
     The archive is checked first, and the database there now is kept beside it.
+
+    Args:
+        settings: Whose data directory.
+        archive: The file.
+        accept_places: Whether its datasets may take their pictures from folders and addresses that
+            no dataset here takes any from now: whoever made the archive chose them.
 
     Returns:
         What came back, and where the database that was there is kept (None: there was none).
 
     Raises:
         NotFoundError: There is no such archive.
-        InputError: It is damaged, of a newer version, or of another kind of database.
-        ConflictError: A worker is running.
+        InputError: It is damaged, too large, of a newer version, or of another kind of database,
+            or holds what no backup of this program does.
+        ConflictError: Its pictures are in places that are not known here; or a worker is running.
         DatabaseError: The server cannot be reached, or others work with the database.
     """
     from app.services.jobs.keeper import is_running
@@ -151,7 +162,7 @@ def restore(settings: Settings, archive: Path) -> tuple[Summary, Path | None]:
             f"a worker serves {str(settings.data_dir)!r}: close the tool before restoring"
         )
     try:
-        return _put_back(settings, archive)
+        return _put_back(settings, archive, accept_places=accept_places)
     except OSError as error:
         raise InputError(
             f"{archive.name} cannot be unpacked in {str(settings.data_dir)!r}: "
@@ -159,13 +170,17 @@ def restore(settings: Settings, archive: Path) -> tuple[Summary, Path | None]:
         ) from error
 
 
-def _put_back(settings: Settings, archive: Path) -> tuple[Summary, Path | None]:
+def _put_back(
+    settings: Settings, archive: Path, *, accept_places: bool
+) -> tuple[Summary, Path | None]:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     with (
         closing(Database(settings.effective_database_url)) as database,
         tempfile.TemporaryDirectory(dir=settings.data_dir, prefix=".restore-") as name,
         _opened(archive) as (zipped, summary),
     ):
+        _require_room(settings, zipped, summary)
+        known = None if accept_places else picture_places.known(database)
         scratch = Path(name)
         for file in summary.files:
             place = scratch / file.path
@@ -180,21 +195,47 @@ def _put_back(settings: Settings, archive: Path) -> tuple[Summary, Path | None]:
                 f"the database is {kinds[0]}, and {archive.name} is of one {kinds[1]}: correct "
                 "CLSL_DATABASE_URL, or export the datasets and import them here"
             )
+        if not database.shared:
+            _require_plain(scratch / DATABASE)
         revision = summary.revision if database.shared else _inspect(scratch / DATABASE)[0]
         if not migrations.known(revision):
             raise InputError(
                 f"{archive.name} was made by a newer version of the program ({summary.version}, "
                 f"revision {revision}; this one knows {migrations.head()}): install that version"
             )
+        if not database.shared:
+            picture_places.require_known(picture_places.in_file(scratch / DATABASE), known)
         earlier = _keep_earlier(settings, database)
         if database.shared:
-            server_rows.read_rows(database, scratch, revision)
+            server_rows.read_rows(database, scratch, revision, known)
         for folder in FOLDERS:
             if (scratch / folder).is_dir():
                 shutil.copytree(scratch / folder, settings.data_dir / folder, dirs_exist_ok=True)
         if not database.shared:
             _copy(scratch / DATABASE, Path(str(database.url.database)))
     return summary, earlier
+
+
+def _require_room(settings: Settings, zipped: zipfile.ZipFile, summary: Summary) -> None:
+    """See that an archive unpacks to a size that it may have, before a byte is unpacked.
+
+    Raises:
+        InputError: It does not.
+    """
+    for file in summary.files:
+        packed = max(1, zipped.getinfo(file.path).compress_size)
+        if file.size > SMALL and file.size > settings.unpacked_ratio * packed:
+            raise InputError(
+                f"{file.path} becomes {file.size // packed} times larger by unpacking, more than "
+                f"{settings.unpacked_ratio}: not restored. Raise CLSL_UNPACKED_RATIO if the backup "
+                "is your own"
+            )
+    free = shutil.disk_usage(settings.data_dir).free
+    if 2 * summary.size > free:  # once unpacked, once in its place
+        raise InputError(
+            f"the backup takes {2 * summary.size / 1e6:,.0f} MB while it is restored, and "
+            f"{free / 1e6:,.0f} MB are free: make room"
+        )
 
 
 def _keep_earlier(settings: Settings, database: Database) -> Path | None:
@@ -266,6 +307,30 @@ def _copy(source: Path, target: Path) -> None:
             reading.backup(writing)
         except sqlite3.DatabaseError as error:
             raise DatabaseError(f"{source} cannot be copied to {target}: {error}") from error
+
+
+def _require_plain(database: Path) -> None:
+    """See that nothing in a database from elsewhere acts by itself.
+
+    Raises:
+        InputError: It has triggers, views or virtual tables.
+        DatabaseError: It is no database.
+    """
+    query = (
+        "SELECT type || ' ' || name FROM sqlite_schema WHERE type IN ('trigger', 'view') "
+        "OR sql LIKE 'create virtual%'"
+    )
+    try:
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA trusted_schema = OFF")
+            odd = connection.execute(query).fetchone()
+    except sqlite3.DatabaseError as error:
+        raise DatabaseError(f"{database.name} is no database of this program: {error}") from error
+    if odd is not None:
+        raise InputError(
+            f"{database.name} holds what this program never makes, and what would act on all that "
+            f"is stored: {odd[0]!a}. It is not restored"
+        )
 
 
 def _inspect(database: Path) -> tuple[str, dict[str, int]]:

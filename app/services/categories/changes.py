@@ -24,7 +24,7 @@ from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import ConflictError, InputError, NotFoundError
 from clsl_core.types import JsonObject
 from db.models import Category, CategoryChange, ChangeKind
-from db.queries import category_changes, datasets, decisions
+from db.queries import category_changes, datasets, decisions, stored
 from db.queries.category_changes import Kind, Outcome
 from db.types import now
 
@@ -456,7 +456,7 @@ def add_merge(
 
 def _undo_one(session: Session, change: CategoryChange) -> tuple[int, int]:
     """Take one change back: how many labels were put back, and how many stay."""
-    category = session.get_one(Category, change.category_id)
+    category = stored.one(session, Category, change.category_id)
     if change.kind is ChangeKind.RENAME:
         category.name = change.details["before"]
         session.flush()
@@ -464,7 +464,7 @@ def _undo_one(session: Session, change: CategoryChange) -> tuple[int, int]:
     ids = [one["id"] for one in change.details["sources"]]
     counts = category_changes.restore_labels(session, change)
     for id_ in ids:
-        session.get_one(Category, id_).merged_into_id = None
+        stored.one(session, Category, id_).merged_into_id = None
     session.flush()
     category_changes.reopen_proposals(session, change, ids)
     return counts
@@ -478,7 +478,7 @@ def _batch_to_undo(
             raise NotFoundError(f"no category of {dataset_name!r} was changed, or all is undone")
         batch = standing[-1].batch
     else:
-        change = session.get(CategoryChange, change_id)
+        change = stored.find(session, CategoryChange, change_id)
         dataset = find_dataset(session, dataset_name)
         if change is None or change.dataset_id != dataset.id:
             raise NotFoundError(f"there is no change {change_id}: `clsl categories list` shows all")
@@ -529,7 +529,7 @@ def _note(
         last_decision_id=decisions.last_id(session, category.dataset_id),
         made_by=rights.current().name,
     )
-    session.add(change)
+    stored.add(session, change)
     audit_log.record(session, f"{kind} category", f"dataset {category.dataset_id}", **details)
     session.flush()
     return change

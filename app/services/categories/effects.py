@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from app.services.runtime.legible import legible
 from clsl_core.formats.coco.coco import LABELS_KEY
 from clsl_core.formats.coco.lvis import NEGATIVE, NOT_EXHAUSTIVE
+from clsl_core.formats.coco.records import id_of
 from clsl_core.types import JsonObject, LabelState, SourceId
 from db.models import CategoryChange, ChangeKind, Dataset
 from db.queries import category_changes, datasets
@@ -107,7 +108,7 @@ class Effects:
         ids = self._by_key
         found: list[Any] = []
         for value in values:
-            category_id = ids.get(json.dumps(value))
+            category_id = ids.get(json.dumps(id_of(value)))
             end = self.into.get(category_id or 0, category_id)
             if end is None or end not in self._ends:
                 found.append(value)
@@ -136,11 +137,11 @@ class Effects:
         """One entry; None where it says something else than the label does."""
         if not isinstance(entry, dict):
             return entry
-        category_id = self._by_key.get(json.dumps(entry.get("category_id")))
+        category_id = self._by_key.get(json.dumps(id_of(entry.get("category_id"))))
         end = self.into.get(category_id or 0, category_id)
         if end is None or end not in self._ends:
             return entry
-        image_id = images.get(json.dumps(entry.get("image_id")))
+        image_id = images.get(json.dumps(id_of(entry.get("image_id"))))
         state = self.states.get((image_id or 0, end), LabelState.UNKNOWN)
         if image_id is not None and state.word != entry.get("state"):
             return None

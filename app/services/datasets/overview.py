@@ -116,7 +116,7 @@ def _view(session: Session, row: Dataset) -> DatasetView:
         backbone_notice=embedding.notice if embedding else None,
         embedded=embedding.image_count if embedding else 0,
         serving_run=serving.id if serving else None,
-        open_proposals=(queue.count_open(session, serving.id) if serving else 0),
+        open_proposals=queue.count_open(session, runs.shown_runs(session, row.id)),
         created_at=row.created_at,
     )
 
@@ -146,8 +146,7 @@ def splits(workspace: Workspace, name: str) -> list[str]:
 def busiest_category(workspace: Workspace, dataset_id: int) -> int | None:
     """The category with most to accept; None while nothing waits."""
     with workspace.database.read() as session:
-        serving = runs.serving_run(session, dataset_id)
-        return queue.busiest_category(session, serving.id) if serving else None
+        return queue.busiest_category(session, runs.shown_runs(session, dataset_id))
 
 
 def set_retrain_after(workspace: Workspace, name: str, decisions_needed: int) -> None:

@@ -29,7 +29,7 @@ from clsl_core.files import atomic_text
 from clsl_core.formats.text.table_source import safe_cell
 from clsl_core.types import LabelState
 from db.models import Dataset, Snapshot
-from db.queries import decisions, snapshots
+from db.queries import decisions, snapshots, stored
 
 __all__ = [
     "Change",
@@ -136,7 +136,7 @@ def take(workspace: Workspace, dataset_name: str, name: str) -> SnapshotView:
     )
     try:
         with workspace.database.write(dataset.id) as session:
-            session.add(snapshot)
+            stored.add(session, snapshot)
             audit_log.record(session, "snapshot.take", dataset_name, name=name)
             session.flush()
             return _view(snapshot)
@@ -166,7 +166,7 @@ def delete(workspace: Workspace, dataset_name: str, name: str) -> None:
     """
     rights.require(Right.MANAGE)
     with workspace.database.write() as session:
-        session.delete(_find(session, find_dataset(session, dataset_name), name))
+        stored.remove(session, _find(session, find_dataset(session, dataset_name), name))
         audit_log.record(session, "snapshot.delete", dataset_name, name=name)
 
 

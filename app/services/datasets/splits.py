@@ -26,7 +26,7 @@ from clsl_core.statistics.iterative_stratification import (
     random_parts,
 )
 from db.models import SplitChange
-from db.queries import datasets, runs, splits
+from db.queries import datasets, runs, splits, stored
 from db.types import now
 
 __all__ = ["CategoryShares", "SplitPlan", "parse_shares", "plan", "sizes", "split_images", "undo"]
@@ -176,10 +176,11 @@ def split_images(
         before: dict[str, list[int]] = {}
         for member in splits.members(session, dataset_id):
             before.setdefault(member.split or "", []).append(member.id)
-        session.add(
+        stored.add(
+            session,
             SplitChange(
                 dataset_id=dataset_id, made_by=rights.current().name, asked=asked, before=before
-            )
+            ),
         )
         for name in shares:
             chosen = zip(drawn.members, drawn.names, strict=True)

@@ -11,9 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.services.access import audit_log, rights
@@ -26,7 +24,7 @@ from app.services.jobs.table import JobContext
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import InputError
 from clsl_core.files import atomic_file, atomic_text
-from clsl_core.formats import get_format
+from clsl_core.formats import get_format, sidecar
 from clsl_core.formats.capabilities import losses
 from clsl_core.formats.merging import terms_of
 from clsl_core.formats.text.table_source import table_line
@@ -37,8 +35,8 @@ from clsl_core.types import (
     Progress,
     no_progress,
 )
-from db.models import Annotation, Annotator, Category, Dataset, Decision, Image, Label
-from db.queries import datasets, importing, proposals, runs, splits
+from db.models import Dataset
+from db.queries import datasets, export, imported, proposals, runs, splits
 from db.types import now
 
 SHOWN = 20
@@ -123,26 +121,11 @@ def newest_labels(
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
         part = choice.part.select(session, dataset)
-        query = (
-            select(
-                Image.file_name,
-                Category.name,
-                Label.state,
-                Label.source,
-                Annotator.name,
-                Decision.created_at,
-            )
-            .join(Label, Label.decision_id == Decision.id)
-            .join(Image, Image.id == Label.image_id)
-            .join(Category, Category.id == Label.category_id)
-            .join(Annotator, Annotator.id == Decision.annotator_id)
-            .where(part.images, part.categories, Label.source.in_(choice.sources))
-            .order_by(Decision.id.desc())
-            .limit(SHOWN)
-        )
         return [
-            (row[0], row[1], row[2].word, row[3].value, row[4], row[5])
-            for row in session.execute(query)
+            (file_name, category, state.word, source.value, annotator, moment)
+            for file_name, category, state, source, annotator, moment in export.newest(
+                session, part, choice.sources, SHOWN
+            )
         ]
 
 
@@ -216,10 +199,7 @@ def export_dataset(
         ours = [*(_unsaid(session, dataset, labels, effects) if own else ()), *labels.given_here()]
         summary, dataset_id = _summary(session, dataset, choice, part, labels), dataset.id
         _check_output(output)
-        with workspace.database.write("audit") as noting:
-            audit_log.record(
-                noting, "export", f"dataset {dataset_id}", format=writer.name, **choice.to_json()
-            )
+        _note(workspace, dataset_id, writer.name, choice)
         progress(0, 1, f"writing {output.name}")
         if choice.proposals:
             _write_proposals(session, dataset, proposals_path(output), part)
@@ -339,7 +319,7 @@ def _keeps_records(
     themselves.
     """
     whole = choice.as_it_came and not effects.any
-    several = importing.count_sources(session, dataset.id) > 1
+    several = imported.count_sources(session, dataset.id) > 1
     if dataset.format != format_name or (several and not terms_of(format_name).unites):
         return False
     return whole or format_name in KEPT_WHOLE
@@ -349,16 +329,26 @@ def _unsaid(
     session: Session, dataset: Dataset, labels: ExportLabels, effects: Effects
 ) -> Iterator[LabelRecord]:
     """What came with files and the records may not say; a writer leaves out what they do say."""
-    if importing.count_sources(session, dataset.id) > 1:
+    if imported.count_sources(session, dataset.id) > 1:
         return labels.imported(undrawn=terms_of(dataset.format).has_annotation_ids)
     return labels.of_merged(effects.into)
 
 
+def _note(workspace: Workspace, dataset_id: int, format_name: str, choice: ExportChoice) -> None:
+    """In a transaction of its own: the export reads in one that is long."""
+    with workspace.database.write("audit") as session:
+        said = {"format": format_name, **choice.to_json()}
+        audit_log.record(session, "export", f"dataset {dataset_id}", **said)
+
+
 def _anew(content: AnnotationSet, format_name: str) -> AnnotationSet:
-    """The set for a writer that is to make the file from the labels."""
-    if content.format != format_name:
-        return content
-    return replace(content, format=REARRANGED)
+    """The set for a writer that is to make the file from the labels.
+
+    Provenance that came with it names ids of its own format, and the labels tell it.
+    """
+    header = {key: value for key, value in content.header.items() if key != sidecar.HEADER_KEY}
+    format_ = REARRANGED if content.format == format_name else content.format
+    return replace(content, format=format_, header=header)
 
 
 def _summary(
@@ -368,24 +358,13 @@ def _summary(
     part: Selection,
     labels: ExportLabels,
 ) -> ExportSummary:
-    def count(table: type[Image] | type[Category] | type[Annotation], *wanted: Any) -> int:
-        return session.scalar(select(func.count()).select_from(table).where(*wanted)) or 0
-
     run = runs.serving_run(session, dataset.id)
     counts = labels.counts()
-    going = {
-        "images": count(Image, part.images),
-        "categories": count(Category, part.categories),
-        "annotations": count(Annotation, part.annotations(dataset.id)),
-    }
+    going = export.sizes(session, part)._asdict()
     left_out = {}
     if not part.whole:
-        whole = WHOLE.select(session, dataset)
-        left_out = {
-            "images": count(Image, whole.images) - going["images"],
-            "categories": count(Category, whole.categories) - going["categories"],
-            "annotations": count(Annotation, whole.annotations(dataset.id)) - going["annotations"],
-        }
+        whole = export.sizes(session, WHOLE.select(session, dataset))._asdict()
+        left_out = {what: whole[what] - count for what, count in going.items()}
     conditions = (part.images, part.categories)
     return ExportSummary(
         **going,

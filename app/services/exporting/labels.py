@@ -8,15 +8,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import and_, exists, func, not_, or_, select
 from sqlalchemy.orm import Session
 
 from app.services.datasets import snapshots
 from app.services.exporting.part import ExportChoice, Selection
 from clsl_core.errors import ConflictError
 from clsl_core.types import LabelRecord, LabelSource, LabelState, SourceId
-from db.models import Annotation, Annotator, Category, Dataset, Decision, Image, Label, Proposal
-from db.queries import category_changes
+from db.models import Dataset
+from db.queries import category_changes, export
 from db.queries.snapshots import provenances, standing_decisions
 
 __all__ = ["ExportLabels", "LabelCounts", "labels_of"]
@@ -90,90 +89,26 @@ class _LabelsOfNow:
     selection: Selection
 
     def given_here(self) -> Iterator[LabelRecord]:
-        query = (
-            select(
-                Image.source_id,
-                Category.source_id,
-                Label.state,
-                Label.source,
-                Decision.created_at,
-                Annotator.name,
-                Proposal.model_run_id,
-                Proposal.score,
-            )
-            .join(Image, Image.id == Label.image_id)
-            .join(Category, Category.id == Label.category_id)
-            .join(Decision, Decision.id == Label.decision_id)
-            .join(Annotator, Annotator.id == Decision.annotator_id)
-            .outerjoin(Proposal, Proposal.id == Decision.proposal_id)
-            .where(*self._part(), Label.source.in_(self.choice.sources))
-            .order_by(Image.position, Category.position)
-        )
-        for row in self.session.execute(query):
+        for row in export.given_here(self.session, self.selection, self.choice.sources):
             yield _record(*row)
 
     def every(self) -> Iterator[LabelRecord]:
-        query = (
-            select(Image.source_id, Category.source_id, Label.state, Label.source, Label.provenance)
-            .join(Image, Image.id == Label.image_id)
-            .join(Category, Category.id == Label.category_id)
-            .where(
-                *self._part(),
-                or_(Label.decision_id.is_(None), Label.source.in_(self.choice.sources)),
-            )
-            .order_by(Image.position, Category.position)
-        )
-        for image_id, category_id, state, source, provenance in self.session.execute(query):
-            known = {"source": source.value, **(provenance or {})}
-            yield LabelRecord(json.loads(image_id), json.loads(category_id), state, **known)
+        for row in export.every(self.session, self.selection, self.choice.sources):
+            known = {"source": row.source.value, **(row.provenance or {})}
+            yield LabelRecord(json.loads(row.image), json.loads(row.category), row.state, **known)
 
     def of_merged(self, into: Mapping[int, int]) -> Iterator[LabelRecord]:
-        return self._of_files(Category.id.in_(set(into.values())))
+        return _as_records(export.imported_of(self.session, self.selection, set(into.values())))
 
     def imported(self, *, undrawn: bool) -> Iterator[LabelRecord]:
-        if not undrawn:
-            return self._of_files()
-        drawn = exists().where(
-            Annotation.image_id == Label.image_id, Annotation.category_id == Label.category_id
-        )
-        bare = and_(Label.state == LabelState.PRESENT, Label.provenance.is_(None))
-        return self._of_files(not_(and_(bare, drawn)))
-
-    def _of_files(self, *wanted: Any) -> Iterator[LabelRecord]:
-        query = (
-            select(Image.source_id, Category.source_id, Label.state, Label.provenance)
-            .join(Image, Image.id == Label.image_id)
-            .join(Category, Category.id == Label.category_id)
-            .where(*self._part(), *wanted, Label.decision_id.is_(None))
-            .order_by(Image.position, Category.position)
-        )
-        for image_id, category_id, state, provenance in self.session.execute(query):
-            known = provenance or {}
-            yield LabelRecord(json.loads(image_id), json.loads(category_id), state, **known)
+        return _as_records(export.imported(self.session, self.selection, undrawn=undrawn))
 
     def counts(self) -> LabelCounts:
-        query = select(Label.source, Label.state, func.count()).join(
-            Category, Category.id == Label.category_id
-        )
-        if not self.selection.whole:
-            query = query.join(Image, Image.id == Label.image_id).where(self.selection.images)
-        query = query.where(self.selection.categories).group_by(Label.source, Label.state)
-        imported = query.where(
-            Label.state == LabelState.PRESENT, Label.source == LabelSource.IMPORT
-        )
-        given = query.where(
-            Label.decision_id.is_not(None), Label.source.in_(self.choice.sources)
-        ).order_by(Label.source, Label.state.desc())
+        given = export.given_counts(self.session, self.selection, self.choice.sources)
         return LabelCounts(
-            {
-                f"{source.value} {state.word}": number
-                for source, state, number in self.session.execute(given)
-            },
-            sum(number for _, _, number in self.session.execute(imported)),
+            {f"{source.value} {state.word}": number for source, state, number in given},
+            export.imported_present(self.session, self.selection),
         )
-
-    def _part(self) -> tuple[Any, Any]:
-        return self.selection.images, self.selection.categories
 
 
 class _LabelsOfSnapshot:
@@ -190,8 +125,8 @@ class _LabelsOfSnapshot:
                 "merge was made or undone since; bring the categories back as they were first"
             )
         self._into = category_changes.ends(session, dataset.id)
-        images = _source_ids(session, Image, selection.images)
-        categories = _source_ids(session, Category, selection.categories)
+        images = export.image_places(session, selection)
+        categories = export.category_places(session, selection)
         # Of a merged category, a label rests on a decision about what went into it.
         self._deciders = {
             (row[0], self._into.get(row[1], row[1]), row[2].state): row[3:]
@@ -250,12 +185,11 @@ class _LabelsOfSnapshot:
                 yield _record(image_key, category_key, state, *said), True
 
 
-def _source_ids(
-    session: Session, table: type[Image] | type[Category], condition: Any
-) -> dict[int, tuple[int, str]]:
-    """Position and the file's own id, by id."""
-    query = select(table.id, table.position, table.source_id).where(condition)
-    return {id_: (position, key) for id_, position, key in session.execute(query)}
+def _as_records(rows: Iterator[export.Known]) -> Iterator[LabelRecord]:
+    """What files said, with the provenance it came with."""
+    for row in rows:
+        known = row.provenance or {}
+        yield LabelRecord(json.loads(row.image), json.loads(row.category), row.state, **known)
 
 
 def _record(

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from clsl_core.errors import InputError, NotFoundError
 from clsl_core.types import JsonObject, LabelSource
-from db.models import Annotation, Category, Dataset, Image, Label
+from db.models import Dataset
 from db.queries import category_changes, datasets
+from db.queries.export import Selection, Wanted, selection
 
 __all__ = ["GIVEN_HERE", "WHOLE", "ExportChoice", "ExportPart", "Only", "Selection"]
 
@@ -79,30 +79,28 @@ class ExportPart:
         Raises:
             NotFoundError: There is no such split or category.
         """
-        images: list[ColumnElement[bool]] = [Image.dataset_id == dataset.id]
         chosen = self._category_ids(session, dataset)
-        if self.split is not None:
-            known = datasets.splits(session, dataset.id)
-            if self.split not in known:
-                raise NotFoundError(
-                    f"{dataset.name!r} has no split {self.split!r:.60}; there are: "
-                    f"{', '.join(known[:20]) or 'none'}"
-                )
-            images.append(Image.split == self.split)
-        if self.prefix is not None:
-            images.append(func.substr(Image.file_name, 1, len(self.prefix)) == self.prefix)
-        label = aliased(Label)  # whoever uses the condition may have labels of its own
-        here = [label.image_id == Image.id]
-        if self.categories:
-            here.append(label.category_id.in_(chosen))
-        if self.only is Only.REVIEWED:
-            images.append(exists().where(*here, label.decision_id.is_not(None)))
-        if self.only is Only.COMPLETE:
-            count = select(func.count()).select_from(label).where(*here)
-            images.append(count.correlate(Image).scalar_subquery() == len(chosen))
+        self._check_split(session, dataset)
+        wanted = Wanted(
+            self.split,
+            self.prefix,
+            chosen if self.categories else None,
+            reviewed=self.only is Only.REVIEWED,
+            complete=len(chosen) if self.only is Only.COMPLETE else None,
+        )
         into = category_changes.ends(session, dataset.id)
         drawn = chosen + [id_ for id_, end in into.items() if end in set(chosen)]
-        return Selection(and_(*images), Category.id.in_(chosen), tuple(drawn), self.whole)
+        return selection(dataset.id, wanted, chosen, drawn, whole=self.whole)
+
+    def _check_split(self, session: Session, dataset: Dataset) -> None:
+        if self.split is None:
+            return
+        known = datasets.splits(session, dataset.id)
+        if self.split not in known:
+            raise NotFoundError(
+                f"{dataset.name!r} has no split {self.split!r:.60}; there are: "
+                f"{', '.join(known[:20]) or 'none'}"
+            )
 
     def _category_ids(self, session: Session, dataset: Dataset) -> list[int]:
         by_name = datasets.category_ids_by_name(session, dataset.id)
@@ -115,34 +113,6 @@ class ExportPart:
 
 
 WHOLE = ExportPart()
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """A part of a dataset as conditions.
-
-    Attributes:
-        images: On ``Image``.
-        categories: On ``Category``.
-        drawn: Ids of the categories whose annotations go along: these, and what is part of them.
-        whole: It is all of the dataset.
-    """
-
-    images: ColumnElement[bool]
-    categories: ColumnElement[bool]
-    drawn: tuple[int, ...]
-    whole: bool
-
-    def annotations(self, dataset_id: int) -> ColumnElement[bool]:
-        """On ``Annotation``; of a part, those that point nowhere stay behind."""
-        own = Annotation.dataset_id == dataset_id
-        if self.whole:
-            return own
-        return and_(
-            own,
-            Annotation.image_id.in_(select(Image.id).where(self.images)),
-            Annotation.category_id.in_(self.drawn),
-        )
 
 
 GIVEN_HERE = (LabelSource.HUMAN, LabelSource.MODEL_AUDITED)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from array import array
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, Generic, TypeVar, overload
+from collections.abc import Callable, Collection, Iterator
+from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from app.services.categories.effects import Effects
 from app.services.exporting.part import Selection
 from app.services.importing.rows import stated_split
 from clsl_core.formats.coco.labels import LABELS_KEY
-from clsl_core.formats.coco.records import is_id
+from clsl_core.formats.coco.records import known_id
+from clsl_core.formats.lazy_sequence import LazySequence
 from clsl_core.types import (
     AnnotationRecord,
     AnnotationSet,
@@ -24,7 +23,8 @@ from clsl_core.types import (
     Progress,
     SourceId,
 )
-from db.models import Annotation, Category, Dataset, Image
+from db.models import Annotation, Dataset, Image
+from db.queries import export
 
 __all__ = ["StoredRows", "content_of"]
 
@@ -34,7 +34,7 @@ _LISTS = ("neg_category_ids", "not_exhaustive_category_ids")
 R = TypeVar("R")
 
 
-class StoredRows(Sequence[R], Generic[R]):
+class StoredRows(LazySequence[R]):
     """Images or annotations of a dataset by position, read page by page.
 
     The session must stay open as long as this is read.
@@ -43,7 +43,7 @@ class StoredRows(Sequence[R], Generic[R]):
         session: Where to read.
         table: Image or Annotation.
         wanted: Condition of the rows: of one dataset.
-        columns: What is read of each row.
+        read: Gives the columns of rows by their ids.
         make: Gives the record of a row's columns.
         progress: Told how many were read.
     """
@@ -51,38 +51,32 @@ class StoredRows(Sequence[R], Generic[R]):
     def __init__(
         self,
         session: Session,
-        table: type[Image] | type[Annotation],
-        wanted: ColumnElement[bool],
-        columns: Sequence[Any],
+        table: export.Table,
+        wanted: export.Condition,
+        read: Callable[[Session, Collection[int]], dict[int, tuple[Any, ...]]],
         make: Callable[..., R],
         progress: Progress,
     ) -> None:
         self._session, self._table, self._wanted = session, table, wanted
-        self._columns, self._make, self._progress = columns, make, progress
-        counted = select(func.count()).select_from(table).where(wanted)
-        self._count = session.scalar(counted) or 0
+        self._read, self._make, self._progress = read, make, progress
+        self._count = export.count(session, table, wanted)
 
     def __len__(self) -> int:
         return self._count
 
     def __iter__(self) -> Iterator[R]:
-        query = select(self._table.id).where(self._wanted)
-        ids = array("q", self._session.scalars(query.order_by(self._table.position)))
+        ids = export.ids_in_order(self._session, self._table, self._wanted)
         for start in range(0, len(ids), PAGE):
             page = ids[start : start + PAGE].tolist()
-            chosen = select(self._table.id, *self._columns).where(self._table.id.in_(page))
-            rows = {row[0]: row[1:] for row in self._session.execute(chosen)}
+            rows = self._read(self._session, page)
             for id_ in page:
                 yield self._make(*rows[id_])
             what = f"writing {self._table.__tablename__}s"
             self._progress(min(start + PAGE, len(ids)), len(ids), what)
 
-    @overload
-    def __getitem__(self, index: int) -> R: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[R]: ...
-    def __getitem__(self, index: int | slice) -> R | list[R]:
-        return list(self)[index]
+    def _at(self, index: int) -> R:
+        id_ = export.ids_in_order(self._session, self._table, self._wanted)[index]
+        return self._make(*self._read(self._session, [id_])[id_])
 
 
 def content_of(
@@ -99,10 +93,9 @@ def content_of(
         part: Which images and categories.
         effects: What was done to its categories.
     """
-    image_ids = dict(_source_ids(session, Image, part.images))
-    category_rows = session.scalars(
-        select(Category).where(part.categories).order_by(Category.position)
-    ).all()
+    places = export.image_places(session, part)
+    image_ids: dict[int, SourceId] = {id_: json.loads(key) for id_, (_, key) in places.items()}
+    category_rows = export.categories(session, part)
     category_ids = {row.id: json.loads(row.source_id) for row in category_rows}
     header = dataset.header
     left_out: frozenset[SourceId] = frozenset()
@@ -110,8 +103,7 @@ def content_of(
         header = effects.header(header, {json.dumps(key): id_ for id_, key in image_ids.items()})
     if not part.whole:
         kept_images, kept = set(image_ids.values()), set(category_ids.values())
-        of_dataset = Category.dataset_id == dataset.id
-        left_out = frozenset(dict(_source_ids(session, Category, of_dataset)).values()) - kept
+        left_out = frozenset(export.category_keys(session, dataset.id)) - kept
         header = _header_of_part(header, kept_images, kept)
 
     def image(
@@ -133,13 +125,10 @@ def content_of(
             effects.annotation(category_id, record),
         )
 
-    columns = (Image.id, Image.file_name, Image.width, Image.height, Image.split, Image.record)
-    annotation_columns = (Annotation.image_id, Annotation.category_id, Annotation.record)
-    annotations = part.annotations(dataset.id)
     return AnnotationSet(
         format=dataset.format,
         header=header,
-        images=StoredRows(session, Image, part.images, columns, image, progress),
+        images=StoredRows(session, Image, part.images, export.images_of, image, progress),
         categories=[
             CategoryRecord(
                 category_ids[row.id],
@@ -150,17 +139,10 @@ def content_of(
             for row in category_rows
         ],
         annotations=StoredRows(
-            session, Annotation, annotations, annotation_columns, annotation, progress
+            session, Annotation, part.annotations, export.annotations_of, annotation, progress
         ),
         labels=[],
     )
-
-
-def _source_ids(
-    session: Session, table: type[Image] | type[Category], wanted: ColumnElement[bool]
-) -> Iterator[tuple[int, SourceId]]:
-    for id_, source_id in session.execute(select(table.id, table.source_id).where(wanted)):
-        yield id_, json.loads(source_id)
 
 
 def _header_of_part(
@@ -174,10 +156,8 @@ def _header_of_part(
         label
         for label in labels
         if isinstance(label, dict)
-        and is_id(label.get("image_id"))
-        and is_id(label.get("category_id"))
-        and label["image_id"] in images
-        and label["category_id"] in categories
+        and known_id(label.get("image_id"), images) in images
+        and known_id(label.get("category_id"), categories) in categories
     ]
     return {**header, LABELS_KEY: kept}
 
@@ -186,6 +166,6 @@ def _without_categories(record: JsonObject, left_out: Collection[SourceId]) -> J
     """An LVIS image without the categories that do not go along."""
     lists = {key: record[key] for key in _LISTS if isinstance(record.get(key), list)}
     return record | {
-        key: [id_ for id_ in ids if not (is_id(id_) and id_ in left_out)]
+        key: [id_ for id_ in ids if known_id(id_, left_out) not in left_out]
         for key, ids in lists.items()
     }

@@ -15,7 +15,7 @@ from app.services.importing.written import Ids, Written, digest_of, update
 from clsl_core.formats.coco.stored import StoredAnnotations
 from clsl_core.types import AnnotationSet, JsonObject, Progress, SourceId
 from db.models import Annotation
-from db.queries import importing
+from db.queries import imported
 from db.types import JsonText, json_text
 
 __all__ = ["write_annotations"]
@@ -42,7 +42,7 @@ def write_annotations(
         Ours of those that were there and say something else now.
     """
     with target.reading() as session:
-        position = importing.next_position(session, dataset_id)
+        position = imported.next_position(session, dataset_id)
     new = Inserts(target, Annotation, COLUMNS, progress, len(content.annotations))
     changed: list[JsonObject] = []
     removed: list[int] = []
@@ -59,7 +59,7 @@ def write_annotations(
     new.finish()
     update(target, Annotation, changed)
     if removed:
-        target.do(lambda session: importing.delete_annotations(session, removed))
+        target.do(lambda session: imported.delete_annotations(session, removed))
     written.added["annotations"], written.updated["annotations"] = new.count, len(changed)
     written.removed["annotations"] = len(removed)
     return {row["id"] for row in changed}
@@ -189,10 +189,10 @@ def _in_images(
 ) -> Told:
     """Annotations that stand in their image's record: told by image, category and order."""
     redrawn = {ids[0][source_id] for source_id in second.redrawn}
-    spoken = set(ids[1].values())
+    spoken = {ids[1][category.source_id] for category in content.categories}
     old: dict[Pair, list[tuple[int, bytes]]] = defaultdict(list)
     with target.reading() as session:
-        for row, image, category, text in importing.drawn(session, dataset_id):
+        for row, image, category, text in imported.drawn(session, dataset_id):
             if image in redrawn and category in spoken:
                 digest = digest_of(_placeless(json.loads(text)))
                 old[image, category].append((row, digest))
@@ -234,7 +234,7 @@ def _differing(
     rows = _rows(content)
     with target.reading() as session:
         for done, (id_, image_id, text, source_id) in enumerate(
-            importing.annotations_with_source(session, dataset_id)
+            imported.annotations_with_source(session, dataset_id)
         ):
             row = next(rows, None)
             if row is not None and text == _stored_text(row[2]):

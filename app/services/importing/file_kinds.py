@@ -14,7 +14,7 @@ PICTURES = frozenset(
     ("jpg", "jpeg", "jpe", "jfif", "png", "gif", "bmp", "dib", "tif", "tiff", "webp", "avif")
 ) | {"ppm", "pgm", "pbm", "pnm"}
 """Endings of pictures that can be decoded."""
-ANNOTATIONS = frozenset(("json", "jsonl", "ndjson", "csv", "tsv", "txt", "xml"))
+ANNOTATIONS = frozenset(("json", "jsonl", "ndjson", "csv", "tsv", "txt", "xml", "yaml", "yml"))
 """Endings of the files that formats are made of."""
 _ARCHIVES = frozenset(
     ("zip", "zipx", "jar", "apk", "docx", "xlsx", "tar", "gz", "tgz", "bz2", "tbz2", "xz", "txz")

@@ -76,6 +76,9 @@ class StoredImage:
 class PicturesThere(Protocol):
     """What can be told of pictures by looking at their files, without decoding them."""
 
+    def stated(self, file_name: str) -> str:
+        """What its annotation file calls a picture that is there under this name."""
+
     def fingerprint(self, file_name: str) -> str | None:
         """Size and time of change, ``size-mtime``; None where no file of that name can be seen."""
 
@@ -185,6 +188,9 @@ def match_images(
     left = _Left(stored, files, matched)
     left.pair(stored, lambda x: x.file_name, lambda x: x.file_name)
     left.pair(left.rest(), lambda x: _path(x.file_name), lambda x: _path(x.file_name))
+    left.pair(  # it was missing under the name that the file has for it
+        left.rest(), lambda x: _path(x.file_name), lambda x: _path(pictures.stated(x.file_name))
+    )
     left.pair(left.rest(), _id_and_stem, _id_and_stem)
     if how is Match.AUTO:
         matched.undecided += _replaced(files, by_id, matched, pictures)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.services.importing import unfinished
+from app.services.importing import outside_proposals, unfinished
 from app.services.importing.identity import Match
+from app.services.importing.near_pictures import Names, Sought, refuse_all_missing, seek
 from app.services.importing.pictures_there import LocalPictures
 from app.services.importing.rows import MissingFile, write_rows
 from app.services.importing.second_file import SecondFile, adopt
@@ -23,11 +25,14 @@ from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from clsl_core.errors import FormatError, ImageError, InputError, NotFoundError
 from clsl_core.formats import get_format
+from clsl_core.formats.coco.results import RESULTS, read_results
 from clsl_core.formats.detect import Detected, detect
-from clsl_core.formats.read_options import ReadOptions, read_with, validate_with
+from clsl_core.formats.read_options import ReadOptions, Scores, read_with, validate_with
 from clsl_core.formats.registry import Absent
-from clsl_core.formats.tables.cell_states import Zero
+from clsl_core.formats.tables.cell_states import MinusOne, Zero
+from clsl_core.formats.tables.imagefolder import Folders
 from clsl_core.formats.voc.voc import Difficult
+from clsl_core.formats.yolo.yolo import Empty
 from clsl_core.pictures.fetch import is_url
 from clsl_core.types import (
     AnnotationSet,
@@ -38,13 +43,11 @@ from clsl_core.types import (
     no_progress,
 )
 from db.models import Annotation, Category, Dataset, Image, Label, SourceFile
-from db.queries import datasets
+from db.queries import datasets, stored
 
 AUTO = "auto"
 """In place of a format's name: find it from the content."""
 SHOWN = 50
-_UNDECLARED = (None, "", (), "unknown", "ignore", "auto")
-"""What stands where nothing was declared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,12 @@ class ImportRequest:
         exhaustive: Categories in which it means ABSENT whatever ``absent`` says.
         difficult: What a category of only difficult objects is (VOC).
         zero: What ``0`` means (tables).
+        minus_one, not_labels, picture_key, folders, empty, scores, threshold: See ``ReadOptions``.
         url_field: Of an image's record, whose value is the URL of its picture; "" for none.
         match: What counts where its ids and names disagree with those of the dataset.
+        names: Which names the pictures may have.
+        model: The name of the model whose proposals a file holds, where that does not say it.
+        pictures_later: Whether to import though not one picture is there.
     """
 
     file: str
@@ -72,7 +79,17 @@ class ImportRequest:
     exhaustive: tuple[str, ...] = ()
     difficult: Difficult = "ignore"
     zero: Zero = "auto"
+    minus_one: MinusOne = "absent"
+    not_labels: tuple[str, ...] = ()
+    picture_key: str = ""
+    folders: Folders = "ignore"
+    empty: Empty = "unknown"
+    scores: Scores = "proposals"
+    threshold: float = 0.0
     url_field: str = ""
+    names: Names = "alike"
+    pictures_later: bool = False
+    model: str = ""
     match: Match = Match.AUTO
 
     @classmethod
@@ -84,26 +101,31 @@ class ImportRequest:
         format_name: str,
         options: ReadOptions,
         url_field: str = "",
-        match: Match = Match.AUTO,
+        **more: Any,
     ) -> ImportRequest:
         """A request with what was declared about the file."""
+        declared = {item.name: getattr(options, item.name) for item in fields(options)}
         return cls(
             str(file),
             str(image_root),
             name,
             format_name,
-            options.absent,
-            options.exhaustive,
-            options.difficult,
-            options.zero,
-            url_field,
-            match,
+            **declared,
+            url_field=url_field,
+            **more,
         )
 
     @property
     def options(self) -> ReadOptions:
         """What was declared about the file."""
-        return ReadOptions(self.absent, tuple(self.exhaustive), self.difficult, self.zero)
+        declared = {item.name: getattr(self, item.name) for item in fields(ReadOptions)}
+        lists = {key: tuple(value) for key, value in declared.items() if isinstance(value, list)}
+        return ReadOptions(**{**declared, **lists})
+
+    @property
+    def model_name(self) -> str:
+        """What the model is called whose proposals the file holds, unless that says it."""
+        return self.model.strip() or Path(self.file).name
 
     def to_json(self) -> JsonObject:
         """As a job's payload."""
@@ -178,10 +200,14 @@ def recognise(file: Path, format_name: str = AUTO) -> Detected:
     """
     if not file.exists():
         raise NotFoundError(f"there is no file {str(file)!r}")
+    if format_name in (AUTO, RESULTS) and outside_proposals.is_results(file):
+        return Detected(RESULTS, "it is a list of results with scores")
     if format_name == AUTO:
         try:
             return detect(file)
-        except FormatError:
+        except FormatError as error:
+            if error.report is not None:
+                raise
             if file.suffix.lower() != ".json" or not file.is_file():
                 raise
             # Its report says what is wrong with it, and where.
@@ -236,27 +262,34 @@ def import_file(
             counts.
     """
     name, root = check_name(request.name), check_place(request.image_root)
+    if outside_proposals.is_results(Path(request.file)):
+        return _import_results(workspace, name, request, progress)
     found = recognise(Path(request.file), request.format).format
     content, report = read_with(Path(request.file), found, request.options, progress)
     with workspace.database.read() as session:
         existing = datasets.by_name(session, name)
     problems = dict(unreachable(workspace, existing, root, request.url_field, content, progress))
+    sought = seek(content, problems, root, request.names)
+    if not request.pictures_later:
+        refuse_all_missing(sought, root)
+    content, problems = sought.content, sought.problems
     progress(0, 1, "writing to the database")
     if existing is None:
         dataset = _new_dataset(name, root, request, content, workspace.settings)
-        dataset_id, written = _write_new(workspace, dataset, content, request, problems, progress)
+        dataset_id, written = _write_new(workspace, dataset, content, problems, request, progress)
     else:
         dataset_id = existing.id
         with workspace.database.write(dataset_id, cache_megabytes=CACHE_MEGABYTES) as session:
-            dataset = session.get_one(Dataset, dataset_id)
-            second = second_file(session, dataset, root, request.match, content)
+            dataset = stored.one(session, Dataset, dataset_id)
+            second = second_file(session, dataset, root, request.match, sought)
             found_problems = {second.ids.image(key): one for key, one in problems.items()}
             target = OneTransaction(session)
             written = write_rows(
                 target, dataset_id, second.content, found_problems, while_locked, second
             )
+            _store_proposals(session, dataset_id, second.content, request, written)
             if written.changed:
-                session.add(_source(dataset_id, request, content))
+                stored.add(session, _source(dataset_id, request, content))
             _change_dataset(dataset, root, request, second.content)
     workspace.database.analyse(Image, Category, Annotation, Label)
     return ImportResult(
@@ -267,30 +300,69 @@ def import_file(
         written.removed,
         written.kept_human,
         len(problems),
-        problem_lines(report),
+        [*sought.told, *problem_lines(report)],
     )
+
+
+def _store_proposals(
+    session: Session,
+    dataset_id: int,
+    content: AnnotationSet,
+    request: ImportRequest,
+    written: Written,
+) -> None:
+    """Keep what models said in the file."""
+    new = outside_proposals.store(session, dataset_id, content.proposals, request.model_name)
+    if new:
+        written.added["proposals"] = new
+
+
+def _import_results(
+    workspace: Workspace, name: str, request: ImportRequest, progress: Progress
+) -> ImportResult:
+    """Add what a detector found in the pictures of a dataset that is there already."""
+    with workspace.database.read() as session:
+        dataset = datasets.by_name(session, name)
+        if dataset is None:
+            raise InputError(
+                f"{Path(request.file).name} is a list of COCO results, which names images and "
+                f"categories of another file: import that file as {name!r} first"
+            )
+        images, categories = outside_proposals.source_ids(session, dataset.id)
+    proposals, report = read_results(Path(request.file), images, categories, progress)
+    taken = [x for x in proposals if x.score is None or x.score >= request.threshold]
+    result = ImportResult(dataset.id, name, problems=problem_lines(report))
+    with workspace.database.write(dataset.id) as session:
+        if request.scores == "final":
+            result.added["labels"] = outside_proposals.store_final(session, dataset.id, taken)
+        else:
+            result.added["proposals"] = outside_proposals.store(
+                session, dataset.id, taken, request.model_name
+            )
+    return result
 
 
 def _write_new(
     workspace: Workspace,
     dataset: Dataset,
     content: AnnotationSet,
-    request: ImportRequest,
     problems: Mapping[SourceId, MissingFile],
+    request: ImportRequest,
     progress: Progress,
 ) -> tuple[int, Written]:
     database = workspace.database
-    dataset_id = unfinished.begin(database, dataset)
-    try:
-        stamp = partial(unfinished.stamp, dataset_id=dataset_id)
-        with OutOfSight(database, dataset_id, stamp) as target:
-            written = write_rows(target, dataset_id, content, problems, progress)
-        with database.write(dataset_id) as session:
-            session.add(_source(dataset_id, request, content))
-        unfinished.show(database, dataset_id)
-    except BaseException:
-        unfinished.discard(database, dataset_id)
-        raise
+    with unfinished.begun(database, dataset) as dataset_id:
+        try:
+            stamp = partial(unfinished.stamp, dataset_id=dataset_id)
+            with OutOfSight(database, dataset_id, stamp) as target:
+                written = write_rows(target, dataset_id, content, problems, progress)
+            with database.write(dataset_id) as session:
+                stored.add(session, _source(dataset_id, request, content))
+                _store_proposals(session, dataset_id, content, request, written)
+            unfinished.show(database, dataset_id)
+        except BaseException:
+            unfinished.discard(database, dataset_id)
+            raise
     return dataset_id, written
 
 
@@ -333,23 +405,27 @@ def unreachable(
 
 
 def second_file(
-    session: Session, dataset: Dataset, root: str, match: Match, content: AnnotationSet
+    session: Session, dataset: Dataset, root: str, match: Match, sought: Sought
 ) -> SecondFile:
-    """A file in the terms of the dataset that it comes into.
+    """A file, whose pictures were looked for, in the terms of the dataset that it comes into.
 
     Raises:
         InputError: The dataset came in another format.
         UndecidedError: It cannot be told what is the same.
     """
-    check_format(dataset.name, dataset.format, content)
+    check_format(dataset.name, dataset.format, sought.content)
     before = [dataset.image_root, *dataset.more_roots]
-    pictures = LocalPictures([root, *dataset.more_roots], before)
-    return adopt(session, dataset, content, Match(match), pictures)
+    pictures = LocalPictures([root, *dataset.more_roots], before, sought.stated)
+    return adopt(session, dataset, sought.content, Match(match), pictures)
 
 
 def _source(dataset_id: int, request: ImportRequest, content: AnnotationSet) -> SourceFile:
-    options = asdict(request.options)
-    declared = {key: value for key, value in options.items() if value not in _UNDECLARED}
+    options = request.options
+    declared = {
+        item.name: value
+        for item in fields(options)
+        if (value := getattr(options, item.name)) != item.default
+    }
     return SourceFile(
         dataset_id=dataset_id,
         name=Path(request.file).name,

@@ -18,7 +18,7 @@ from clsl_core.types import (
     SourceId,
 )
 from db.models import Label
-from db.queries import importing
+from db.queries import imported
 
 __all__ = ["take_back", "write_labels"]
 
@@ -99,15 +99,19 @@ def take_back(
         named = images[pair[0]], categories[pair[1]]
         if second.speaks(*named) and (str(named[0]), str(named[1])) not in second.told:
             pairs[pair] = state
+    if pairs:  # what a model said came with a file of its own, perhaps
+        with target.reading() as session:
+            predicted = imported.predicted_pairs(session, {category for _, category in pairs})
+        pairs = {pair: state for pair, state in pairs.items() if pair not in predicted}
     if pairs and second.terms.has_annotation_ids:
         with target.reading() as session:
-            drawn = importing.annotated_pairs(session, {image for image, _ in pairs}, changed)
+            drawn = imported.annotated_pairs(session, {image for image, _ in pairs}, changed)
         pairs = {pair: state for pair, state in pairs.items() if pair not in drawn}
     for pair, state in pairs.items():
         written.state(LabelChange(*pair, state, LabelState.UNKNOWN))
     if pairs:
         gone = list(pairs)
-        target.do(lambda session: importing.delete_labels(session, gone))
+        target.do(lambda session: imported.delete_labels(session, gone))
     written.removed["labels"] = len(pairs)
 
 
@@ -116,7 +120,7 @@ def _known(target: Target, ids: Ids) -> Known:
     with target.reading() as session:
         return {
             _number(image_id, category_id): kinds.setdefault((state, source), (state, source))
-            for image_id, category_id, state, source in importing.labels(
+            for image_id, category_id, state, source in imported.labels(
                 session, list(ids[1].values())
             )
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from clsl_core.errors import ImageError
@@ -23,14 +23,25 @@ class LocalPictures:
     Args:
         now: The folders and URLs in which pictures are looked for from now on.
         before: Those in which they were looked for until now.
+        stated: By the name of a file, the other name by which it was looked for.
     """
 
-    def __init__(self, now: Sequence[str], before: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        now: Sequence[str],
+        before: Sequence[str] = (),
+        stated: Mapping[str, str] | None = None,
+    ) -> None:
+        self._stated = stated or {}
         self._now = [LocalImages(Path(root)) for root in now if not is_url(root)]
         gone = [root for root in before if root not in now and not is_url(root)]
         self._before = [LocalImages(Path(root)) for root in gone]
         self._compared = 0
         self._digests: dict[Path, str | None] = {}
+
+    def stated(self, file_name: str) -> str:
+        """See PicturesThere."""
+        return self._stated.get(file_name, file_name)
 
     def fingerprint(self, file_name: str) -> str | None:
         """See PicturesThere."""

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.services.importing.identity import Match, Undecided
 from app.services.importing.ingest import second_file
-from app.services.importing.rows import MissingFile, write_rows
+from app.services.importing.near_pictures import Sought
+from app.services.importing.rows import write_rows
 from app.services.importing.second_file import UndecidedError
 from app.services.importing.target import Rehearsal
 from app.services.importing.written import NameChange, Written
 from app.services.runtime.legible import legible
 from app.services.workspace import Workspace
-from clsl_core.types import AnnotationSet, JsonObject, LabelState, Progress, SourceId
-from db.models import Category, Image
-from db.queries import datasets, importing
+from clsl_core.types import JsonObject, LabelState, Progress
+from db.queries import datasets, imported
 
 __all__ = ["ChangedLabel", "ChangedName", "ImportPlan", "KeptLabel", "Question", "plan_import"]
 
@@ -127,8 +126,7 @@ class ImportPlan:
 def plan_import(
     workspace: Workspace,
     name: str,
-    content: AnnotationSet,
-    problems: Mapping[SourceId, MissingFile],
+    sought: Sought,
     progress: Progress,
     root: str | None = None,
     match: Match = Match.AUTO,
@@ -138,8 +136,7 @@ def plan_import(
     Args:
         workspace: Where the dataset is, or would be.
         name: The dataset's name.
-        content: What was read.
-        problems: Images whose file cannot be reached.
+        sought: What was read, and which of its pictures cannot be reached.
         progress: Told of the rows that were compared.
         root: Where the pictures would be looked for; where the dataset's are, when None.
         match: What counts where ids and names disagree.
@@ -147,6 +144,7 @@ def plan_import(
     Raises:
         InputError: The dataset came in another format.
     """
+    content = sought.content
     sizes = {
         "images": len(content.images),
         "categories": len(content.categories),
@@ -163,14 +161,14 @@ def plan_import(
             progress(done, total, what.replace("writing", "comparing"))
 
         try:
-            second = second_file(session, dataset, root or dataset.image_root, match, content)
+            second = second_file(session, dataset, root or dataset.image_root, match, sought)
         except UndecidedError as error:
             questions = tuple(_question(session, one) for one in error.undecided)
             image_root = dataset.image_root
             return ImportPlan(
                 name, False, none, none, none, image_root=image_root, questions=questions
             )
-        found = {second.ids.image(key): problem for key, problem in problems.items()}
+        found = {second.ids.image(key): problem for key, problem in sought.problems.items()}
         written = write_rows(
             Rehearsal(session), dataset.id, second.content, found, compared, second
         )
@@ -199,7 +197,7 @@ def plan_import(
 
 def _question(session: Session, one: Undecided) -> Question:
     row = {"category_id": one.row} if one.kind == "category" else {"image_id": one.row}
-    labels, decided = importing.label_counts(session, **row)
+    labels, decided = imported.label_counts(session, **row)
     before, now = legible(one.before), legible(one.now)
     if one.kind == "picture":
         told = f"{now} takes the place of the other picture, with its {labels:,} labels"
@@ -220,7 +218,7 @@ def _words(session: Session, changes: Sequence[NameChange]) -> tuple[ChangedName
         ChangedName(
             legible(one.before),
             legible(one.now),
-            *importing.label_counts(session, category_id=one.row),
+            *imported.label_counts(session, category_id=one.row),
         )
         for one in changes
     )
@@ -231,7 +229,7 @@ def _pictures(session: Session, changes: Sequence[NameChange]) -> tuple[ChangedN
         ChangedName(
             legible(one.before),
             legible(one.now),
-            *importing.label_counts(session, image_id=one.row),
+            *imported.label_counts(session, image_id=one.row),
         )
         for one in changes
     )
@@ -240,7 +238,7 @@ def _pictures(session: Session, changes: Sequence[NameChange]) -> tuple[ChangedN
 def _states(session: Session, written: Written) -> tuple[ChangedLabel, ...]:
     found = []
     for one in written.states:
-        image, category = importing.names_of_pair(session, one.image, one.category)
+        image, category = imported.names_of_pair(session, one.image, one.category)
         found.append(ChangedLabel(legible(image), legible(category), one.before.word, one.now.word))
     return tuple(found)
 
@@ -248,16 +246,8 @@ def _states(session: Session, written: Written) -> tuple[ChangedLabel, ...]:
 def _examples(session: Session, dataset_id: int, written: Written) -> tuple[KeptLabel, ...]:
     found = []
     for image_id, category_id, state in written.kept:
-        image = session.scalar(
-            select(Image.file_name).where(
-                Image.dataset_id == dataset_id, Image.source_id == json.dumps(image_id)
-            )
-        )
-        category = session.scalar(
-            select(Category.name).where(
-                Category.dataset_id == dataset_id, Category.source_id == json.dumps(category_id)
-            )
-        )
+        keys = json.dumps(image_id), json.dumps(category_id)
+        image, category = imported.names(session, dataset_id, *keys)
         other = LabelState(-state)
         found.append(
             KeptLabel(legible(image or ""), legible(category or ""), state.word, other.word)

@@ -9,16 +9,18 @@ from pathlib import Path
 
 from app.services.access import rights
 from app.services.access.rights import Right
-from app.services.importing import ingest
+from app.services.importing import ingest, outside_proposals
 from app.services.importing.identity import Match
 from app.services.importing.image_root import find_root
+from app.services.importing.near_pictures import Sought, refuse_all_missing, seek
 from app.services.importing.plan import ImportPlan, Question, plan_import
 from app.services.importing.rows import MissingFile
 from app.services.pictures.places import check_place, loader_of
 from app.services.runtime.legible import legible
 from app.services.workspace import Workspace
-from clsl_core.errors import FormatError, ImageError
+from clsl_core.errors import FormatError, ImageError, InputError
 from clsl_core.formats import FORMATS
+from clsl_core.formats.coco.results import RESULTS, read_results
 from clsl_core.formats.coco.stored import PairLabels
 from clsl_core.formats.read_options import read_with
 from clsl_core.pictures.loading import ImageLoader, thumbnail
@@ -104,6 +106,7 @@ class ImportPreview:
         image_root: Where the pictures were looked for; None when nobody said where.
         missing: Pictures that cannot be reached, by reason.
         missing_examples: The first of those.
+        near: What is there under names close to those in the file, and what is offered.
         plan: What an import would do; None for a file that cannot be imported.
         refusal: Why it would be refused; None when it would not.
     """
@@ -118,6 +121,7 @@ class ImportPreview:
     image_root: str | None = None
     missing: dict[str, int] = field(default_factory=dict)
     missing_examples: tuple[tuple[str, str], ...] = ()
+    near: tuple[str, ...] = ()
     plan: ImportPlan | None = None
     refusal: str | None = None
 
@@ -140,7 +144,7 @@ class ImportPreview:
     @property
     def title(self) -> str:
         """The format in words."""
-        return FORMATS[self.format].title
+        return "COCO results" if self.format == RESULTS else FORMATS[self.format].title
 
 
 def look(
@@ -171,6 +175,8 @@ def look(
     root = check_place(stated) if stated else None
     file = Path(request.file)
     found = ingest.recognise(file, request.format)
+    if found.format == RESULTS:
+        return _results(workspace, replace(request, name=name or ""), found.reason, progress)
     try:
         content, report = read_with(file, found.format, request.options, progress)
     except FormatError as error:
@@ -183,28 +189,61 @@ def look(
         )  # fmt: skip
     if root is None and within is not None:
         root = str(find_root(content.images, within))
-    wanted = replace(request, image_root=root or "")
-    return _preview(workspace, name, wanted, found.reason, content, report, progress)
+    wanted = replace(request, name=name or "", image_root=root or "")
+    return _preview(workspace, wanted, found.reason, content, report, progress)
+
+
+def _results(
+    workspace: Workspace, request: ingest.ImportRequest, reason: str, progress: Progress
+) -> ImportPreview:
+    """Results of a detector: proposals for a dataset that is there already."""
+    with workspace.database.read() as session:
+        dataset = datasets.by_name(session, request.name) if request.name else None
+        if dataset is None:
+            raise InputError(
+                "this is a list of COCO results, which names images and categories of another "
+                "file: import that file first, then this one under the name of its dataset"
+            )
+        images, categories = outside_proposals.source_ids(session, dataset.id)
+        root = dataset.image_root
+    try:
+        _, report = read_results(Path(request.file), images, categories, progress)
+    except FormatError as error:
+        report = error.report or ValidationReport()
+        groups = group_problems(report)
+        return ImportPreview(RESULTS, reason, report, groups, report.counts, refusal=str(error))
+    none = {"proposals": 0}
+    plan = ImportPlan(request.name, False, {"proposals": report.counts["proposals"]}, none, none)
+    return ImportPreview(
+        RESULTS, reason, report, group_problems(report), report.counts, image_root=root, plan=plan
+    )
 
 
 def _preview(
     workspace: Workspace,
-    name: str | None,
     request: ingest.ImportRequest,
     reason: str,
     content: AnnotationSet,
     report: ValidationReport,
     progress: Progress,
 ) -> ImportPreview:
-    root, url_field = request.image_root or None, request.url_field
-    problems: dict[SourceId, MissingFile] = {}
+    root, name = request.image_root or None, request.name or None
+    url_field, refusal = request.url_field, None
+    sought = Sought(content, {})
+    problems = sought.problems
     chosen: dict[SourceId, ImageRecord] = {}
     loader: ImageLoader | None = None
     if root is not None:
         with workspace.database.read() as session:
             existing = None if name is None else datasets.by_name(session, name)
         found = ingest.unreachable(workspace, existing, root, url_field, content, progress)
-        problems = dict(found)
+        sought = seek(content, dict(found), root, request.names)
+        content, problems = sought.content, sought.problems
+        try:
+            if not request.pictures_later:
+                refuse_all_missing(sought, root)
+        except InputError as error:
+            refusal = str(error)
         chosen = dict(_chosen(content, problems))
         urls = {image.file_name: image.record.get(url_field) for image in chosen.values()}
         loader = loader_of(workspace, [root], urls.get if url_field else None)
@@ -225,9 +264,11 @@ def _preview(
         image_root=root,
         missing=dict(reasons.most_common()),
         missing_examples=_missing_examples(content, problems),
-        plan=plan_import(workspace, name, content, problems, progress, root, Match(request.match))
+        near=sought.told,
+        plan=plan_import(workspace, name, sought, progress, root, Match(request.match))
         if name
         else None,
+        refusal=refusal,
     )
 
 

@@ -45,6 +45,7 @@ def report_json(preview: ImportPreview) -> JsonObject:
         "image_root": preview.image_root,
         "image_root_before": preview.moves_from,
         "missing_pictures": preview.missing,
+        "names": [legible(line, 1_000) for line in preview.near],
         "missing_examples": [list(example) for example in preview.missing_examples],
         "plan": None if preview.plan is None else preview.plan.to_json(),
     }
@@ -66,10 +67,7 @@ def _rows(preview: ImportPreview) -> Iterator[tuple[str, ...]]:
     for problem in preview.report.problems:
         said = (legible(problem.where), legible(problem.message, 1_000))
         yield ("problem", problem.severity.value, problem.code, "1", *said)
-    for reason, count in preview.missing.items():
-        yield ("pictures", "warning", reason, str(count), "", "")
-    for file_name, message in preview.missing_examples:
-        yield ("picture", "warning", "", "1", file_name, message)
+    yield from _picture_rows(preview)
     for share in preview.categories:
         yield ("category", "", "present", str(share.present), share.category, "")
         yield ("category", "", "absent", str(share.absent), share.category, "")
@@ -77,6 +75,15 @@ def _rows(preview: ImportPreview) -> Iterator[tuple[str, ...]]:
         yield from _plan_rows(preview.plan)
     if preview.moves_from is not None:
         yield ("plan", "warning", "image folder", "", preview.moves_from, str(preview.image_root))
+
+
+def _picture_rows(preview: ImportPreview) -> Iterator[tuple[str, ...]]:
+    for reason, count in preview.missing.items():
+        yield ("pictures", "warning", reason, str(count), "", "")
+    for line in preview.near:
+        yield ("pictures", "warning", "names", "", "", legible(line, 1_000))
+    for file_name, message in preview.missing_examples:
+        yield ("picture", "warning", "", "1", file_name, message)
 
 
 def _plan_rows(plan: ImportPlan) -> Iterator[tuple[str, ...]]:
@@ -117,6 +124,7 @@ def report_lines(preview: ImportPreview) -> list[str]:
         lines += [f"  {where}: {message}" for where, message in group.examples]
     for reason, count in preview.missing.items():
         lines.append(f"pictures that cannot be used: {count:,} {reason}")
+    lines += [legible(line, 1_000) for line in preview.near]
     lines += [f"  {file_name}: {message}" for file_name, message in preview.missing_examples]
     if preview.plan is not None:
         lines += plan_lines(preview.plan)

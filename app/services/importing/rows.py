@@ -6,12 +6,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import select
-
 from app.services.importing.annotation_rows import write_annotations
 from app.services.importing.label_rows import take_back, write_labels
 from app.services.importing.second_file import SecondFile
-from app.services.importing.target import BATCH, Inserts, Target
+from app.services.importing.target import Inserts, Target
 from app.services.importing.written import Ids, NameChange, Written, digest_of, update
 from clsl_core.formats.text.record_store import LazyRecords
 from clsl_core.types import (
@@ -23,7 +21,7 @@ from clsl_core.types import (
     SourceId,
 )
 from db.models import Category, Image, ImageStatus
-from db.queries import category_changes, datasets, importing
+from db.queries import category_changes, datasets, imported
 from db.types import JsonText
 
 __all__ = ["MissingFile", "stated_split", "write_rows"]
@@ -31,8 +29,6 @@ __all__ = ["MissingFile", "stated_split", "write_rows"]
 PLACE = ("dataset_id", "source_id", "position")
 IMAGE = ("file_name", "width", "height", "record", "split", "status", "reason", "problem")
 CATEGORY = ("name", "supercategory", "record")
-STREAMED = {"yield_per": BATCH}
-"""So that a result is not held as a whole beside what is made of it."""
 
 
 class MissingFile(NamedTuple):
@@ -68,9 +64,7 @@ def write_rows(
     unstated = write_labels(target, content, ids, written, progress)
     if second is not None and unstated:
         with target.reading() as session:
-            declared = any(
-                _declared(one.declared) for one in importing.sources(session, dataset_id)
-            )
+            declared = any(_declared(one.declared) for one in imported.sources(session, dataset_id))
         take_back(target, unstated, ids, second, changed, declared=declared, written=written)
     return written
 
@@ -78,7 +72,8 @@ def write_rows(
 def _declared(said: JsonObject) -> bool:
     """Whether a file was declared exhaustive, or nobody knows any more whether it was."""
     exhaustive = said.get("exhaustive", ())
-    return said.get("absent") == "negative" or exhaustive is None or bool(exhaustive)
+    whole = said.get("absent") == "negative" or said.get("empty") == "absent"
+    return whole or exhaustive is None or bool(exhaustive)
 
 
 def _key(source_id: SourceId) -> str:
@@ -102,8 +97,13 @@ def _write_images(
     renamed = {_key(old): _key(new) for old, new in (second.renamed if second else {}).items()}
     with target.reading() as session:
         old = {
-            renamed.get(key, key): (id_, reason, digest_of(record), name)
-            for id_, key, name, record, reason in importing.compared_images(session, dataset_id)
+            renamed.get(row.key, row.key): (
+                row.id,
+                row.reason,
+                digest_of(row.record),
+                row.file_name,
+            )
+            for row in imported.images(session, dataset_id)
         }
     new = Inserts(target, Image, PLACE + IMAGE, progress, len(content.images))
     changed: list[JsonObject] = []
@@ -133,8 +133,8 @@ def _write_images(
             if renamed:
                 row["source_id"] = key
             changed.append({"id": before[0], **row, **found, "fingerprint": None})
-        elif _reachable(before[1]) != _reachable(found["reason"]):
-            changed.append({"id": before[0], **found})
+        elif _reachable(before[1]) != _reachable(found["reason"]) or before[3] != row["file_name"]:
+            changed.append({"id": before[0], "file_name": row["file_name"], **found})
     new.finish()
     update(target, Image, changed)
     written.added["images"], written.updated["images"] = new.count, len(changed)
@@ -158,9 +158,8 @@ def _ids(
     records: Sequence[ImageRecord | CategoryRecord],
     renamed: Mapping[str, str],
 ) -> dict[SourceId, int]:
-    query = select(table.source_id, table.id).where(table.dataset_id == dataset_id)
     with target.reading() as session:
-        rows = session.execute(query, execution_options=STREAMED)
+        rows = imported.keys(session, table, dataset_id)
         ids: dict[SourceId, int] = {json.loads(renamed.get(key, key)): id_ for key, id_ in rows}
     if target.rehearses:  # what is new was not written: any id will do that is nobody's
         for index, source_id in enumerate(record.source_id for record in records):

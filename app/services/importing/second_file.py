@@ -31,7 +31,7 @@ from clsl_core.types import (
     SourceId,
 )
 from db.models import Dataset
-from db.queries import datasets, importing
+from db.queries import datasets, imported
 
 __all__ = ["SecondFile", "UndecidedError", "adopt"]
 
@@ -126,7 +126,7 @@ def adopt(
     )
     ids = NewIds(new_images, new_categories)
     own = terms.header(dataset.header, NewIds(renamed, {})) if renamed else dataset.header
-    order = importing.count_sources(session, dataset.id)
+    order = imported.count_sources(session, dataset.id)
     content = terms.united(own, terms.renumbered(content, ids), order)
     speaks, told = terms.speaks(content), terms.header_pairs(content.header)
     redrawn: frozenset[SourceId] = frozenset()
@@ -145,7 +145,7 @@ def _images(
 ) -> tuple[Matched, list[SourceId]]:
     stored = [
         StoredImage(row, json.loads(key), name, fingerprint)
-        for row, key, name, fingerprint in importing.images(session, dataset_id)
+        for row, key, name, fingerprint in imported.pictures(session, dataset_id)
     ]
     matched = match_images(stored, content.images, how, pictures)
     return matched, [one.source_id for one in stored]
@@ -185,7 +185,7 @@ def _joined(
     renamed: Mapping[SourceId, SourceId],
 ) -> AnnotationSet:
     """The set with what the dataset's records say besides."""
-    records = {json.loads(key): one for key, one in importing.image_records(session, dataset_id)}
+    records = {json.loads(key): one for key, one in imported.image_records(session, dataset_id)}
     before = {renamed.get(key, key): record for key, record in records.items()}
     spoken = {one.source_id for one in content.categories}
 

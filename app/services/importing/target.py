@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from itertools import chain
 from queue import Empty, Queue
 from threading import Event, Thread
 from types import TracebackType
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from clsl_core.types import JsonObject, Progress
+from clsl_core.types import Progress
 from db.models import Annotation, Category, Image, Label
+from db.queries.bulk import insert_rows
 from db.session import Database
 
 __all__ = ["Inserts", "OneTransaction", "OutOfSight", "Rehearsal", "Target"]
@@ -249,38 +248,3 @@ class Inserts:
         self._target.do(lambda session: insert_rows(session, self._table, self._columns, rows))
         total = max(self._total, self.count)
         self._progress(self.count, total, f"writing {MANY[self._table]}")
-
-
-def insert_rows(
-    session: Session, table: type[Any], names: Sequence[str], rows: Sequence[tuple[Any, ...]]
-) -> None:
-    """Insert rows; each has one value for each of the columns."""
-    connection = session.connection()
-    kinds = [table.__table__.c[name].type.dialect_impl(connection.dialect) for name in names]
-    binds = [kind.bind_processor(connection.dialect) for kind in kinds]
-    columns = [
-        values if bind is None else map(bind, values)
-        for values, bind in zip(zip(*rows, strict=True), binds, strict=True)
-    ]
-    bound = zip(*columns, strict=True)
-    places = f"{table.__tablename__} ({', '.join(names)})"  # our own tables and columns
-    if connection.dialect.name == "postgresql":
-        cursor = cast("Any", connection.connection.cursor())
-        with cursor.copy(f"COPY {places} FROM STDIN") as copy:
-            for row in bound:
-                copy.write_row(row)
-        return
-    # One statement for all of them: the driver holds the interpreter's lock between statements
-    # only, so that the next rows are made meanwhile.
-    marks = ", ".join([f"({', '.join('?' * len(names))})"] * len(rows))
-    statement = f"INSERT INTO {places} VALUES {marks}"  # noqa: S608
-    connection.exec_driver_sql(statement, tuple(chain.from_iterable(bound)))
-
-
-def update_rows(session: Session, table: type[Any], rows: Sequence[JsonObject]) -> None:
-    """Change rows by primary key; those with different columns are sent apart."""
-    by_columns: dict[tuple[str, ...], list[JsonObject]] = {}
-    for row in rows:
-        by_columns.setdefault(tuple(row), []).append(row)
-    for group in by_columns.values():
-        session.execute(update(table), group)

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from clsl_core.errors import ConflictError
+from db.living import is_living, living
 from db.models import Dataset
-from db.queries import unfinished
+from db.queries import stored, unfinished
 from db.session import Database
 from db.types import now
 
-__all__ = ["abandoned", "begin", "clear", "discard", "show", "stamp"]
+__all__ = ["abandoned", "begun", "clear", "discard", "show", "stamp"]
 
 WATCH_SECONDS = 3.0
 """A living import writes several times in this while."""
 
 
-def begin(database: Database, dataset: Dataset) -> int:
-    """Store a new dataset that nobody sees yet.
+@contextmanager
+def begun(database: Database, dataset: Dataset) -> Iterator[int]:
+    """Store a new dataset that nobody sees yet; inside the block others know that its import lives.
 
     What a killed import of that name left behind is cleared away first.
 
-    Returns:
+    Yields:
         Its id.
 
     Raises:
@@ -40,15 +44,25 @@ def begin(database: Database, dataset: Dataset) -> int:
                 f"{name!r} is being imported at this moment: wait for it, or choose another name"
             )
         discard(database, other)
+    with living(database, _import_of(name)):
+        yield _insert(database, dataset)
+
+
+def _import_of(name: str) -> str:
+    return f"the import of {name!r}"
+
+
+def _insert(database: Database, dataset: Dataset) -> int:
     dataset.unfinished_at = now()
     try:
         with database.write() as session:
-            session.add(dataset)
+            stored.add(session, dataset)
             session.flush()
             return dataset.id
     except IntegrityError as error:
         raise ConflictError(
-            f"another import has just made a dataset called {name!r}: start again to add to it"
+            f"another import has just made a dataset called {dataset.name!r}: start again to add "
+            "to it"
         ) from error
 
 
@@ -70,15 +84,16 @@ def show(database: Database, dataset_id: int) -> None:
 
 
 def abandoned(database: Database) -> list[int]:
-    """Datasets that an import left half-way.
+    """Datasets that an import left half-way: its process is gone.
 
-    Told by watching, not by the clock, which may have been changed.
+    One that only stands still is not. Rows of a version that showed no sign of life are watched for
+    a while, too; not by the clock, which may have been changed.
     """
-    before = _stamps(database)
+    before = _silent(database)
     if not before:
         return []
     time.sleep(WATCH_SECONDS)
-    after = _stamps(database)
+    after = _silent(database)
     return [id_ for id_, moment in before.items() if after.get(id_) == moment]
 
 
@@ -99,6 +114,12 @@ def discard(database: Database, dataset_id: int) -> None:
             more = unfinished.delete_some(session, dataset_id)
 
 
-def _stamps(database: Database) -> dict[int, datetime]:
+def _silent(database: Database) -> dict[int, datetime]:
+    """When the last rows came of each dataset whose import shows no sign of life."""
     with database.read() as session:
-        return unfinished.stamps(session)
+        found = unfinished.stamps(session)
+    return {
+        id_: moment
+        for id_, (name, moment) in found.items()
+        if not is_living(database, _import_of(name))
+    }

@@ -17,7 +17,7 @@ from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from clsl_core.errors import FormatError, InputError
 from clsl_core.files import atomic_file
-from clsl_core.formats.detect import detect
+from clsl_core.formats.detect import PLAIN_FOLDER, detect
 from clsl_core.types import Progress, no_progress
 
 __all__ = ["Found", "Upload", "discard", "limits_of", "receive"]
@@ -30,7 +30,7 @@ DEEPEST = 4
 """Folders below the archive's top in which annotations are looked for."""
 BESIDE = (".provenance.csv", ".export.json", "class-descriptions.csv", "-images.csv")
 """Endings of files that are read with the one they lie beside."""
-FOLDER_FORMATS = ("voc", "nus-wide", "imagefolder")
+FOLDER_FORMATS = ("voc", "nus-wide", "imagefolder", "yolo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def _receive_archive(
 ) -> Upload:
     unpacked = archive.unpack(stream, workspace.data_dir / "collections", limits, progress)
     try:
-        found = tuple(_candidates(unpacked.folder))
+        found = tuple(_candidates(unpacked.folder)) or tuple(_plain(unpacked.folder))
         if not found:
             left = f" ({unpacked.examples[0]})" if unpacked.examples else ""
             raise InputError(
@@ -165,7 +165,8 @@ def _candidates(folder: Path) -> Iterator[Found]:
     while pending and len(files) < FILES:
         here = pending.pop(0)
         whole = _recognised(here)
-        if whole is not None and whole.format in FOLDER_FORMATS:
+        known = whole is not None and whole.reason != PLAIN_FOLDER
+        if whole is not None and known and whole.format in FOLDER_FORMATS:
             yield whole
             continue
         for path in sorted(here.iterdir()):
@@ -180,6 +181,13 @@ def _candidates(folder: Path) -> Iterator[Found]:
             found = _recognised(path)
             if found is not None:
                 yield found
+
+
+def _plain(folder: Path) -> Iterator[Found]:
+    """The folder itself, where it holds nothing but pictures."""
+    whole = _recognised(folder)
+    if whole is not None:
+        yield whole
 
 
 def _recognised(path: Path) -> Found | None:

@@ -7,8 +7,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.services.importing.target import Target, update_rows
+from app.services.importing.target import Target
 from clsl_core.types import JsonObject, LabelState, SourceId
+from db.queries.bulk import update_rows
 
 __all__ = ["Ids", "LabelChange", "NameChange", "Written", "digest_of", "update"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from clsl_core.arrays import Floats, Ids
-from clsl_core.files import atomic_file
+from clsl_core.files import DamagedFile, atomic_file, load_array
+
+log = logging.getLogger(__name__)
 
 FOLDER = "instant"
+_DIMENSIONS = {"image_ids": 1, "category_ids": 1, "logits": 2, "vectors": 2, "calibration": 2}
 
 _UNSEEN = -4.0  # logit of a category that the run does not know yet
 
@@ -43,15 +47,28 @@ class InstantTable:
 
     @classmethod
     def open(cls, folder: Path) -> InstantTable | None:
-        """The table of a run, memory-mapped; None when it has none."""
+        """The table of a run, memory-mapped; None when it has none, or a damaged one (logged)."""
         parts = {}
-        for name in cls.__dataclass_fields__:
-            try:
-                path = folder / FOLDER / f"{name}.npy"
-                parts[name] = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError):
-                return None
-        return cls(**parts)
+        try:
+            for name, dimensions in _DIMENSIONS.items():
+                part = load_array(folder / FOLDER / f"{name}.npy", dimensions, mapped=True)
+                if part is None:
+                    return None
+                parts[name] = part
+        except DamagedFile as error:
+            log.warning("%s", error)
+            return None
+        table = cls(**parts)
+        return table if table._fits() else None
+
+    def _fits(self) -> bool:
+        """Whether the parts are of one size."""
+        images, categories = len(self.image_ids), len(self.category_ids)
+        return (
+            self.logits.shape == (categories, images)
+            and len(self.vectors) == images
+            and self.calibration.shape in ((0, 2), (categories, 2))
+        )
 
     def of(self, category_id: int) -> tuple[Floats, tuple[float, float]]:
         """A category's logits (N,) and its way to a probability; a new one is unlikely at first."""

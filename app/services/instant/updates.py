@@ -26,7 +26,7 @@ from clsl_core.arrays import Ids
 from clsl_core.recovery.online_update import with_verdicts
 from clsl_core.types import JsonObject, LabelState
 from db.models import Category
-from db.queries import labels, proposals, runs
+from db.queries import labels, proposals, runs, stored
 from db.session import Database
 
 log = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ class InstantUpdates:
 
 
 def _is_hidden(session: Session, category_id: int) -> bool:
-    category = session.get(Category, category_id)
+    category = stored.find(session, Category, category_id)
     return category is None or category.merged_into_id is not None
 
 

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from huey import Huey, PostgresHuey, RedisHuey, SqliteHuey
+from huey import Huey, PostgresHuey, RedisHuey
 from huey.registry import Message
 from huey.serializer import Serializer
 
+from app.services.jobs.queue_file import open_queue_file
 from clsl_core.errors import DatabaseError, InputError
 
 log = logging.getLogger(__name__)
@@ -91,11 +92,12 @@ def connect_huey(url: str | None, data_dir: Path) -> Huey:
 
     Raises:
         InputError: The URL names another kind of server.
-        DatabaseError: The server cannot be reached, or its driver is not installed.
+        DatabaseError: The server cannot be reached, or its driver is not installed; or the file
+            is locked, or cannot be written.
     """
     common: dict[str, Any] = {"results": False, "serializer": JsonSerializer()}
     if url is None:
-        return SqliteHuey("clsl", filename=str(data_dir / "queue.db"), **common)
+        return open_queue_file(data_dir, **common)
     scheme = url.partition("://")[0].partition("+")[0]
     if scheme in ("redis", "rediss"):
         return _reached(lambda: _answering(RedisHuey("clsl", url=url, **common)))

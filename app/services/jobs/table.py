@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import threading
 import time
@@ -23,9 +22,10 @@ from app.services.jobs.bell import Bell
 from app.services.jobs.cancel_marks import CancelMarks
 from app.services.runtime.logs import of_job
 from clsl_core.errors import ClslError, ConflictError, JobCancelled, NotFoundError
+from clsl_core.files import about_disk
 from clsl_core.types import JsonObject
-from db.models import Dataset, Job, JobKind, JobStatus, Notice
-from db.queries import jobs
+from db.models import Dataset, Job, JobKind, JobStatus
+from db.queries import jobs, stored
 from db.session import JOBS, Database, absent
 from db.types import now
 
@@ -127,7 +127,7 @@ class JobContext:
             return
         self._written = moment
         with self._database.write(JOBS) as session:
-            job = session.get_one(Job, self.job.id)
+            job = stored.one(session, Job, self.job.id)
             job.done, job.total, job.message = done, total, message
 
     def tell(self, done: int, total: int, message: str) -> None:
@@ -337,7 +337,12 @@ class Jobs:
             self._finish(view, owner, JobStatus.FAILED, error=str(error))
         except OSError as error:
             log.exception("job %d (%s) failed", view.id, view.kind)
-            self._finish(view, owner, JobStatus.FAILED, error=_about(error))
+            self._finish(
+                view,
+                owner,
+                JobStatus.FAILED,
+                error=f"{about_disk(error)}, then start the job again",
+            )
         except Exception as error:
             incident = uuid.uuid4().hex[:8]
             log.exception("job %d (%s) failed, incident %s", view.id, view.kind, incident)
@@ -358,7 +363,7 @@ class Jobs:
     ) -> None:
         """Write a job's end and, in the same transaction, the job that follows it."""
         with self.database.write(JOBS) as session:
-            job = session.get_one(Job, view.id)
+            job = stored.one(session, Job, view.id)
             if job.owner != owner or job.status is not JobStatus.RUNNING:
                 return  # taken over by another process
             job.status, job.error, job.result = status, error, result
@@ -369,8 +374,7 @@ class Jobs:
                 job.message = str((result or {}).get("message", "done"))
             follower = _follower(session, job) if status is JobStatus.SUCCEEDED else None
             if status is JobStatus.FAILED and job.kind in LOOP and job.dataset_id is not None:
-                message = f"{job.kind.value.capitalize()} (job {job.id}) failed: {error}"
-                session.add(Notice(dataset_id=job.dataset_id, good=False, message=message))
+                jobs.tell_failed(session, job.id, job.kind, job.dataset_id, str(error))
         self._marks.clear(view.id)
         if follower is not None:
             self.bell.ring(follower)
@@ -384,7 +388,7 @@ def add_job(
     ``payload["then"]`` may list further kinds, each submitted when the one before succeeded.
     """
     job = Job(kind=kind, dataset_id=dataset_id, payload=payload or {})
-    session.add(job)
+    stored.add(session, job)
     session.flush()
     audit_log.record(session, f"job.{kind}", f"job {job.id}", dataset=dataset_id)
     return job
@@ -401,7 +405,7 @@ def new_owner(role: str) -> str:
 
 def view_of(session: Session, job: Job) -> JobView:
     """A frozen copy for the outside."""
-    dataset = session.get(Dataset, job.dataset_id) if job.dataset_id else None
+    dataset = stored.find(session, Dataset, job.dataset_id) if job.dataset_id else None
     return JobView(
         id=job.id,
         kind=job.kind,
@@ -421,20 +425,8 @@ def view_of(session: Session, job: Job) -> JobView:
     )
 
 
-def _about(error: OSError) -> str:
-    """What the disk said, and what to do."""
-    where = f" at {error.filename}" if error.filename else ""
-    what = {
-        errno.ENOSPC: "the disk is full: make room (`clsl runs NAME --delete ID` does)",
-        errno.EDQUOT: "the disk's quota is used up: make room",
-        errno.EROFS: "the disk is read-only: make it writable",
-        errno.EACCES: "permission is missing: make it readable and writable",
-    }.get(error.errno or 0, f"{error.strerror or error}: look at the worker's log")
-    return f"{what}{where}, then start the job again"
-
-
 def _find(session: Session, job_id: int) -> Job:
-    job = session.get(Job, job_id)
+    job = stored.find(session, Job, job_id)
     if job is None:
         raise NotFoundError(f"there is no job {job_id}: `clsl jobs` lists them")
     return job

@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from app.services.workspace import Workspace
 from clsl_core.errors import BackboneError, InputError
-from clsl_core.files import atomic_file, atomic_text
+from clsl_core.files import atomic_file, atomic_text, load_array, load_object
 from clsl_core.types import JsonObject, LabelMatrix, Progress
 from db.models import EmbeddingRun
-from db.queries import datasets, labels
+from db.queries import datasets, labels, stored
 
 if TYPE_CHECKING:
     from clsl_core.adaptation.prompts import PromptReader
@@ -55,8 +55,7 @@ class CategoryText:
     def of(cls, workspace: Workspace, dataset_id: int, features: Path) -> CategoryText:
         """What is kept for a dataset and the features in a folder."""
         file, context = _descriptions(workspace, dataset_id), features / _CONTEXT
-        said = json.loads(file.read_text("utf-8")) if file.exists() else {}
-        return cls(said, np.load(context, allow_pickle=False) if context.exists() else None)
+        return cls(load_object(file) or {}, load_array(context, 2))
 
     def digest(self, words: Sequence[str]) -> str:
         """Sixteen hex digits of the words and of how they are put."""
@@ -120,7 +119,7 @@ def forget_descriptions(workspace: Workspace, dataset_id: int) -> None:
 def forget_context(workspace: Workspace, run_id: int) -> None:
     """Go back to the neutral sentences."""
     with workspace.database.read() as session:
-        folder = workspace.data_dir / session.get_one(EmbeddingRun, run_id).directory
+        folder = workspace.data_dir / stored.one(session, EmbeddingRun, run_id).directory
     (folder / _CONTEXT).unlink(missing_ok=True)
 
 
@@ -145,7 +144,7 @@ def learn_prompts(
     from clsl_core.backbones.choice import BACKGROUND_WORDS
 
     with workspace.database.read() as session:
-        run = session.get_one(EmbeddingRun, run_id)
+        run = stored.one(session, EmbeddingRun, run_id)
         folder = workspace.data_dir / run.directory
         categories = datasets.categories(session, run.dataset_id)
         names, ids = [row.name for row in categories], [row.id for row in categories]

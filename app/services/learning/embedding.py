@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -12,24 +13,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.services.jobs.table import JobContext
 from app.services.learning.category_text import CategoryText, forget_context, learn_prompts
+from app.services.learning.losses import LostPictures, require_features
 from app.services.pictures.places import images_of
 from app.services.workspace import Workspace
 from clsl_core.errors import ImageError, TrainingError
-from clsl_core.files import atomic_file
+from clsl_core.files import DamagedFile, atomic_file, load_array
 from clsl_core.types import JsonObject, Progress, no_progress
 from db.models import (
     Dataset,
     EmbeddingRun,
-    Image,
     ImageStatus,
     RunStatus,
 )
-from db.queries import datasets, runs
+from db.queries import datasets, images, runs, stored
+from db.queries.images import ImageFile
 from db.types import now
 
 if TYPE_CHECKING:
@@ -39,17 +40,14 @@ if TYPE_CHECKING:
     from clsl_core.features import FeatureStore, FeatureView
     from clsl_core.pictures.loading import ImageLoader
 
+log = logging.getLogger(__name__)
+
 SHARD_IMAGES = 256
 READ_BATCH = 32
 ENCODE_BATCH = 32
+ENOUGH = 1024
+"""Pixels of a side: more than any backbone reads, and what is held of a batch stays bounded."""
 ENCODE_BATCH_CPU = 8  # about a second's work, so that a cancel is heard soon
-
-
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    id: int
-    file_name: str
-    fingerprint: str | None
 
 
 def run_embed(workspace: Workspace, context: JobContext) -> JsonObject:
@@ -62,6 +60,7 @@ def run_embed(workspace: Workspace, context: JobContext) -> JsonObject:
         payload.get("pretrained"),
         context.progress,
         prompts=payload.get("prompts"),
+        accept_missing=payload.get("accept_missing") is True,
     )
 
 
@@ -73,6 +72,7 @@ def embed(
     progress: Progress = no_progress,
     *,
     prompts: str | None = None,
+    accept_missing: bool = False,
 ) -> JsonObject:
     """Embed every image that has no features of this backbone yet.
 
@@ -86,25 +86,28 @@ def embed(
         progress: Called all the while; raises to stop.
         prompts: ``learned`` learns context words for the category names, ``sentences`` goes back
             to the neutral sentences, None leaves it as it is.
+        accept_missing: Go on though most pictures that could be used before are gone.
 
     Raises:
         BackboneError: The backbone cannot be loaded.
-        TrainingError: No picture at all could be used.
+        TrainingError: No picture at all could be used, or most that could be before are gone.
     """
     from clsl_core.backbones.choice import choose_backbone
 
     progress(0, 1, "loading the backbone")
     with workspace.database.read() as session:
-        dataset = session.get_one(Dataset, dataset_id)
+        dataset = stored.one(session, Dataset, dataset_id)
         name, weights = dataset.backbone, dataset.pretrained
         loader = images_of(workspace, dataset)
-        pictures = _pictures(session, dataset_id)
+        pictures = images.files(session, dataset_id)
+        usable = {picture.id for picture in pictures if picture.fingerprint is not None}
+        lost = LostPictures(dataset.name, usable, accept_missing)
     if backbone_name is not None:
         name, weights = backbone_name, pretrained
     weights = _here(workspace, dataset_id, weights)
     backbone, notice = choose_backbone(name, weights, workspace.settings.device)
     with workspace.database.write(dataset_id) as session:
-        dataset = session.get_one(Dataset, dataset_id)
+        dataset = stored.one(session, Dataset, dataset_id)
         dataset.backbone, dataset.pretrained = name, weights
     run_id, was_ready, store = _open_embedding_run(workspace, dataset_id, backbone, notice)
     try:
@@ -117,7 +120,8 @@ def embed(
                     progress(start + done, len(pictures), f"embedding with {backbone.spec.name}")
 
                 outcome = embedder.embed(pictures[start : start + SHARD_IMAGES], tick)
-                _note_pictures(workspace, dataset_id, outcome)
+                _note_pictures(workspace, dataset_id, lost.without(outcome))
+        _note_pictures(workspace, dataset_id, lost.held)
         result = _finish_embedding(workspace, dataset_id, run_id, notice)
         if prompts is not None:
             result["message"] += _word(workspace, run_id, backbone, prompts, progress)
@@ -136,7 +140,9 @@ def _word(
         forget_context(workspace, run_id)
         return ""
     with workspace.database.read() as session:
-        features, ids = usable_features(workspace, session, session.get_one(EmbeddingRun, run_id))
+        features, ids = usable_features(
+            workspace, session, stored.one(session, EmbeddingRun, run_id)
+        )
     learned = learn_prompts(workspace, run_id, backbone, features, ids, progress)
     return f"; {learned['message']}"
 
@@ -162,7 +168,7 @@ class _Embedder:
         self._pieces = Pieces(size, "reading pictures")
 
     def embed(
-        self, pictures: Sequence[_Picture], tick: Callable[[int], None]
+        self, pictures: Sequence[ImageFile], tick: Callable[[int], None]
     ) -> dict[int, str | ImageError]:
         """Embed those of one shard that are new.
 
@@ -201,13 +207,13 @@ class _Embedder:
         self._pieces.run(len(pictures), encode)
         return parts
 
-    def _load(self, picture: _Picture) -> tuple[str | ImageError, Pillow | None]:
+    def _load(self, picture: ImageFile) -> tuple[str | ImageError, Pillow | None]:
         """A picture's fingerprint, and the picture itself where its features are missing."""
         try:
             fingerprint = self._loader.fingerprint(picture.file_name)
             if not self._store.missing([_feature_key(picture.id, fingerprint)]):
                 return fingerprint, None
-            return fingerprint, self._loader.load(picture.file_name)
+            return fingerprint, self._loader.load(picture.file_name, at_least=ENOUGH)
         except ImageError as error:
             return error, None
 
@@ -216,12 +222,6 @@ def _device(workspace: Workspace) -> str:
     import torch
 
     return workspace.settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _pictures(session: Session, dataset_id: int) -> list[_Picture]:
-    query = select(Image.id, Image.file_name, Image.fingerprint)
-    rows = session.execute(query.where(Image.dataset_id == dataset_id).order_by(Image.position))
-    return [_Picture(*row) for row in rows]
 
 
 def _feature_key(image_id: int, fingerprint: str) -> str:
@@ -238,7 +238,7 @@ def _concatenate(parts: Sequence[ImageFeatures]) -> ImageFeatures:
 
 
 def _note_pictures(
-    workspace: Workspace, dataset_id: int, outcome: dict[int, str | ImageError]
+    workspace: Workspace, dataset_id: int, outcome: Mapping[int, str | ImageError]
 ) -> None:
     rows: list[JsonObject] = []
     for image_id, found in outcome.items():
@@ -252,8 +252,10 @@ def _note_pictures(
                 "fingerprint": None if failed else found,
             }
         )
+    if not rows:
+        return
     with workspace.database.write(dataset_id) as session:
-        session.execute(update(Image), rows)
+        images.change(session, rows)
 
 
 def _open_embedding_run(
@@ -269,7 +271,7 @@ def _open_embedding_run(
         run = runs.embedding_run(session, dataset_id, spec.key)
         if run is None:
             run = EmbeddingRun(dataset_id=dataset_id, backbone_key=spec.key)
-            session.add(run)
+            stored.add(session, run)
         run.spec, run.description, run.notice = spec.to_json(), spec.describe(), notice
         was_ready = run.status is RunStatus.READY
         run.directory, run.status = folder, RunStatus.RUNNING
@@ -280,7 +282,7 @@ def _open_embedding_run(
 def _break_off(workspace: Workspace, run_id: int, was_ready: bool) -> None:
     """What is embedded stays and can be used, if it could before."""
     with workspace.database.write() as session:
-        run = session.get_one(EmbeddingRun, run_id)
+        run = stored.one(session, EmbeddingRun, run_id)
         run.status = RunStatus.READY if was_ready else RunStatus.FAILED
 
 
@@ -290,10 +292,10 @@ def _finish_embedding(
     with workspace.database.write(dataset_id) as session:
         counts = datasets.image_status_counts(session, dataset_id)
         usable, broken = counts.get(ImageStatus.OK, 0), counts.get(ImageStatus.PROBLEM, 0)
-        run = session.get_one(EmbeddingRun, run_id)
+        run = stored.one(session, EmbeddingRun, run_id)
         run.image_count, run.finished_at = usable, now()
         run.status = RunStatus.READY if usable else RunStatus.FAILED
-        root = session.get_one(Dataset, dataset_id).image_root
+        root = stored.one(session, Dataset, dataset_id).image_root
     if not usable:
         raise TrainingError(
             f"none of the {broken} pictures could be used; the first ones are listed with their "
@@ -326,7 +328,7 @@ def text_vectors(
     from clsl_core.backbones.choice import BACKGROUND_WORDS, load_backbone
 
     with workspace.database.read() as session:
-        run = session.get_one(EmbeddingRun, run_id)
+        run = stored.one(session, EmbeddingRun, run_id)
         spec, folder = run.spec, workspace.data_dir / run.directory
         dataset_id = run.dataset_id
         names = [row.name for row in datasets.categories(session, run.dataset_id)]
@@ -336,9 +338,8 @@ def text_vectors(
     words = names + [word for word in BACKGROUND_WORDS if word not in taken]
     text = CategoryText.of(workspace, dataset_id, folder)
     path = folder / f"text-{text.digest(words)}.npy"
-    if path.exists():
-        vectors: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
-    else:
+    vectors = _kept_vectors(path)
+    if vectors is None:
         if backbone is None:
             weights = _here(workspace, dataset_id, spec["pretrained"])
             backbone = load_backbone(spec["name"], weights, workspace.settings.device)
@@ -349,6 +350,15 @@ def text_vectors(
         with atomic_file(path) as file:
             np.save(file, vectors, allow_pickle=False)
     return TextVectors(vectors[: len(names)], vectors[len(names) :])
+
+
+def _kept_vectors(path: Path) -> npt.NDArray[np.float32] | None:
+    """Text embeddings that were kept; None to make them anew, also where they are damaged."""
+    try:
+        return load_array(path, 2)
+    except DamagedFile as error:
+        log.warning("text embeddings are made anew: %s", error)
+        return None
 
 
 def _here(workspace: Workspace, dataset_id: int, pretrained: str | None) -> str | None:
@@ -362,7 +372,11 @@ def _here(workspace: Workspace, dataset_id: int, pretrained: str | None) -> str 
 def usable_features(
     workspace: Workspace, session: Session, embedding: EmbeddingRun
 ) -> tuple[FeatureView, list[int]]:
-    """Features of every usable image, with the image ids in the same order."""
+    """Features of every usable image, with the image ids in the same order.
+
+    Raises:
+        TrainingError: Those of most images are gone.
+    """
     from clsl_core.backbones.spec import BackboneSpec
     from clsl_core.features import FeatureStore
 
@@ -371,10 +385,11 @@ def usable_features(
     )
     keys = {
         _feature_key(picture.id, picture.fingerprint): picture.id
-        for picture in _pictures(session, embedding.dataset_id)
+        for picture in images.files(session, embedding.dataset_id)
         if picture.fingerprint is not None
     }
     absent = set(store.missing(list(keys)))
+    require_features(embedding.directory, len(absent), len(keys))
     present = {key: id_ for key, id_ in keys.items() if key not in absent}
     return store.gather(list(present)), list(present.values())
 

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import select
 
 from app.services.pictures.places import images_of
 from app.services.workspace import Workspace
 from clsl_core.errors import TrainingError
-from clsl_core.files import atomic_file, atomic_text
+from clsl_core.files import atomic_file, atomic_text, load_array, load_object
 from clsl_core.types import Finetune, JsonObject, LabelMatrix, Progress, no_progress
-from db.models import Dataset, Image
-from db.queries import datasets, labels
+from db.models import Dataset
+from db.queries import datasets, images, labels, stored
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pillow
@@ -79,11 +78,9 @@ class _Start:
 
     @classmethod
     def read(cls, folder: Path) -> _Start | None:
-        try:
-            words = json.loads((folder / "lesson.json").read_text("utf-8"))
-            return cls(**words, labels=np.load(folder / "labels.npy", allow_pickle=False))
-        except FileNotFoundError:
-            return None
+        words = load_object(folder / "lesson.json")
+        labels = load_array(folder / "labels.npy", 2)
+        return None if words is None or labels is None else cls(**words, labels=labels)
 
 
 _WORDS = ("backbone", "pretrained", "files", "keys", "names")
@@ -120,9 +117,8 @@ def finetune_backbone(
     home = workspace.data_dir / "backbones" / str(dataset_id)
     scratch = home / f"job-{job_id}"
     done = scratch / "done.json"
-    if job_id is not None and done.exists():
-        outcome: JsonObject = json.loads(done.read_text("utf-8"))
-    else:
+    outcome = None if job_id is None else load_object(done)
+    if outcome is None:
         progress(0, 1, "reading labels")
         start = _Start.read(scratch) if job_id is not None else None
         if start is None:
@@ -132,7 +128,7 @@ def finetune_backbone(
         with atomic_text(done) as text:
             json.dump(outcome, text)
     with workspace.database.write(dataset_id) as session:
-        dataset = session.get_one(Dataset, dataset_id)
+        dataset = stored.one(session, Dataset, dataset_id)
         dataset.backbone, dataset.pretrained = outcome["backbone"], outcome["pretrained"]
     return outcome
 
@@ -146,11 +142,8 @@ def forget_job(workspace: Workspace, dataset_id: int, job_id: int | None) -> Non
 def _collect(workspace: Workspace, dataset_id: int) -> _Start:
     """Read what is known of a dataset, in one transaction."""
     with workspace.database.read() as session:
-        dataset = session.get_one(Dataset, dataset_id)
-        query = select(Image.id, Image.file_name, Image.fingerprint)
-        rows = session.execute(
-            query.where(Image.dataset_id == dataset_id).order_by(Image.position)
-        ).all()
+        dataset = stored.one(session, Dataset, dataset_id)
+        rows = images.files(session, dataset_id)
         if not rows:
             raise TrainingError(f"{dataset.name!r} has no pictures to learn from: import some")
         categories = datasets.categories(session, dataset_id)
@@ -187,7 +180,7 @@ def _tune(
     device = workspace.settings.device
     tower = Tower.load(start.backbone, start.pretrained, config.image_size, device)
     with workspace.database.read() as session:
-        loader = images_of(workspace, session.get_one(Dataset, dataset_id))
+        loader = images_of(workspace, stored.one(session, Dataset, dataset_id))
     outcome = finetune(
         tower,
         _Pictures(start, loader, config.image_size),

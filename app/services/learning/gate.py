@@ -34,7 +34,7 @@ from app.services.workspace import Workspace
 from clsl_core.statistics.run_gate import GateConfig, GateDecision, HeldOut, compare
 from clsl_core.types import JsonObject
 from db.models import ModelRun
-from db.queries import labels
+from db.queries import labels, stored
 
 MAX_PAIRS = 200_000  # compared at most; drawn by image where there are more
 
@@ -72,7 +72,7 @@ def judge(workspace: Workspace, candidate_id: int, serving_id: int | None) -> Ga
     with workspace.database.read() as session:
         folder = _folder(workspace, session, candidate_id)
         serving_folder = _folder(workspace, session, serving_id)
-        dataset_id = session.get_one(ModelRun, candidate_id).dataset_id
+        dataset_id = stored.one(session, ModelRun, candidate_id).dataset_id
         known = _known(session, dataset_id)
     said = None if folder is None else unseen.load(folder)
     earlier = None if serving_folder is None else unseen.load(serving_folder)
@@ -108,7 +108,7 @@ def _compare(
 
 
 def _folder(workspace: Workspace, session: Session, run_id: int | None) -> Path | None:
-    run = None if run_id is None else session.get_one(ModelRun, run_id)
+    run = None if run_id is None else stored.one(session, ModelRun, run_id)
     return None if run is None or run.directory is None else workspace.data_dir / run.directory
 
 

@@ -22,8 +22,8 @@ from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import ConflictError
 from clsl_core.statistics.run_gate import GateDecision
 from clsl_core.types import JsonObject
-from db.models import Job, JobKind, ModelRun, RunStatus
-from db.queries import jobs, runs
+from db.models import JobKind, ModelRun, RunStatus
+from db.queries import jobs, runs, stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class ModelRunView:
         decisions: Verdicts that stood when it read the labels; None for runs of old versions.
         last_decision: Id of the newest decision that it learned from.
         gate: Why it serves or does not; None until that was judged.
+        pruned: Its files are removed: it cannot serve any more.
         seconds: Work of the attempt that finished it.
         peak_memory, peak_gpu_memory: Bytes.
     """
@@ -43,6 +44,7 @@ class ModelRunView:
     status: str
     serving: bool
     pinned: bool
+    pruned: bool
     trigger: str
     parent: int | None
     new_decisions: int
@@ -72,9 +74,11 @@ class ModelRunView:
         """What it is in a word or two."""
         if self.serving:
             return "serves, pinned" if self.pinned else "serves"
-        if self.status == "ready" and self.gate is not None:
-            return "kept back" if self.gate["decision"] == "keep" else "served before"
-        return {"ready": "trained", "running": "is trained"}.get(self.status, self.status)
+        words = {"ready": "trained", "running": "is trained"}
+        if self.gate is not None:
+            words["ready"] = "kept back" if self.gate["decision"] == "keep" else "served before"
+        word = words.get(self.status, self.status)
+        return f"{word}, without files" if self.pruned else word
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +176,14 @@ def _order(session: Session, dataset_id: int, run_id: int) -> JsonObject:
         raise ConflictError(f"model run {run_id} serves already")
     if run.status is not RunStatus.READY:
         raise ConflictError(f"model run {run_id} is {run.status.value}: it cannot serve")
+    if run.directory is None:
+        raise ConflictError(
+            f"the files of model run {run_id} were removed, as of all but the newest "
+            "(CLSL_KEEP_RUNS): it cannot serve again"
+        )
     if serving is not None and serving.pinned:
         raise ConflictError(f"model run {serving.id} is pinned: unpin it first")
-    if _proposes(session, run):
+    if jobs.proposes(session, run):
         raise ConflictError(f"model run {run_id} is proposing already")
     return {"trigger": "by hand", "model_run": run_id, "ordered": True}
 
@@ -217,22 +226,10 @@ def delete(workspace: Workspace, dataset_id: int, run_id: int) -> None:
         run = find_run(session, dataset_id, run_id)
         if run.serving:
             raise ConflictError(f"model run {run_id} serves: put another one in charge first")
-        if _is_trained(session, run) or _proposes(session, run):
+        if jobs.is_at_work(session, run):
             raise ConflictError(f"a job works on model run {run_id}: wait for it, or cancel it")
-        session.delete(run)
+        stored.remove(session, run)
     shutil.rmtree(workspace.data_dir / f"runs/{dataset_id}/{run_id}", ignore_errors=True)
-
-
-def _is_trained(session: Session, run: ModelRun) -> bool:
-    """Whether a live job is still training a run."""
-    job = None if run.job_id is None else session.get(Job, run.job_id)
-    return run.status is RunStatus.RUNNING and job is not None and job.status.live
-
-
-def _proposes(session: Session, run: ModelRun) -> bool:
-    """Whether a live job lets a run propose, or may do so."""
-    waiting = jobs.live_of_kind(session, run.dataset_id, JobKind.PROPOSE)
-    return any(job.payload.get("model_run", run.id) == run.id for job in waiting)
 
 
 def _view(session: Session, run: ModelRun) -> ModelRunView:
@@ -241,6 +238,7 @@ def _view(session: Session, run: ModelRun) -> ModelRunView:
         status=run.status.value,
         serving=run.serving,
         pinned=run.pinned,
+        pruned=run.status is RunStatus.READY and run.directory is None,
         trigger=run.trigger,
         parent=run.parent_id,
         new_decisions=run.new_decisions,

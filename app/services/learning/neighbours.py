@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from app.services.workspace import Workspace
-from clsl_core.files import atomic_file
+from clsl_core.files import DamagedFile, atomic_file, load_array
 from db.models import ModelRun
+
+log = logging.getLogger(__name__)
 
 COUNT = 20
 FILE = "neighbours.npy"
@@ -31,13 +34,19 @@ def store(folder: Path, image_ids: Sequence[int], rows: npt.NDArray[np.int64]) -
 
 
 def nearest_images(workspace: Workspace, run: ModelRun, image_id: int) -> list[int]:
-    """The images nearest to one, nearest first; empty when it has no row in the run's table."""
+    """The images nearest to one, nearest first; empty when it has no row in the run's table.
+
+    A damaged table is logged, and taken for none.
+    """
     if run.directory is None:
         return []
     path = workspace.data_dir / run.directory / FILE
     try:
-        table = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (FileNotFoundError, ValueError):
+        table = load_array(path, 2, mapped=True)
+    except DamagedFile as error:
+        log.warning("%s", error)
+        return []
+    if table is None or not table.shape[1]:
         return []
     row = int(np.searchsorted(table[:, 0], image_id))
     if row == len(table) or table[row, 0] != image_id:

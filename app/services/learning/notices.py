@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app.services.workspace import Workspace
 from clsl_core.statistics.run_gate import GateDecision
 from db.models import ModelRun, Notice
-from db.queries import notices
+from db.queries import notices, people, stored
 
 LIMIT = 20
 
@@ -32,7 +32,7 @@ class NoticeView:
 
 def tell(session: Session, dataset_id: int, message: str, *, good: bool) -> None:
     """Add a notice in the caller's transaction."""
-    session.add(Notice(dataset_id=dataset_id, good=good, message=message))
+    stored.add(session, Notice(dataset_id=dataset_id, good=good, message=message))
 
 
 def tell_of_run(session: Session, run: ModelRun, decision: GateDecision) -> None:
@@ -59,11 +59,11 @@ def take(workspace: Workspace, annotator_name: str) -> list[NoticeView]:
         annotator_name: Whose; a name that nobody has decided under yet gets none.
     """
     with workspace.database.read() as session:
-        annotator = notices.annotator_called(session, annotator_name)
+        annotator = people.by_name(session, annotator_name)
         if annotator is None or not notices.unseen(session, annotator, 1):
             return []
     with workspace.database.write() as session:
-        annotator = notices.annotator_called(session, annotator_name)
+        annotator = people.by_name(session, annotator_name)
         found = [] if annotator is None else notices.unseen(session, annotator, LIMIT)
         if annotator is not None and found:
             annotator.notices_seen = found[-1][0].id

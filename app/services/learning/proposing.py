@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from app.services.instant.tables import InstantTable
 from app.services.jobs.table import JobContext
 from app.services.learning import gate, neighbours, notices
 from app.services.learning.embedding import usable_features
+from app.services.learning.pruning import prune
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError, NotFoundError, TrainingError
 from clsl_core.files import atomic_file
@@ -32,7 +32,7 @@ from db.models import (
     ProposalStatus,
     RunStatus,
 )
-from db.queries import datasets, labels, proposals, runs
+from db.queries import datasets, labels, proposals, runs, stored
 
 if TYPE_CHECKING:
     from clsl_core.features import FeatureView
@@ -47,13 +47,15 @@ SEED = 0
 def run_propose(workspace: Workspace, context: JobContext) -> JsonObject:
     """Job handler of JobKind.PROPOSE."""
     payload = context.job.payload
-    return propose(
+    result = propose(
         workspace,
         context.dataset_id,
         context.progress,
         model_run=payload.get("model_run"),
         ordered=bool(payload.get("ordered")),
     )
+    prune(workspace, context.dataset_id)
+    return result
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def propose(
 
 def _read_task(workspace: Workspace, dataset_id: int, run_id: int | None) -> _Task:
     with workspace.database.read() as session:
-        dataset = session.get_one(Dataset, dataset_id)
+        dataset = stored.one(session, Dataset, dataset_id)
         if run_id is None:
             run = runs.run_to_propose(session, dataset_id)
         else:
@@ -147,9 +149,10 @@ def _read_task(workspace: Workspace, dataset_id: int, run_id: int | None) -> _Ta
             raise TrainingError(
                 f"{dataset.name!r} has no trained model yet: run `clsl train {dataset.name}` first"
                 if run is None
-                else f"model run {run.id} has not finished, so it cannot propose"
+                else f"model run {run.id} has not finished, or its files were removed: it cannot "
+                "propose"
             )
-        embedding = session.get_one(EmbeddingRun, run.embedding_run_id)
+        embedding = stored.one(session, EmbeddingRun, run.embedding_run_id)
         features, image_ids = usable_features(workspace, session, embedding)
         present = [row.id for row in datasets.categories(session, dataset_id)]
         own = list(run.snapshot.get("categories", present))
@@ -301,7 +304,7 @@ def _pinned(workspace: Workspace, dataset_id: int, run_id: int) -> int | None:
 def _keep_back(workspace: Workspace, task: _Task, decision: GateDecision) -> JsonObject:
     """Note why a run does not serve."""
     with workspace.database.write(task.dataset_id) as session:
-        run = session.get_one(ModelRun, task.run_id)
+        run = stored.one(session, ModelRun, task.run_id)
         run.gate = gate.record(decision, task.serving_id)
         notices.tell_of_run(session, run, decision)
     message = f"model run {task.run_id} is kept and does not serve: {decision.reason}"
@@ -311,10 +314,9 @@ def _keep_back(workspace: Workspace, task: _Task, decision: GateDecision) -> Jso
 def _replace_proposals(workspace: Workspace, switch: _Switch, made: _Made) -> None:
     """The serving run proposes again: everything at once, so that nobody sees it without."""
     with workspace.database.write(switch.task.dataset_id) as session:
-        run = session.get_one(ModelRun, switch.task.run_id)
+        run = stored.one(session, ModelRun, switch.task.run_id)
         rows = _to_add(made.rows, runs.clear_for_proposing(session, run))
-        if rows:
-            session.execute(insert(Proposal), rows)
+        proposals.add(session, rows)
         runs.close_answered(session, run)
         _store_heatmaps(switch.task, made)
     workspace.database.analyse(Proposal)
@@ -328,16 +330,16 @@ def _add_proposals(workspace: Workspace, switch: _Switch, made: _Made, progress:
     """
     task = switch.task
     with workspace.database.write(task.dataset_id) as session:
-        kept = runs.clear_for_proposing(session, session.get_one(ModelRun, task.run_id))
+        kept = runs.clear_for_proposing(session, stored.one(session, ModelRun, task.run_id))
     _store_heatmaps(task, made)
     rows = _to_add(made.rows, kept)
     for done in range(0, len(rows), PROPOSAL_BATCH):
         progress(done, len(rows), "storing proposals")
         with workspace.database.write(f"run {task.run_id}") as session:
-            session.execute(insert(Proposal), rows[done : done + PROPOSAL_BATCH])
+            proposals.add(session, rows[done : done + PROPOSAL_BATCH])
     workspace.database.analyse(Proposal)
     with workspace.database.write(task.dataset_id) as session:
-        run = session.get_one(ModelRun, task.run_id)
+        run = stored.one(session, ModelRun, task.run_id)
         if not switch.ordered and _taken(session, run.dataset_id, task.serving_id):
             reason = "Another run was put in charge or pinned while this one proposed."
             run.gate = gate.record(GateDecision("keep", reason), task.serving_id)
@@ -361,7 +363,7 @@ def _sweep_old(workspace: Workspace, task: _Task) -> None:
     """Remove what the runs before have proposed and nobody answered, a part at a time."""
     while True:
         with workspace.database.write(task.dataset_id) as session:
-            run = session.get_one(ModelRun, task.run_id)
+            run = stored.one(session, ModelRun, task.run_id)
             before = task.serving_id
             if not runs.delete_open_proposals_of_others(session, run, SWEEP_BATCH, before):
                 return
@@ -387,7 +389,7 @@ def find_run(session: Session, dataset_id: int, run_id: int) -> ModelRun:
     Raises:
         NotFoundError: There is none with this id.
     """
-    run = session.get(ModelRun, run_id)
+    run = stored.find(session, ModelRun, run_id)
     if run is None or run.dataset_id != dataset_id:
         raise NotFoundError(f"there is no model run {run_id} of this dataset")
     return run

@@ -17,6 +17,7 @@ from app.services.jobs.table import JobContext
 from app.services.learning import unseen
 from app.services.learning.embedding import embed, embedding_in_use, text_vectors, usable_features
 from app.services.learning.finetuning import FinetuneRequest, finetune_backbone, forget_job
+from app.services.learning.pruning import prune
 from app.services.runtime import peak_memory
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
@@ -26,7 +27,7 @@ from db.models import (
     ModelRun,
     RunStatus,
 )
-from db.queries import datasets, decisions, labels, runs
+from db.queries import datasets, decisions, labels, runs, stored
 from db.types import now
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def run_train(workspace: Workspace, context: JobContext) -> JsonObject:
         embed(workspace, dataset_id, progress=context.progress)
     trigger = str(payload.get("trigger", "by hand"))
     result = train(workspace, dataset_id, trigger, job_id, context.progress)
+    prune(workspace, dataset_id)
     if not tuned:
         return result
     forget_job(workspace, dataset_id, job_id)
@@ -197,7 +199,7 @@ def _begin_training(
     workspace: Workspace, dataset_id: int, trigger: str, job_id: int | None, config: Any
 ) -> _Snapshot:
     with workspace.database.write(dataset_id) as session:
-        dataset = session.get_one(Dataset, dataset_id)
+        dataset = stored.one(session, Dataset, dataset_id)
         embedding = embedding_in_use(session, dataset)
         features, image_ids = usable_features(workspace, session, embedding)
         category_ids = [row.id for row in datasets.categories(session, dataset_id)]
@@ -225,7 +227,7 @@ def _begin_training(
             "decisions": standing,
             "categories": category_ids,
         }
-        session.add(run)
+        stored.add(session, run)
         session.flush()
         directory = parent.directory if parent else None
         earlier = parent.snapshot.get("categories", []) if parent else []
@@ -245,7 +247,7 @@ def _finish_training(
     workspace: Workspace, dataset_id: int, run_id: int, recovery: Recovery, seconds: float
 ) -> None:
     with workspace.database.write(dataset_id) as session:
-        run = session.get_one(ModelRun, run_id)
+        run = stored.one(session, ModelRun, run_id)
         run.status, run.finished_at = RunStatus.READY, now()
         run.directory = _run_folder(run.dataset_id, run_id)
         saved = workspace.data_dir / run.directory / "model" / "recovery.json"
@@ -267,5 +269,5 @@ def _device_name(device: torch.device) -> str:
 
 def _fail_run(workspace: Workspace, run_id: int, message: str) -> None:
     with workspace.database.write(f"run {run_id}") as session:
-        run = session.get_one(ModelRun, run_id)
+        run = stored.one(session, ModelRun, run_id)
         run.status, run.error, run.finished_at = RunStatus.FAILED, message, now()

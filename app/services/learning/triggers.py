@@ -23,7 +23,7 @@ from app.services.jobs.table import LOOP, JobView, add_job, view_of
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import ConflictError, InputError, NotFoundError
 from db.models import Dataset, Job, JobKind, JobStatus
-from db.queries import datasets, decisions, jobs, runs
+from db.queries import datasets, decisions, jobs, runs, stored
 from db.session import JOBS
 from db.types import now
 
@@ -39,7 +39,7 @@ def start(workspace: Workspace, dataset_id: int, trigger_: str = "by hand") -> J
     """
     rights.require(Right.MANAGE)
     with workspace.database.write(JOBS) as session:
-        if session.get(Dataset, dataset_id) is None:
+        if stored.find(session, Dataset, dataset_id) is None:
             raise NotFoundError(f"there is no dataset with the id {dataset_id}")
         job = trigger(session, dataset_id, trigger_)
         if job is None:
@@ -73,7 +73,7 @@ def trigger(
     Returns:
         The new job, to be rung after the commit; None when the one that waits will do.
     """
-    session.get_one(Dataset, dataset_id, with_for_update=True)  # one trigger at a time
+    datasets.lock(session, dataset_id)  # one trigger at a time
     if _about_to_train(session, dataset_id):
         return None
     then = [kind.value for kind in LOOP[LOOP.index(first) + 1 :]]
@@ -83,13 +83,15 @@ def trigger(
 def due_retraining(session: Session, dataset_id: int) -> int | None:
     """Queue a training when enough was decided since the last; call within the transaction.
 
+    One that failed or was cancelled counts as tried: it would fail again with every verdict.
+
     Returns:
         Id of the new job, to be rung after the commit; None when none is due.
     """
-    dataset = session.get_one(Dataset, dataset_id)
+    dataset = stored.one(session, Dataset, dataset_id)
     if dataset.retrain_after == 0 or not runs.has_ready_run(session, dataset_id):
         return None
-    seen = runs.last_decision_seen(session, dataset_id)
+    seen = runs.last_decision_tried(session, dataset_id)
     if decisions.count_after(session, dataset_id, seen) < dataset.retrain_after:
         return None
     for job in jobs.live_of_kind(session, dataset_id, JobKind.TRAIN):
@@ -100,7 +102,10 @@ def due_retraining(session: Session, dataset_id: int) -> int | None:
             added = trigger(session, dataset_id, "decisions", JobKind.TRAIN)
     except IntegrityError:
         return None  # somebody else has just submitted one
-    return None if added is None else added.id
+    if added is None:
+        return None
+    added.payload = {**added.payload, runs.BEGUN_WITH: decisions.last_id(session, dataset_id)}
+    return added.id
 
 
 def _about_to_train(session: Session, dataset_id: int) -> list[Job]:

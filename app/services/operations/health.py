@@ -7,8 +7,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import text
-
 import migrations
 from app.services.jobs import keeper
 from app.services.workspace import Workspace
@@ -52,7 +50,7 @@ def _attempt(look: Callable[[], str | None]) -> str | None:
 
 def _database(workspace: Workspace) -> str | None:
     with workspace.database.read() as session:
-        session.execute(text("SELECT 1"))
+        counts.answers(session)
     return None
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import migrations
 from app.services.importing import unfinished
+from app.services.jobs import queue_file
 from app.services.jobs.table import STALE_SECONDS
 from app.services.reviewing.queue import LEASE
 from app.services.workspace import Workspace
 from clsl_core.errors import ClslError
-from clsl_core.files import PARTIAL, sha256_of
+from clsl_core.files import PARTIAL, DamagedFile, load_array, sha256_of
 from db.queries import panels, upkeep
 from db.types import now
 
@@ -54,9 +55,11 @@ def checks(workspace: Workspace) -> Iterator[Check]:
     yield Check("panels", lambda: _panels(workspace), lambda: _derive_panels(workspace))
     yield Check("leases", lambda: _leases(workspace), lambda: _end_leases(workspace))
     yield Check("jobs", lambda: _jobs(workspace), lambda: _requeue(workspace))
+    yield Check("queue", lambda: _queue(workspace), lambda: _new_queue(workspace))
     yield Check("imports", lambda: _imports(workspace), lambda: _clear_imports(workspace))
     yield Check("features", lambda: _features(workspace))
     yield Check("checkpoints", lambda: _checkpoints(workspace))
+    yield Check("tables of runs", lambda: _tables(workspace))
     yield Check("stray folders", lambda: _strays(workspace), lambda: _remove_strays(workspace))
     yield Check("left-over files", lambda: _leftovers(workspace), lambda: _clear(workspace))
     yield Check("secret", lambda: _secret(workspace), lambda: _close_secret(workspace))
@@ -137,6 +140,27 @@ def _requeue(workspace: Workspace) -> str:
     return f"{workspace.jobs.sweep()} wait again"
 
 
+def _queue(workspace: Workspace) -> str:
+    if workspace.settings.effective_queue_url is not None:
+        return "on a server"
+    wrong = queue_file.damage(workspace.data_dir)
+    if wrong is not None:
+        raise Fault(f"{queue_file.NAME} cannot be read: {wrong}; nothing in it is missed")
+    aside = queue_file.set_aside_before(workspace.data_dir)
+    if aside:
+        raise Fault(f"a damaged one was set aside: {aside[-1].name}; nothing in it is missed")
+    return "whole"
+
+
+def _new_queue(workspace: Workspace) -> str:
+    if queue_file.damage(workspace.data_dir) is not None:
+        queue_file.set_aside(workspace.data_dir)
+    aside = queue_file.set_aside_before(workspace.data_dir)
+    for path in aside:
+        path.unlink(missing_ok=True)
+    return f"{len(aside)} removed; a new one is made by itself"
+
+
 def _imports(workspace: Workspace) -> str:
     left = unfinished.abandoned(workspace.database)
     if left:
@@ -183,6 +207,37 @@ def _checkpoints(workspace: Workspace) -> str:
     if damaged:
         raise Fault(f"{'; '.join(damaged[:3])}: training again makes a new one")
     return f"{len(runs)} model runs, all checksums right"
+
+
+def _tables(workspace: Workspace) -> str:
+    """Heat maps, neighbours and what instant updates start from; all made while proposing."""
+    with workspace.database.read() as session:
+        folders = {run.id: str(run.directory) for run in upkeep.ready_models(session)}
+        features = [run.directory for run in upkeep.ready_embeddings(session)]
+    damaged = [
+        f"{path.relative_to(workspace.data_dir)} (of run {run_id}: `clsl propose` makes it anew)"
+        for run_id, folder in folders.items()
+        for path in (workspace.data_dir / folder).rglob("*.npy")
+        if not _is_array(path)
+    ]
+    damaged += [
+        f"{path.relative_to(workspace.data_dir)} (`clsl embed` makes it anew)"
+        for folder in features
+        for path in (workspace.data_dir / folder).glob("text-*.npy")
+        if not _is_array(path)
+    ]
+    if damaged:
+        raise Fault(f"damaged: {'; '.join(damaged[:3])}")
+    return "whole"
+
+
+def _is_array(path: Path) -> bool:
+    dimensions = 1 if path.stem in ("image_ids", "category_ids") else 2
+    try:
+        load_array(path, dimensions, mapped=True)
+    except DamagedFile:
+        return False
+    return True
 
 
 def _stray_folders(workspace: Workspace) -> list[Path]:

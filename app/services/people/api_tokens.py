@@ -7,16 +7,14 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
-
 from app.services.access import audit_log, rights
 from app.services.access.grants import AccessDenied, Grant
 from app.services.access.rights import Right
 from app.services.people.annotators import check_annotator
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError, NotFoundError
-from db.models import Annotator, ApiToken
-from db.queries import datasets
+from db.models import ApiToken
+from db.queries import datasets, people, stored
 from db.session import PEOPLE
 from db.types import now
 
@@ -61,7 +59,7 @@ def create(workspace: Workspace, name: str, annotator: str, days: int | None = N
     token = PREFIX + secrets.token_urlsafe(32)
     ends = None if days is None else now() + timedelta(days=days)
     with workspace.database.write(PEOPLE) as session:
-        person = session.scalar(select(Annotator).where(Annotator.name == annotator.strip()))
+        person = people.by_name(session, annotator.strip())
         if person is None:
             raise NotFoundError(
                 f"there is nobody called {annotator!r}: `clsl people role` makes them known"
@@ -72,7 +70,7 @@ def create(workspace: Workspace, name: str, annotator: str, days: int | None = N
             digest=_digest(token),
             expires_at=ends,
         )
-        session.add(made)
+        stored.add(session, made)
         session.flush()
         audit_log.record(session, "token.create", f"token {made.id}", name=name, person=person.id)
     return token
@@ -80,7 +78,6 @@ def create(workspace: Workspace, name: str, annotator: str, days: int | None = N
 
 def tokens(workspace: Workspace) -> list[TokenView]:
     """All tokens, the newest first."""
-    query = select(ApiToken, Annotator.name).join(Annotator).order_by(ApiToken.id.desc())
     with workspace.database.read() as session:
         return [
             TokenView(
@@ -92,7 +89,7 @@ def tokens(workspace: Workspace) -> list[TokenView]:
                 token.last_used_at,
                 token.revoked_at,
             )
-            for token, annotator in session.execute(query)
+            for token, annotator in people.tokens(session)
         ]
 
 
@@ -105,7 +102,7 @@ def revoke(workspace: Workspace, token_id: int) -> None:
     """
     rights.require(Right.MANAGE)
     with workspace.database.write(PEOPLE) as session:
-        token = session.get(ApiToken, token_id)
+        token = stored.find(session, ApiToken, token_id)
         if token is None:
             raise NotFoundError(f"there is no token {token_id}: `clsl token list` lists them")
         token.revoked_at = token.revoked_at or now()
@@ -121,7 +118,7 @@ def check(workspace: Workspace, token: str, dataset: str) -> Grant:
     """
     moment = now()
     with workspace.database.read() as session:
-        found = session.scalar(select(ApiToken).where(ApiToken.digest == _digest(token)))
+        found = people.token_by_digest(session, _digest(token))
         over = found is not None and found.expires_at is not None and found.expires_at <= moment
         if found is None or found.revoked_at is not None or over:
             raise AccessDenied("the token is unknown, revoked or over: `clsl token create`")
@@ -131,7 +128,7 @@ def check(workspace: Workspace, token: str, dataset: str) -> Grant:
         grant, used = Grant(found.annotator_id, known.id), found.last_used_at
     if used is None or moment - used > USED_EVERY:
         with workspace.database.write(PEOPLE) as session:
-            session.get_one(ApiToken, found.id).last_used_at = moment
+            stored.one(session, ApiToken, found.id).last_used_at = moment
     return grant
 
 

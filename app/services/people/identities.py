@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.services.access import audit_log, rights
@@ -24,6 +23,7 @@ from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
 from clsl_core.errors import ClslError
 from db.models import Annotator, Identity
+from db.queries import people, stored
 from db.session import PEOPLE
 from db.types import now
 
@@ -105,7 +105,7 @@ def required(workspace: Workspace) -> bool:
     if workspace.settings.sign_in != "auto":
         return workspace.settings.sign_in == "required"
     with workspace.database.read() as session:
-        return session.scalars(select(Identity.id).limit(1)).first() is not None
+        return people.anybody_signs_in(session)
 
 
 def sign_in(workspace: Workspace, claims: Claims) -> Actor:
@@ -159,16 +159,13 @@ def sign_out(workspace: Workspace, claims: Claims) -> None:
 
 
 def _find(session: Session, claims: Claims) -> Identity | None:
-    query = select(Identity).where(
-        Identity.issuer == claims.issuer, Identity.subject == claims.subject
-    )
-    return session.scalar(query)
+    return people.identity(session, claims.issuer, claims.subject)
 
 
 def _actor(session: Session, identity: Identity, claims: Claims) -> Actor:
     if identity.ended_at is not None and claims.issued_at <= identity.ended_at:
         raise SignInRefused("you have signed out: sign in again")
-    person = session.get_one(Annotator, identity.annotator_id)
+    person = stored.one(session, Annotator, identity.annotator_id)
     if not person.active:
         raise Forbidden(switched_off(person.name))
     return Actor(person.name, person.role, person.id)
@@ -180,10 +177,10 @@ def _welcome(session: Session, settings: Settings, claims: Claims) -> Identity:
     if admins:
         begins_as_admin = claims.email_verified and _address(claims.email) in admins
     else:
-        begins_as_admin = session.scalars(select(Identity.id).limit(1)).first() is None
+        begins_as_admin = not people.anybody_signs_in(session)
     role = Role.ADMIN if begins_as_admin else settings.newcomers_role(signed_in=True)
     person = Annotator(name=_free_name(session, claims.name), role=role)
-    session.add(person)
+    stored.add(session, person)
     session.flush()
     identity = Identity(
         annotator_id=person.id,
@@ -194,7 +191,7 @@ def _welcome(session: Session, settings: Settings, claims: Claims) -> Identity:
         email_verified=claims.email_verified,
         signed_in_at=claims.issued_at,
     )
-    session.add(identity)
+    stored.add(session, identity)
     with rights.acting(Actor(person.name, role, person.id)):
         audit_log.record(
             session, "sign-in.first", f"person {person.id}", role=role, name=person.name
@@ -205,7 +202,7 @@ def _welcome(session: Session, settings: Settings, claims: Claims) -> Identity:
 
 def _renew(session: Session, identity: Identity, claims: Claims) -> None:
     """Take over what the issuer says by now. The role stays what people here made it."""
-    person = session.get_one(Annotator, identity.annotator_id)
+    person = stored.one(session, Annotator, identity.annotator_id)
     if identity.name != claims.name:
         before, person.name = person.name, _free_name(session, claims.name, person.id)
         with rights.acting(Actor(person.name, person.role, person.id)):
@@ -220,8 +217,8 @@ def _renew(session: Session, identity: Identity, claims: Claims) -> None:
 
 def _free_name(session: Session, name: str, person_id: int | None = None) -> str:
     """The name, with a number when somebody else has it or one that looks the same."""
-    rows = session.execute(select(Annotator.id, Annotator.name))
-    taken = {_folded(other) for id_, other in rows if id_ != person_id}
+    names = people.names(session)
+    taken = {_folded(other) for id_, other in names.items() if id_ != person_id}
     number, free = 1, name
     while _folded(free) in taken:
         number += 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.services.access import audit_log, rights
@@ -12,7 +11,8 @@ from app.services.access.rights import Actor, Forbidden, Right, Role
 from app.services.people.annotators import check_annotator, switched_off
 from app.services.workspace import Workspace
 from clsl_core.errors import ConflictError, InputError, NotFoundError
-from db.models import Annotator, Identity
+from db.models import Annotator
+from db.queries import people, stored
 from db.session import PEOPLE
 
 
@@ -35,14 +35,13 @@ class Person:
 def everybody(workspace: Workspace) -> list[Person]:
     """All people by name."""
     with workspace.database.read() as session:
-        signed = session.scalars(select(Identity).order_by(Identity.signed_in_at))
-        identities = {one.annotator_id: one for one in signed}
-        people = []
-        for one in session.scalars(select(Annotator).order_by(Annotator.name)):
+        identities = people.newest_identities(session)
+        found = []
+        for one in people.everybody(session):
             by = identities.get(one.id)
             proof = (by.email, by.issuer, by.subject) if by else (None, None, None)
-            people.append(Person(one.id, one.name, one.role, one.active, *proof))
-        return people
+            found.append(Person(one.id, one.name, one.role, one.active, *proof))
+        return found
 
 
 def set_role(workspace: Workspace, name: str, role: str) -> Person:
@@ -58,10 +57,10 @@ def set_role(workspace: Workspace, name: str, role: str) -> Person:
         raise InputError(f"there is no role {role!r}; there are: {', '.join(Role)}")
     name = check_annotator(name)
     with workspace.database.write(PEOPLE) as session:
-        found = session.scalar(select(Annotator).where(Annotator.name == name))
+        found = people.by_name(session, name)
         if found is None:
             found = Annotator(name=name, role=Role(role))
-            session.add(found)
+            stored.add(session, found)
         else:
             if role != Role.ADMIN:
                 _keep_an_administrator(session, found)
@@ -104,11 +103,10 @@ def link(workspace: Workspace, newcomer: str, known: str) -> Person:
     rights.require(Right.MANAGE)
     with workspace.database.write(PEOPLE) as session:
         new, old = _find(session, newcomer), _find(session, known)
-        moving = session.scalars(select(Identity).where(Identity.annotator_id == new.id)).all()
+        moving = people.identities_of(session, new.id)
         if not moving:
             raise ConflictError(f"{new.name!r} has never signed in: there is nothing to link")
-        theirs = session.scalars(select(Identity.id).where(Identity.annotator_id == old.id))
-        if theirs.first() is not None:
+        if people.signs_in(session, old.id):
             raise ConflictError(f"{old.name!r} signs in already: two people stay two")
         _keep_an_administrator(session, new, instead=old)
         for one in moving:
@@ -130,15 +128,13 @@ def actor(workspace: Workspace, annotator_id: int, *, signs_in: bool = False) ->
         Forbidden: They are switched off, or never signed in where that is asked.
     """
     with workspace.database.read() as session:
-        found = session.get(Annotator, annotator_id)
+        found = stored.find(session, Annotator, annotator_id)
         if found is None:
             raise NotFoundError("whoever this key was made for is not known any more")
         if not found.active:
             raise Forbidden(switched_off(found.name))
-        if signs_in:
-            theirs = session.scalars(select(Identity.id).where(Identity.annotator_id == found.id))
-            if theirs.first() is None:
-                raise Forbidden(f"{found.name!r} has not signed in: load the page and sign in")
+        if signs_in and not people.signs_in(session, found.id):
+            raise Forbidden(f"{found.name!r} has not signed in: load the page and sign in")
         return Actor(found.name, found.role, found.id)
 
 
@@ -149,7 +145,7 @@ def actor_by_name(workspace: Workspace, name: str) -> Actor:
         Forbidden: They are switched off.
     """
     with workspace.database.read() as session:
-        found = session.scalar(select(Annotator).where(Annotator.name == name))
+        found = people.by_name(session, name)
         if found is not None and not found.active:
             raise Forbidden(switched_off(name))
         role = workspace.settings.newcomers_role(signed_in=False) if found is None else found.role
@@ -157,7 +153,7 @@ def actor_by_name(workspace: Workspace, name: str) -> Actor:
 
 
 def _find(session: Session, name: str) -> Annotator:
-    found = session.scalar(select(Annotator).where(Annotator.name == name.strip()))
+    found = people.by_name(session, name.strip())
     if found is None:
         raise NotFoundError(f"there is nobody called {name!r}: `clsl people list` lists everybody")
     return found
@@ -174,11 +170,5 @@ def _keep_an_administrator(
         return
     if instead is not None and instead.role is Role.ADMIN and instead.active:
         return
-    admins = select(Annotator.id).where(
-        Annotator.role == Role.ADMIN, Annotator.active, Annotator.id != leaving.id
-    )
-    signing_in = select(Identity.annotator_id)
-    if session.scalars(signing_in.where(Identity.annotator_id == leaving.id)).first() is not None:
-        admins = admins.where(Annotator.id.in_(signing_in))
-    if session.scalars(admins).first() is None:
+    if not people.another_administrator(session, leaving.id):
         raise ConflictError(f"{leaving.name!r} is the last administrator: name another one first")

@@ -9,6 +9,7 @@ from app.services.access.grants import Grant
 from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 from db.models import Annotator
+from db.queries import stored
 from db.session import PEOPLE
 
 CARD_KEYS: Final = {
@@ -50,7 +51,7 @@ FIXED: Final = set("0123456789?+-") | {"Escape", "Home", "End"}
 def keys_of(workspace: Workspace, grant: Grant) -> dict[str, str]:
     """The complete map of an annotator: the defaults with what they changed."""
     with workspace.database.read() as session:
-        changed = session.get_one(Annotator, grant.annotator_id).keys
+        changed = stored.one(session, Annotator, grant.annotator_id).keys
     return KEYS | {action: key for action, key in changed.items() if action in KEYS}
 
 
@@ -68,7 +69,7 @@ def set_keys(workspace: Workspace, grant: Grant, changed: Mapping[str, object]) 
     for actions in (CARD_KEYS, GRID_KEYS):
         _check_conflicts({action: complete[action] for action in actions}, before)
     with workspace.database.write(PEOPLE) as session:
-        annotator = session.get_one(Annotator, grant.annotator_id)
+        annotator = stored.one(session, Annotator, grant.annotator_id)
         annotator.keys = {a: key for a, key in wanted.items() if key != KEYS[a]}
     return complete
 

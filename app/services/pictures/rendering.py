@@ -13,11 +13,16 @@ from app.services.access.grants import Grant
 from app.services.pictures.places import images_of
 from app.services.workspace import Workspace
 from clsl_core.errors import NotFoundError
+from clsl_core.files import load_array
 from clsl_core.pictures import loading
 from db.models import Dataset, EmbeddingRun, Image, ModelRun, Proposal
+from db.queries import stored
 
 SIZES = (240, 480, 960, 1920)
 """Longest sides that are kept: a grid's cell, a large cell, the review card, zoomed in."""
+
+LOOK = 2
+"""Raised when pictures come to look otherwise than those that were kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +43,19 @@ def thumbnail(workspace: Workspace, grant: Grant, image_id: int, size: int) -> P
     """
     size = min(SIZES, key=lambda known: abs(known - size))
     with workspace.database.read() as session:
-        image = session.get(Image, image_id)
+        image = stored.find(session, Image, image_id)
         if image is None or image.dataset_id != grant.dataset_id:
             raise NotFoundError(f"there is no image {image_id} in this dataset")
-        loader = images_of(workspace, session.get_one(Dataset, image.dataset_id))
+        loader = images_of(workspace, stored.one(session, Dataset, image.dataset_id))
         file_name = image.file_name
     fingerprint = loader.fingerprint(file_name)
-    name = f"{image_id}-{size}-{fingerprint}"
+    name = f"{image_id}-{size}-{fingerprint}-{LOOK}"
     kept = f"{grant.dataset_id}/{name}.webp"
-    content = workspace.thumbnails.get(kept)
-    if content is None:
-        content = loading.thumbnail(loader.load(file_name, at_least=size), size)
-        workspace.thumbnails.put(kept, content)
+    content = workspace.thumbnails.get_or_make(
+        kept,
+        (grant.dataset_id, image_id),
+        lambda: loading.thumbnail(loader.load(file_name, at_least=size), size),
+    )
     return Picture(content, "image/webp", f'"{name}"')
 
 
@@ -57,23 +63,21 @@ def heatmap(workspace: Workspace, grant: Grant, proposal_id: int) -> Picture:
     """Where the model looked: one pixel for each patch, to be stretched over the picture.
 
     Raises:
-        NotFoundError: The proposal is gone, or is of another dataset.
+        NotFoundError: The proposal is gone, or is of another dataset, or has no heat map.
+        DamagedFile: The file of heat maps is damaged.
     """
     missing = NotFoundError(f"there is no heat map for proposal {proposal_id}")
     with workspace.database.read() as session:
-        proposal = session.get(Proposal, proposal_id)
+        proposal = stored.find(session, Proposal, proposal_id)
         if proposal is None or proposal.heatmap_row is None:
             raise missing
-        run = session.get_one(ModelRun, proposal.model_run_id)
+        run = stored.one(session, ModelRun, proposal.model_run_id)
         if run.dataset_id != grant.dataset_id or run.directory is None:
             raise missing
-        rows, columns = session.get_one(EmbeddingRun, run.embedding_run_id).spec["grid"]
+        rows, columns = stored.one(session, EmbeddingRun, run.embedding_run_id).spec["grid"]
         row, path = proposal.heatmap_row, workspace.data_dir / run.directory / "heatmaps.npy"
-    try:
-        maps = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise missing from None
-    if row >= len(maps):
+    maps = load_array(path, 2, mapped=True)
+    if maps is None or row >= len(maps) or maps.shape[1] != rows * columns:
         raise missing
     content = colour(np.asarray(maps[row]).reshape(rows, columns))
     return Picture(content, "image/png", f'"{proposal_id}-{run.checksum}"')

@@ -21,13 +21,14 @@ from app.services.access import audit_log, rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Right
 from app.services.quality.audit_pairs import Check, find_checks, open_table, unknown_pairs
+from app.services.reviewing import repeats
 from app.services.reviewing.verdicts import Receipt, check_id, member_id
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import InputError, NotFoundError
 from clsl_core.statistics.bulk_audit import AuditConfig, Qualification, draw_lots, qualify
 from clsl_core.types import LabelSource
 from db.models import AcceptanceAudit, Category, Decision, ModelRun, Verdict
-from db.queries import acceptance, datasets, decisions, leases, panels, runs
+from db.queries import acceptance, datasets, decisions, leases, panels, runs, stored
 from db.types import now
 
 MOST = 20_000
@@ -134,7 +135,8 @@ def begin(
             "scores": scores,
             "config": {**asdict(config), "allowed": list(config.allowed)},
         }
-        session.add(
+        stored.add(
+            session,
             AcceptanceAudit(
                 dataset_id=grant.dataset_id,
                 category_id=category_id,
@@ -142,7 +144,7 @@ def begin(
                 frame=frame,
                 seed=secrets.randbits(31) if seed is None else seed,
                 last_decision_id=decisions.last_id(session, grant.dataset_id),
-            )
+            ),
         )
         return len(images)
 
@@ -170,8 +172,10 @@ def apply(workspace: Workspace, grant: Grant, category_id: int, client_id: str) 
     rights.require(Right.DECIDE)
     check_id(client_id)
     with workspace.database.write(grant.dataset_id) as session:
-        if decisions.of_batch(session, client_id):
-            return Receipt(client_id, "duplicate")
+        same = repeats.accepts_unseen(client_id, category_id)
+        again = repeats.repeated(session, grant, client_id, same)
+        if again is not None:
+            return Receipt(client_id, *again)
         begun = _begun(session, grant, category_id)
         state = _state(session, begun)
         if not len(state.result.accept):
@@ -201,6 +205,7 @@ def apply(workspace: Workspace, grant: Grant, category_id: int, client_id: str) 
             for image_id in images
             if image_id in shown
         ]
+        decisions.require_new(session, [one.client_id for one in made])
         leases.release(session, {(one.image_id, one.category_id): None for one in made})
         decisions.apply(session, [(one, None) for one in made])
         _end(session, begun, client_id)
@@ -262,8 +267,8 @@ class _State:
 
 def _state(session: Session, begun: AcceptanceAudit) -> _State:
     images: list[int] = begun.frame["images"]
-    stored = begun.frame["config"]
-    config = AuditConfig(**{**stored, "allowed": tuple(stored["allowed"])})
+    promised = begun.frame["config"]
+    config = AuditConfig(**{**promised, "allowed": tuple(promised["allowed"])})
     said = acceptance.said_since(session, begun.category_id, begun.last_decision_id)
     # A category that was common enough when the audit began is so until it ends.
     result = qualify(
@@ -310,7 +315,7 @@ def _offer(
 
 
 def _category(session: Session, grant: Grant, category_id: int) -> Category:
-    found = session.get(Category, category_id)
+    found = stored.find(session, Category, category_id)
     if found is None or found.dataset_id != grant.dataset_id or found.merged_into_id is not None:
         raise NotFoundError(f"there is no category {category_id} in this dataset")
     return found

@@ -24,7 +24,7 @@ from clsl_core.errors import InputError, NotFoundError
 from clsl_core.statistics.completeness import Cells, CompletenessConfig
 from clsl_core.statistics.stratified_sample import SampleConfig, draw_sample
 from db.models import Category, CompletenessAudit
-from db.queries import completeness, datasets, decisions, labels, runs
+from db.queries import completeness, datasets, decisions, labels, runs, stored
 
 
 def draw(
@@ -70,14 +70,15 @@ def draw(
         "last_image_id": int(images.max()),
     }
     with workspace.database.write(grant.dataset_id) as session:
-        session.add(
+        stored.add(
+            session,
             CompletenessAudit(
                 dataset_id=grant.dataset_id,
                 category_id=category_id,
                 annotator_id=grant.annotator_id,
                 plan=plan,
                 last_decision_id=last,
-            )
+            ),
         )
     return len(chosen)
 
@@ -156,7 +157,7 @@ def _unknown(
 
 
 def _category(session: Session, grant: Grant, category_id: int) -> Category:
-    found = session.get(Category, category_id)
+    found = stored.find(session, Category, category_id)
     if found is None or found.dataset_id != grant.dataset_id or found.merged_into_id is not None:
         raise NotFoundError(f"there is no category {category_id} in this dataset")
     return found

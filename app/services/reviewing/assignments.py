@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
-
 from app.services.access import audit_log, rights
 from app.services.access.rights import Right
 from app.services.people.annotators import check_annotator
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import InputError, NotFoundError
-from db.models import Annotator, Assignment, Category
-from db.queries import assignments
+from db.models import Assignment
+from db.queries import assignments, datasets, people, stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +53,17 @@ def assign(
     wanted = check_annotator(annotator)
     with workspace.database.write() as session:
         dataset = find_dataset(session, name)
-        person = session.scalar(select(Annotator).where(Annotator.name == wanted))
+        person = people.by_name(session, wanted)
         if person is None:
             raise NotFoundError(f"nobody is called {wanted!r}: `clsl people role` makes them known")
-        query = select(Category.id).where(
-            Category.dataset_id == dataset.id, Category.merged_into_id.is_(None)
-        )
         ids: list[int | None] = [None]
         if category:
-            ids = list(session.scalars(query.where(Category.name == category)))
+            ids = [*datasets.category_ids_by_name(session, dataset.id).get(category, ())]
             if not ids:
                 raise NotFoundError(f"{name!r} has no category called {category!r}")
         for id_ in ids:
-            session.add(
+            stored.add(
+                session,
                 Assignment(
                     dataset_id=dataset.id,
                     annotator_id=person.id,
@@ -75,7 +71,7 @@ def assign(
                     split=split or None,
                     prefix=prefix or None,
                     exclusive=exclusive,
-                )
+                ),
             )
         what = {"person": wanted, "category": category, "split": split, "prefix": prefix}
         audit_log.record(session, "assign", f"dataset {dataset.id}", **what, exclusive=exclusive)
@@ -95,12 +91,12 @@ def unassign(workspace: Workspace, name: str, annotator: str) -> int:
     rights.require(Right.MANAGE)
     with workspace.database.write() as session:
         dataset = find_dataset(session, name)
-        person = session.scalar(select(Annotator).where(Annotator.name == annotator.strip()))
+        person = people.by_name(session, annotator.strip())
         if person is None:
             raise NotFoundError(f"nobody is called {annotator!r}")
         found = assignments.share(session, dataset.id, person.id).parts
         for part in found:
-            session.delete(part)
+            stored.remove(session, part)
         audit_log.record(session, "unassign", f"dataset {dataset.id}", person=person.name)
         return len(found)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
 from db.models import Category, Image, Proposal
-from db.queries import flags, proposals
+from db.queries import flags, proposals, runs
+from db.queries.queue import Condition
 
 IMAGE_SIZE = 960
 MAX_OTHERS = 8
@@ -63,6 +63,7 @@ class Card:
     score: float
     probability: float | None
     model_run_id: int
+    model: str
     file_name: str
     width: int | None
     height: int | None
@@ -91,6 +92,7 @@ def make_cards(
     for image_id, category, label in proposals.known_labels(session, image_ids):
         entry = KnownLabel(label.category_id, category, label.state.word, label.source.value)
         known.setdefault(image_id, []).append(entry)
+    models = runs.outside_names(session, {proposal.model_run_id for proposal, _, _ in rows})
     flagged = flags.open_flags(session, image_ids)
     return [
         Card(
@@ -103,6 +105,7 @@ def make_cards(
             score=_score(proposal),
             probability=_probability(proposal),
             model_run_id=proposal.model_run_id,
+            model=models.get(proposal.model_run_id, ""),
             file_name=image.file_name,
             width=image.width,
             height=image.height,
@@ -119,9 +122,9 @@ def make_cards(
 
 def others_of(
     session: Session,
-    run_id: int,
+    run_ids: Collection[int],
     rows: Sequence[tuple[Proposal, Image, Category]],
-    hidden: ColumnElement[bool],
+    hidden: Condition,
 ) -> dict[int, list[Other]]:
     """The other open proposals of the images of some rows, by the id of the row's proposal.
 
@@ -132,7 +135,7 @@ def others_of(
     for proposal, image, _ in rows:
         first.setdefault(image.id, proposal.id)
     found: dict[int, list[Other]] = {id_: [] for id_ in first.values()}
-    for proposal, category in proposals.siblings(session, run_id, list(first), hidden):
+    for proposal, category in proposals.siblings(session, run_ids, list(first), hidden):
         others = found[first[proposal.image_id]]
         if proposal.id != first[proposal.image_id] and len(others) < MAX_OTHERS:
             others.append(_other(proposal, category))

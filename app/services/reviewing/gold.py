@@ -16,7 +16,7 @@ from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import InputError
 from clsl_core.types import LabelState
 from db.models import Category, Gold, Image, Lease, Proposal, ProposalStatus
-from db.queries import gold
+from db.queries import gold, stored
 from db.types import now
 
 EVERY = 20
@@ -48,7 +48,7 @@ def add(workspace: Workspace, name: str, number: int) -> int:
         chosen = [*absent[:some], *present[: number - len(absent[:some])]]
         if not chosen:
             raise InputError(f"{name!r} has no label left that could serve as a known answer")
-        session.add_all(chosen)
+        stored.add(session, *chosen)
         audit_log.record(session, "gold", f"dataset {dataset_id}", pairs=len(chosen))
         return len(chosen)
 
@@ -133,7 +133,7 @@ def hide(session: Session, grant: Grant, cards: Sequence[Card]) -> list[Card]:
 
 
 def _held(session: Session, known: Gold) -> bool:
-    lease = session.get(Lease, (known.image_id, known.category_id))
+    lease = stored.find(session, Lease, (known.image_id, known.category_id))
     return lease is not None and lease.expires_at > now()
 
 
@@ -150,6 +150,6 @@ def _proposal(session: Session, run_id: int, known: Gold, beside: Card) -> Propo
             probability=beside.probability,
             status=ProposalStatus.DECIDED,
         )
-        session.add(found)
+        stored.add(session, found)
         session.flush()
     return found

@@ -10,10 +10,11 @@ from sqlalchemy.orm import Session
 from app.services.access import audit_log, rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Right
+from app.services.reviewing import repeats
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import ConflictError, InputError, NotFoundError
 from db.models import Decision, Gold, Label, Panel, PanelStatus, Verdict, Voice
-from db.queries import decisions, leases, panels
+from db.queries import decisions, leases, panels, stored
 
 MOST = 20
 MAX_CONFLICTS = 200
@@ -67,16 +68,16 @@ def turn_of(
         verdict: What they say.
         settled: The pair has a label that nobody disputes.
     """
-    if shared.gold and session.get(Gold, pair) is not None:
+    if shared.gold and stored.find(session, Gold, pair) is not None:
         mine = panels.voices(session, pair, Voice.GOLD).get(grant.annotator_id)
         return _unless_said(Voice.GOLD, mine, verdict)
     if verdict is Verdict.SKIP:
         return Turn(Voice.SOLE)
-    panel = session.get(Panel, pair)
+    panel = stored.find(session, Panel, pair)
     if panel is None:
         if shared.overlap == 1 or settled:
             return Turn(Voice.SOLE)
-        label = session.get(Label, pair)
+        label = stored.find(session, Label, pair)
         panels.begin(session, grant.dataset_id, pair, shared.overlap, label)
         return Turn(Voice.PANEL)
     mine = panels.voices(session, pair, Voice.PANEL).get(grant.annotator_id)
@@ -94,7 +95,7 @@ def _unless_said(voice: Voice, mine: Decision | None, verdict: Verdict) -> Turn:
 
 def may_take_back(session: Session, decision: Decision) -> bool:
     """Whether a verdict of several can still be undone: not once the pair was adjudicated."""
-    panel = session.get(Panel, (decision.image_id, decision.category_id))
+    panel = stored.find(session, Panel, (decision.image_id, decision.category_id))
     return panel is not None and panel.status is not PanelStatus.ADJUDICATED
 
 
@@ -194,9 +195,13 @@ def adjudicate(
     client_id = client_id or uuid.uuid4().hex
     pair = (image_id, category_id)
     with workspace.database.write(grant.dataset_id) as session:
-        if decisions.by_client_id(session, client_id) is not None:
+        same = repeats.settles(*pair, verdict)
+        again = repeats.repeated(session, grant, client_id, same)
+        if again == repeats.DUPLICATE:
             return client_id
-        panel = session.get(Panel, pair)
+        if again is not None:
+            raise ConflictError(f"the verdict cannot be stored: {again[1]}")
+        panel = stored.find(session, Panel, pair)
         if panel is None or panel.dataset_id != grant.dataset_id:
             raise NotFoundError(f"no panel has judged image {image_id}, category {category_id}")
         open_ = panel.status in (PanelStatus.CONFLICT, PanelStatus.AGREED)
@@ -216,6 +221,6 @@ def adjudicate(
             voice=Voice.ADJUDICATION,
         )
         leases.release(session, {pair: None})
-        decisions.apply(session, [(made, session.get(Label, pair))])
+        decisions.apply(session, [(made, stored.find(session, Label, pair))])
     workspace.instant.soon(grant.dataset_id, {category_id})
     return client_id

@@ -8,9 +8,8 @@ import json
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from sqlalchemy import ColumnElement, or_
 from sqlalchemy.orm import Session
 
 from app.services.access import rights
@@ -23,7 +22,7 @@ from app.services.workspace import Workspace
 from clsl_core.errors import InputError
 from clsl_core.types import JsonObject, LabelState
 from db.models import Category, Image, ModelRun, Proposal, ProposalStatus
-from db.queries import assignments, decisions, leases, panels, proposals, queue, runs
+from db.queries import assignments, decisions, leases, panels, proposals, queue, runs, stored
 from db.types import now
 
 LEASE = timedelta(minutes=5)
@@ -108,33 +107,35 @@ def next_cards(workspace: Workspace, grant: Grant, query: QueueQuery) -> QueuePa
         after, rest = _place(query.after, query.strategy, stamp)
     with workspace.database.read() as session:
         run = runs.serving_run(session, grant.dataset_id)
-        if run is None:
+        run_ids = runs.shown_runs(session, grant.dataset_id)
+        if not run_ids:
             return QueuePage([], None, None, Left(0, None, 0))
         shared = panels.sharing(session, grant.dataset_id)
-        wanted = _filter(workspace, session, grant, run, query)
+        wanted = _filter(workspace, session, grant, run, run_ids, query)
         share = assignments.share(session, grant.dataset_id, grant.annotator_id)
-    hidden = or_(_held_by_others(grant, now()), queue.skipped_by(grant.annotator_id))
-    if not shared.plain:
-        hidden = or_(hidden, queue.judged_by(grant.annotator_id))
+    moment = now()
+    hidden = queue.left_out(
+        grant.annotator_id, grant.client, moment, moment + 2 * LEASE, judged=not shared.plain
+    )
     # Others who want cards wait while these two are one: what is read is free, then it is taken.
     with workspace.database.write(leases.matter(grant.dataset_id)) as session:
         found = _page(session, wanted, hidden, share, query, after=after, rest=rest)
         rows = _sorted(found.rows, wanted)
-        rows, others = _grouped(session, run.id, rows, query, found.hidden)
+        rows, others = _grouped(session, run_ids, rows, query, found.hidden)
         _lease(session, grant, rows, others)
     with workspace.database.read() as session:
         cards = make_cards(session, rows, others)
     if shared.gold:
         with workspace.database.write(leases.matter(grant.dataset_id)) as session:
             workspace.database.also(session, grant.dataset_id)  # it may add a proposal
-            cards = _with_gold(session, grant, run.id, query, cards, share)
+            cards = _with_gold(session, grant, run_ids[0], query, cards, share)
     cursor = None
     if found.more:
         cursor = _cursor(query.strategy, stamp, found.rows[-1][0], found.rest)
     if query.after is not None:
-        return QueuePage(cards, cursor, run.id, None)
+        return QueuePage(cards, cursor, run_ids[0], None)
     with workspace.database.read() as session:  # counting takes long: nobody waits for it
-        return QueuePage(cards, cursor, run.id, _left(session, wanted))
+        return QueuePage(cards, cursor, run_ids[0], _left(session, wanted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ class _Found:
     """
 
     rows: Rows
-    hidden: ColumnElement[bool]
+    hidden: queue.Condition
     rest: bool
     more: bool
 
@@ -156,7 +157,7 @@ class _Found:
 def _page(
     session: Session,
     wanted: queue.Filter,
-    hidden: ColumnElement[bool],
+    hidden: queue.Condition,
     share: assignments.Share,
     query: QueueQuery,
     *,
@@ -166,7 +167,7 @@ def _page(
     """The next proposals: first those that are assigned to the person, then the others."""
     limit = max(1, min(query.limit, MAX_CARDS))
     assigned = bool(share.parts) and not rest
-    own = or_(hidden, ~share.condition()) if assigned else hidden
+    own = queue.outside(hidden, share) if assigned else hidden
     rows = queue.page(session, wanted, own, after=after, limit=limit)
     if assigned and not (rows or share.exclusive):
         own, rest = hidden, True
@@ -194,10 +195,6 @@ def _with_gold(
     return mixed
 
 
-def _held_by_others(grant: Grant, moment: datetime) -> ColumnElement[bool]:
-    return leases.held_by_others(grant.annotator_id, grant.client, moment, moment + 2 * LEASE)
-
-
 def _check(query: QueueQuery) -> None:
     if query.strategy not in queue.ORDERS:
         known = ", ".join(queue.ORDERS)
@@ -210,14 +207,19 @@ def _check(query: QueueQuery) -> None:
 
 
 def _filter(
-    workspace: Workspace, session: Session, grant: Grant, run: ModelRun, query: QueueQuery
+    workspace: Workspace,
+    session: Session,
+    grant: Grant,
+    run: ModelRun | None,
+    run_ids: tuple[int, ...],
+    query: QueueQuery,
 ) -> queue.Filter:
-    images = None
+    images: Sequence[int] | None = None
     if query.strategy == "similar":
         anchor = query.anchor
         if anchor is None:
             anchor = decisions.last_present_image(session, grant.dataset_id, grant.annotator_id)
-        images = [] if anchor is None else nearest_images(workspace, run, anchor)
+        images = [] if run is None or anchor is None else nearest_images(workspace, run, anchor)
     elif query.strategy == "flagged":
         images = queue.flagged_images(session, grant.dataset_id)
     few = queue.few_images(session, grant.dataset_id, query.split, query.text)
@@ -225,7 +227,7 @@ def _filter(
         images = few if images is None else [id_ for id_ in images if id_ in set(few)]
     return queue.Filter(
         dataset_id=grant.dataset_id,
-        run_id=run.id,
+        run_ids=run_ids,
         strategy=query.strategy,
         category_id=query.category_id,
         state=None if query.state is None else LabelState.from_word(query.state),
@@ -246,12 +248,16 @@ def _sorted(rows: Rows, wanted: queue.Filter) -> Rows:
 
 
 def _grouped(
-    session: Session, run_id: int, rows: Rows, query: QueueQuery, hidden: ColumnElement[bool]
+    session: Session,
+    run_ids: Collection[int],
+    rows: Rows,
+    query: QueueQuery,
+    hidden: queue.Condition,
 ) -> tuple[Rows, dict[int, list[Other]]]:
     """One card for each image with its other proposals, where the query asks for that."""
     if not query.siblings or query.strategy not in WITH_OTHERS or query.category_id is not None:
         return rows, {}
-    others = others_of(session, run_id, rows, hidden)
+    others = others_of(session, run_ids, rows, hidden)
     along = {other.proposal_id for several in others.values() for other in several}
     return [row for row in rows if row[0].id not in along], others
 
@@ -265,9 +271,9 @@ def _lease(session: Session, grant: Grant, rows: Rows, others: dict[int, list[Ot
 
 
 def _left(session: Session, wanted: queue.Filter) -> Left:
-    everything = queue.count_open(session, wanted.run_id)
+    everything = queue.count_open(session, wanted.run_ids)
     category = wanted.category_id
-    of_category = None if category is None else queue.count_open(session, wanted.run_id, category)
+    of_category = None if category is None else queue.count_open(session, wanted.run_ids, category)
     counted, at_least = queue.count(session, wanted)
     return Left(counted, of_category, everything, at_least)
 
@@ -285,7 +291,8 @@ def renew_leases(workspace: Workspace, grant: Grant, proposal_ids: Collection[in
     if len(proposal_ids) > MAX_RENEWED:
         raise InputError(f"{len(proposal_ids)} proposals in one request: at most {MAX_RENEWED}")
     moment = now()
-    held = _held_by_others(grant, moment)
+    latest = moment + 2 * LEASE
+    held = leases.held_by_others(grant.annotator_id, grant.client, moment, latest)
     with workspace.database.write(leases.matter(grant.dataset_id)) as session:
         kept = queue.still_open(session, grant.dataset_id, proposal_ids, held)
         leases.take(
@@ -305,8 +312,9 @@ def card_of(session: Session, proposal_id: int) -> Card | None:
     row = proposals.card(session, proposal_id)
     if row is None or row[0].status is ProposalStatus.DECIDED:
         return None
-    serving = session.get_one(ModelRun, row[0].model_run_id).serving
-    return make_cards(session, [row])[0] if serving else None
+    run = stored.one(session, ModelRun, row[0].model_run_id)
+    seen = run.id in runs.shown_runs(session, run.dataset_id)
+    return make_cards(session, [row])[0] if seen else None
 
 
 def _cursor(strategy: str, stamp: int, proposal: Proposal, rest: bool) -> str:

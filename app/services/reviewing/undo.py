@@ -10,6 +10,7 @@ from app.services.access import rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Right
 from app.services.learning import triggers
+from app.services.reviewing import repeats
 from app.services.reviewing.cards import Card
 from app.services.reviewing.panels import Turn, may_take_back, turn_of
 from app.services.reviewing.queue import card_of
@@ -22,11 +23,10 @@ from app.services.reviewing.verdicts import (
     member_id,
     store,
     tell,
-    was_stored,
 )
 from app.services.workspace import Workspace
 from db.models import Decision, Label, Verdict, Voice
-from db.queries import category_changes, decisions, labels, panels
+from db.queries import category_changes, decisions, labels, panels, stored
 
 
 def undo(workspace: Workspace, grant: Grant, client_id: str, undoes: str) -> Receipt:
@@ -47,10 +47,11 @@ def undo(workspace: Workspace, grant: Grant, client_id: str, undoes: str) -> Rec
     rights.require(Right.DECIDE)
     check_id(client_id)
     with workspace.database.write(grant.dataset_id) as session:
-        single = decisions.by_client_id(session, undoes)
-        members = [single] if single else list(decisions.of_batch(session, undoes))
-        if was_stored(session, client_id):
-            return Receipt(client_id, "duplicate", card=_card(session, single))
+        single, members = repeats.meant(session, grant, undoes)
+        again = repeats.repeated(session, grant, client_id, repeats.takes_back(members))
+        if again is not None:
+            card = _card(session, single) if again == repeats.DUPLICATE else None
+            return Receipt(client_id, *again, card=card)
         refusal = _undo_refusal(grant, members)
         hidden = category_changes.hidden(session, grant.dataset_id)
         members = [one for one in members if one.category_id not in hidden]
@@ -66,6 +67,7 @@ def undo(workspace: Workspace, grant: Grant, client_id: str, undoes: str) -> Rec
         current = [decision for decision in standing if _is_current(session, decision)]
         alone = single is not None
         events = [_undo(grant, decision, client_id, single=alone) for decision in current]
+        decisions.require_new(session, [event.client_id for event in events])
         decisions.undo(session, list(zip(events, current, strict=True)))
         del held
         if not current:
@@ -80,9 +82,10 @@ def undo(workspace: Workspace, grant: Grant, client_id: str, undoes: str) -> Rec
 
 
 def _undo_refusal(grant: Grant, members: Sequence[Decision]) -> str | None:
-    if not members or members[0].dataset_id != grant.dataset_id:
+    here = [one for one in members if one.dataset_id == grant.dataset_id]
+    if not here:
         return "there is no such decision in this dataset"
-    if members[0].annotator_id != grant.annotator_id:
+    if not all(repeats.is_own(grant, one) for one in members):
         return "only the annotator who made a decision can undo it"
     if members[0].verdict is Verdict.UNDO:
         return "an undo cannot be undone: redo the decision instead"
@@ -95,7 +98,7 @@ def _is_current(session: Session, decision: Decision) -> bool:
         return True
     if decision.voice is Voice.PANEL:
         return may_take_back(session, decision)
-    label = session.get(Label, (decision.image_id, decision.category_id))
+    label = stored.find(session, Label, (decision.image_id, decision.category_id))
     return label is not None and label.decision_id == decision.id
 
 
@@ -138,10 +141,10 @@ def redo(workspace: Workspace, grant: Grant, client_id: str, redoes: str) -> Rec
     rights.require(Right.DECIDE)
     check_id(client_id)
     with workspace.database.write(grant.dataset_id) as session:
-        if was_stored(session, client_id):
-            return Receipt(client_id, "duplicate")
-        single = decisions.by_client_id(session, redoes)
-        members = [single] if single else list(decisions.of_batch(session, redoes))
+        single, members = repeats.meant(session, grant, redoes)
+        repeat = repeats.repeated(session, grant, client_id, repeats.makes_again(members))
+        if repeat is not None:
+            return Receipt(client_id, *repeat)
         refusal = _undo_refusal(grant, members)
         hidden = category_changes.hidden(session, grant.dataset_id)
         members = [one for one in members if one.category_id not in hidden]
@@ -159,11 +162,12 @@ def redo(workspace: Workspace, grant: Grant, client_id: str, redoes: str) -> Rec
                 continue
             own_id = client_id if single else member_id(client_id, decision.id)
             batch_id = None if single else client_id
-            label = session.get(Label, (decision.image_id, decision.category_id))
+            label = stored.find(session, Label, (decision.image_id, decision.category_id))
             known = [decision.proposal_id] if decision.proposal_id else []
             new = event_of(grant, _answer(decision, own_id), batch_id, known, turn.voice)
             new.source = decision.source
             made.append((new, label))
+        decisions.require_new(session, [decision.client_id for decision, _ in made])
         store(session, made)
         job_id = triggers.due_retraining(session, grant.dataset_id)
         touched = {decision.category_id for decision in again}
@@ -179,7 +183,7 @@ def _turn_again(session: Session, grant: Grant, shared: panels.Sharing, decision
     """Whether an undone decision can be made again, and as what."""
     if not shared.plain:
         pair = (decision.image_id, decision.category_id)
-        settled = decision.previous_source is None and session.get(Label, pair) is not None
+        settled = decision.previous_source is None and stored.find(session, Label, pair) is not None
         turn = turn_of(session, grant, shared, pair, decision.verdict, settled=settled)
         if turn.voice is not Voice.SOLE or turn.status is not None:
             return turn
@@ -189,7 +193,7 @@ def _turn_again(session: Session, grant: Grant, shared: panels.Sharing, decision
 
 def _is_as_found(session: Session, decision: Decision) -> bool:
     """Whether a pair's label is what it was when the decision was made."""
-    label = session.get(Label, (decision.image_id, decision.category_id))
+    label = stored.find(session, Label, (decision.image_id, decision.category_id))
     if label is None:
         return decision.previous_source is None
     found = (decision.previous_state, decision.previous_decision_id)

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.services.people.annotators import enter
@@ -18,8 +17,8 @@ from app.services.workspace import Workspace
 from clsl_core.errors import FormatError, NotFoundError
 from clsl_core.formats.text.table_source import plain_cell
 from clsl_core.types import LabelSource, LabelState, ValidationReport
-from db.models import Image, Label
-from db.queries import datasets
+from db.models import Label
+from db.queries import datasets, images, stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +86,12 @@ def _resolve(
 ) -> tuple[list[Answer], ValidationReport]:
     """Turn names into ids; a later row about the same pair replaces an earlier one."""
     report = ValidationReport()
-    query = select(Image.file_name, Image.id).where(Image.dataset_id == dataset_id)
-    images: dict[str, list[int]] = {}
-    for file_name, id_ in session.execute(query):
-        images.setdefault(file_name, []).append(id_)
+    by_name = images.ids_by_name(session, dataset_id)
     categories = datasets.category_ids_by_name(session, dataset_id)
     answers: dict[tuple[int, int], Answer] = {}
     for line, row in rows:
         where = f"line {line}"
-        image_id = _only(images, row["file_name"], "image", where, report)
+        image_id = _only(by_name, row["file_name"], "image", where, report)
         category_id = _only(categories, row["category"], "category", where, report)
         verdict = row["verdict"].strip().lower()
         if verdict not in ("present", "absent"):
@@ -120,7 +116,7 @@ def _only(
 
 
 def _already(session: Session, answer: Answer) -> bool:
-    label = session.get(Label, (answer.image_id, answer.category_id))
+    label = stored.find(session, Label, (answer.image_id, answer.category_id))
     if label is None:
         return False
     same = label.state is LabelState.from_word(answer.verdict)

@@ -6,15 +6,14 @@ import uuid
 from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.services.access import rights
 from app.services.access.grants import Grant
 from app.services.access.rights import Right
 from app.services.learning import triggers
+from app.services.reviewing import repeats
 from app.services.reviewing.cards import Card
 from app.services.reviewing.panels import Turn, turn_of
 from app.services.workspace import Workspace
@@ -28,6 +27,7 @@ from db.queries import (
     panels,
     proposals,
     runs,
+    stored,
 )
 
 MAX_DECISIONS = 100
@@ -142,15 +142,17 @@ def mark_others_absent(
     rights.require(Right.DECIDE)
     check_id(client_id)
     with workspace.database.write(grant.dataset_id) as session:
-        if was_stored(session, client_id):
-            return Receipt(client_id, "duplicate")
-        image = session.get(Image, image_id)
+        same = repeats.says_absent(client_id, image_id)
+        again = repeats.repeated(session, grant, client_id, same)
+        if again is not None:
+            return Receipt(client_id, *again)
+        image = stored.find(session, Image, image_id)
         if image is None or image.dataset_id != grant.dataset_id:
             return Receipt(client_id, "refused", "this image is not in the dataset any more")
         known = labels.categories_of(session, image_id)
         shared = panels.sharing(session, grant.dataset_id)
-        run = runs.serving_run(session, grant.dataset_id)
-        proposed = {} if run is None else proposals.of_image(session, run.id, image_id)
+        run_ids = runs.shown_runs(session, grant.dataset_id)
+        proposed = proposals.of_image(session, run_ids, image_id)
         made = []
         for category in datasets.categories(session, grant.dataset_id):
             if category.id not in known:
@@ -164,18 +166,12 @@ def mark_others_absent(
                 if turn.status is None:
                     decision = event_of(grant, answer, client_id, proposed.values(), turn.voice)
                     made.append((decision, None))
+        decisions.require_new(session, [decision.client_id for decision, _ in made])
         store(session, made)
         job_id = triggers.due_retraining(session, grant.dataset_id)
     # That something nobody thought of is not there is no news for its category.
     tell(workspace, grant.dataset_id, proposed, job_id)
     return Receipt(client_id, "saved", count=len(made))
-
-
-Row = TypeVar("Row", Image, Category, Proposal)
-
-
-def _rows(session: Session, table: type[Row], ids: set[int]) -> dict[int, Row]:
-    return {row.id: row for row in session.scalars(select(table).where(table.id.in_(ids)))}
 
 
 @dataclass(slots=True)
@@ -187,7 +183,7 @@ class _Facts:
         made: Decisions by pair that are not stored yet.
     """
 
-    seen: set[str]
+    ids: repeats.Ids
     images: dict[int, Image]
     categories: dict[int, Category]
     proposals: dict[int, Proposal]
@@ -202,11 +198,13 @@ class _Facts:
         annotator_ids = {request.grant.annotator_id for request in requests}
         proposal_ids = {a.proposal_id for a in answers if a.proposal_id is not None}
         pairs = {(answer.image_id, answer.category_id) for answer in answers}
+        named = {answer.client_id for answer in answers}
+        named |= {request.batch_id for request in requests if request.batch_id is not None}
         return cls(
-            seen=decisions.stored_ids(session, {answer.client_id for answer in answers}),
-            images=_rows(session, Image, {pair[0] for pair in pairs}),
-            categories=_rows(session, Category, {pair[1] for pair in pairs}),
-            proposals=_rows(session, Proposal, proposal_ids),
+            ids=repeats.Ids.read(session, named),
+            images=stored.several(session, Image, {pair[0] for pair in pairs}),
+            categories=stored.several(session, Category, {pair[1] for pair in pairs}),
+            proposals=stored.several(session, Proposal, proposal_ids),
             labels={
                 (label.image_id, label.category_id): label
                 for label in labels.of_pairs(session, pairs)
@@ -235,12 +233,14 @@ class _Facts:
 def _decide(
     session: Session, grant: Grant, facts: _Facts, answer: Answer, batch_id: str | None
 ) -> Receipt:
-    if answer.client_id in facts.seen:
-        return Receipt(answer.client_id, "duplicate")
+    pair = (answer.image_id, answer.category_id)
+    said = repeats.Said(*pair, answer.verdict, batch_id)
+    again = facts.ids.outcome(grant, answer.client_id, said)
+    if again is not None:
+        return Receipt(answer.client_id, *again)
     refusal = _refusal(facts, grant, answer)
     if refusal is not None:
         return Receipt(answer.client_id, "refused", refusal)
-    pair = (answer.image_id, answer.category_id)
     label, proposal = facts.labels.get(pair), facts.proposal(answer)
     turn = Turn(Voice.SOLE)
     if not facts.shared.plain:
@@ -258,7 +258,7 @@ def _decide(
     known = () if proposal is None else (proposal.id,)
     decision = event_of(grant, answer, batch_id, known, turn.voice)
     facts.made[pair] = decision
-    facts.seen.add(answer.client_id)
+    facts.ids.take(decision)
     if proposal is not None:
         facts.standing[grant.annotator_id, proposal.id] = decision
     return Receipt(answer.client_id, "saved", count=1)
@@ -278,7 +278,7 @@ def _settled(
         return proposal.status is ProposalStatus.DECIDED
     if label is None:
         return False
-    author = label.decision_id and session.get_one(Decision, label.decision_id).annotator_id
+    author = label.decision_id and stored.one(session, Decision, label.decision_id).annotator_id
     return author != grant.annotator_id
 
 
@@ -353,10 +353,3 @@ def check_id(batch_id: str) -> None:
 def member_id(batch_id: str, part: int) -> str:
     """The id of one decision of a batch: the same whenever the batch is sent."""
     return uuid.uuid5(uuid.NAMESPACE_OID, f"{batch_id}:{part}").hex
-
-
-def was_stored(session: Session, client_id: str) -> bool:
-    """Whether a verdict or a batch of that id is stored already."""
-    if decisions.by_client_id(session, client_id) is not None:
-        return True
-    return bool(decisions.of_batch(session, client_id))

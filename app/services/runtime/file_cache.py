@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.services.runtime.one_at_a_time import OneAtATime
 from clsl_core.errors import InputError
 from clsl_core.files import atomic_file
 
@@ -40,13 +42,14 @@ class FileCache:
         self.limit = limit
         self._written = limit  # the first file of a process looks at what earlier ones left
         self._lock = threading.Lock()
+        self._making = OneAtATime()
 
     def get(self, name: str) -> bytes | None:
         """The bytes kept under a name (``dataset/file.webp``); None when there are none."""
         path = self.folder / name
         try:
             content = path.read_bytes()
-        except FileNotFoundError:
+        except OSError:
             return None
         if not content:  # the power went before it reached the disk
             return None
@@ -71,6 +74,25 @@ class FileCache:
                 return
             self._written = 0
         self._sweep()
+
+    def get_or_make(self, name: str, thing: Hashable, make: Callable[[], bytes]) -> bytes:
+        """What is kept under a name, made and kept where nothing is.
+
+        Args:
+            name: As for ``get``.
+            thing: Of what it is made: of the threads that make something of the same thing, one is
+                at work and the others wait.
+            make: Makes it.
+        """
+        content = self.get(name)
+        if content is not None:
+            return content
+        with self._making.take(thing):
+            content = self.get(name)
+            if content is None:
+                content = make()
+                self.put(name, content)
+        return content
 
     def _sweep(self) -> None:
         """Delete the least recently used files until KEEP of the limit is left."""

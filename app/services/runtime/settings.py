@@ -37,6 +37,12 @@ class Settings(BaseSettings):
     retrain_after: int = Field(
         default=50, ge=0, description="Decisions that start a retraining; 0 turns it off."
     )
+    keep_runs: int = Field(
+        default=5,
+        ge=0,
+        description="Newest model runs of a dataset whose files are kept, besides the serving and "
+        "the pinned one; 0 keeps all.",
+    )
     max_pixels: int = Field(
         default=100_000_000, gt=0, description="Larger pictures are refused undecoded."
     )

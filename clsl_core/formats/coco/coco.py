@@ -9,7 +9,8 @@ COCO has boxes and masks but no image-level labels. They are written as a list `
 What a pair of image and category is, in rising order of authority:
 
 1. nothing said: UNKNOWN, or ABSENT where the file was declared exhaustive (``absent="negative"``);
-2. at least one annotation, crowds included: PRESENT, source ``import``;
+2. at least one annotation, crowds included: PRESENT, source ``import``; one with a ``score`` was
+   made by a model: it is a proposal, and says nothing of the label;
 3. an entry in ``labels``; of several for one pair, the last. An entry that says absent where an
    annotation exists wins, with a warning: it is the later, explicit statement about the picture
    (a person rejected the box), and only so does an export import again to the same state. The
@@ -24,10 +25,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from clsl_core.errors import FormatError, InputError
+from clsl_core.errors import InputError
 from clsl_core.files import atomic_text
 from clsl_core.formats.coco.labels import LABELS_KEY, entry_of, parse_label, stated_labels
-from clsl_core.formats.coco.records import CocoRecords, is_id
+from clsl_core.formats.coco.records import CocoRecords, known_id, predicted_score
 from clsl_core.formats.coco.stored import LISTS, PairLabels, StoredCocoRecords
 from clsl_core.formats.conversion import Pair, as_coco
 from clsl_core.formats.exhaustive import ExhaustiveLabels
@@ -52,7 +53,6 @@ __all__ = [
     "SUMMARY_KEY",
     "content_of",
     "read",
-    "validate",
     "write",
 ]
 
@@ -141,22 +141,21 @@ def content_of(
         "annotations": len(records.annotations),
         "labels": len(labels),
     }
+    proposals = records.proposals()
+    if proposals:
+        findings.report.counts["proposals"] = len(proposals)
     report = findings.finish()
     header = {key: None if key in _RECORD_KEYS else value for key, value in document.items()}
     content = AnnotationSet(
-        format_name, header, records.images, records.categories, records.annotations, labels
+        format_name,
+        header,
+        records.images,
+        records.categories,
+        records.annotations,
+        labels,
+        proposals,
     )
     return content, report
-
-
-def validate(path: Path) -> ValidationReport:
-    """Report every problem of a COCO file; bad content never raises."""
-    try:
-        return read(path)[1]
-    except FormatError as error:
-        if error.report is None:
-            raise
-        return error.report
 
 
 def write(
@@ -234,17 +233,19 @@ def _said(content: AnnotationSet, wanted: set[Pair]) -> dict[Pair, JsonObject]:
     for annotation in content.annotations if wanted else ():
         if annotation.image_id is not None and annotation.category_id is not None:
             pair = (annotation.image_id, annotation.category_id)
-            if pair not in wanted:
+            if pair not in wanted or predicted_score(annotation.record) is not None:
                 continue
             said[pair] = entry_of(LabelRecord(*pair, LabelState.PRESENT))
-    for label in content.header.get(LABELS_KEY) or ():
-        with_ids = isinstance(label, dict) and is_id(label.get("image_id"))
-        if (
-            with_ids
-            and is_id(label.get("category_id"))
-            and label.get("state") in ("present", "absent")
-        ):
-            parsed = parse_label(label)
+    images, categories = {image for image, _ in wanted}, {category for _, category in wanted}
+    for entry in content.header.get(LABELS_KEY) or ():
+        if not isinstance(entry, dict) or entry.get("state") not in ("present", "absent"):
+            continue
+        named = (
+            known_id(entry.get("image_id"), images),
+            known_id(entry.get("category_id"), categories),
+        )
+        if named in wanted:
+            parsed = parse_label(entry, images, categories)
             said[parsed.image_id, parsed.category_id] = entry_of(parsed)
     return said
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Container
 
-from clsl_core.formats.coco.records import CocoRecords, is_id
+from clsl_core.formats.coco.records import CocoRecords, known_id
 from clsl_core.formats.conversion import Pair
 from clsl_core.formats.findings import Findings
 from clsl_core.formats.text.json_source import kind_of
-from clsl_core.types import JsonObject, LabelRecord, LabelSource, LabelState
+from clsl_core.types import JsonObject, LabelRecord, LabelSource, LabelState, SourceId
 
 __all__ = ["LABELS_KEY", "entry_of", "parse_label", "stated_labels"]
 
@@ -38,7 +39,7 @@ def stated_labels(
             message = f"{problem}; the entry is kept but gives no label"
             findings.warn("label-ignored", f"{LABELS_KEY}[{index}]", message)
             continue
-        label = parse_label(entry)
+        label = parse_label(entry, records.image_ids, records.category_ids)
         stated[label.image_id, label.category_id] = label
         if label.state is LabelState.ABSENT and records.has_annotation(label):
             findings.warn(
@@ -56,18 +57,24 @@ def _problem(entry: object, records: CocoRecords) -> str | None:
         return f"found {kind_of(entry)}, expected an object with image_id, category_id, state"
     for key, known in (("image_id", records.image_ids), ("category_id", records.category_ids)):
         value = entry.get(key)
-        if not is_id(value) or value not in known:
+        if value is None or known_id(value, known) not in known:
             return f"{key} is {kind_of(value)}, which is not in this file"
     if entry.get("state") not in ("present", "absent"):
         return f"state is {kind_of(entry.get('state'))}, expected present or absent"
     return None
 
 
-def parse_label(entry: JsonObject) -> LabelRecord:
-    """The label of an entry that names an image, a category and a state."""
+def parse_label(
+    entry: JsonObject, image_ids: Container[SourceId], category_ids: Container[SourceId]
+) -> LabelRecord:
+    """The label of an entry that names a known image, a known category and a state."""
+    image_id = known_id(entry["image_id"], image_ids)
+    category_id = known_id(entry["category_id"], category_ids)
+    assert image_id is not None
+    assert category_id is not None
     return LabelRecord(
-        image_id=entry["image_id"],
-        category_id=entry["category_id"],
+        image_id=image_id,
+        category_id=category_id,
         state=LabelState.from_word(entry["state"]),
         source=_text(entry.get("source")) or LabelSource.IMPORT.value,
         model_run=_text(entry.get("model_run")),

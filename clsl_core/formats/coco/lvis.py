@@ -18,9 +18,9 @@ from urllib.parse import unquote, urlsplit
 
 from clsl_core.formats.coco import coco
 from clsl_core.formats.coco.labels import LABELS_KEY, stated_labels
-from clsl_core.formats.coco.records import CocoRecords, is_id
+from clsl_core.formats.coco.records import CocoRecords, id_of, known_id, predicted_score
 from clsl_core.formats.conversion import Pair, as_coco, checked_labels
-from clsl_core.formats.findings import Findings, report_of
+from clsl_core.formats.findings import Findings
 from clsl_core.formats.registry import Absent
 from clsl_core.formats.text.json_source import kind_of, read_json_object
 from clsl_core.types import (
@@ -35,7 +35,7 @@ from clsl_core.types import (
     no_progress,
 )
 
-__all__ = ["NEGATIVE", "NOT_EXHAUSTIVE", "read", "validate", "write"]
+__all__ = ["NEGATIVE", "NOT_EXHAUSTIVE", "read", "write"]
 
 NEGATIVE = "neg_category_ids"
 NOT_EXHAUSTIVE = "not_exhaustive_category_ids"
@@ -73,11 +73,6 @@ def read(
     return coco.content_of("lvis", document, records, explicit, findings, absent)
 
 
-def validate(path: Path) -> ValidationReport:
-    """Report every problem of an LVIS file; bad content never raises."""
-    return report_of(read, path)
-
-
 def write(
     annotation_set: AnnotationSet,
     new_labels: Iterable[LabelRecord],
@@ -110,7 +105,11 @@ def write(
     by_image: dict[SourceId, list[LabelRecord]] = {}
     for label in labels:
         by_image.setdefault(label.image_id, []).append(label)
-    annotated = {(item.image_id, item.category_id) for item in content.annotations}
+    annotated = {
+        (item.image_id, item.category_id)
+        for item in content.annotations
+        if predicted_score(item.record) is None
+    }
     images = [
         _with_lists(image, by_image.get(image.source_id, ()), annotated, not native)
         for image in content.images
@@ -157,6 +156,8 @@ def _listed_labels(
         image_id = known[id(record)]
         for key, state in _LISTS.items():
             for place, category_id in _entries(record, key, index, findings):
+                meant = known_id(category_id, records.category_ids)
+                category_id = category_id if meant is None else meant  # noqa: PLW2901
                 label = LabelRecord(image_id, category_id, state)
                 if _usable(label, place, records, labels, findings):
                     labels[image_id, category_id] = label
@@ -175,8 +176,8 @@ def _entries(
         findings.warn("bad-category-list", where, message)
         return
     for position, value in enumerate(values):
-        if is_id(value):
-            yield f"{where}[{position}]", value
+        if (category := id_of(value)) is not None:
+            yield f"{where}[{position}]", category
         else:
             message = f"found {kind_of(value)}; a category id was expected; not used"
             findings.warn("bad-category-list", f"{where}[{position}]", message)
@@ -218,9 +219,10 @@ def _with_lists(
         category = label.category_id
         present = label.state is LabelState.PRESENT
         to_add, other = (NOT_EXHAUSTIVE, NEGATIVE) if present else (NEGATIVE, NOT_EXHAUSTIVE)
-        after[other] = [value for value in after[other] if value != category]
+        after[other] = [value for value in after[other] if known_id(value, (category,)) != category]
         boxed = (image.source_id, category) in annotated
-        if category not in after[to_add] and not boxed:
+        listed = any(known_id(value, (category,)) == category for value in after[to_add])
+        if not listed and not boxed:
             after[to_add].append(category)
     changed = {key: after[key] for key in _LISTS if after[key] != before[key]}
     if complete:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ntpath
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
+from itertools import islice
 from pathlib import PurePosixPath
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from clsl_core.formats.findings import Findings
 from clsl_core.formats.text.json_source import kind_of
@@ -21,17 +22,67 @@ from clsl_core.types import (
     SourceId,
 )
 
-__all__ = ["UNSTORABLE", "CocoRecords", "is_id", "leaves_root", "side_of"]
+__all__ = [
+    "UNSTORABLE",
+    "CocoRecords",
+    "id_of",
+    "is_id",
+    "known_id",
+    "leaves_root",
+    "predicted_score",
+    "side_of",
+]
 
 UNSTORABLE = re.compile("[\ud800-\udfff\x00]")
 """Lone surrogates and NUL: legal in JSON, impossible in UTF-8 files or PostgreSQL text."""
 
 
 def is_id(value: object) -> TypeGuard[SourceId]:
-    """Whether a JSON value can be an id: an integer or text; ``true`` and ``1.0`` cannot."""
+    """Whether a value can be an id as it stands: an integer or text; ``true`` cannot."""
     if isinstance(value, str):
         return not UNSTORABLE.search(value)
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def id_of(value: object) -> SourceId | None:
+    """The id that a JSON value is, or None; ``1.0`` is 1, as JSON has one kind of number."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    return value if is_id(value) else None
+
+
+def known_id(value: object, known: Container[SourceId]) -> SourceId | None:
+    """Which of the known ids a reference means, or None.
+
+    A text is also the number that it spells, and a number the text, where no id is the one and
+    one is the other: some tools write the two lists of a file in different types.
+    """
+    wanted = id_of(value)
+    if wanted is None or wanted in known:
+        return wanted
+    other: SourceId | None = None
+    if isinstance(wanted, int):
+        other = str(wanted)
+    elif _NUMBER.fullmatch(wanted):
+        other = int(wanted)
+    return other if other is not None and other in known else None
+
+
+_LOOKED_AT = 1_000
+"""Annotations that are looked at to say why none of them belongs to the file."""
+
+_NUMBER = re.compile("-?(0|[1-9][0-9]{0,17})")
+
+
+def predicted_score(record: JsonObject) -> float | None:
+    """The score of an annotation that a model made; None for one that a person drew.
+
+    Detectors and model-assisted tools write it, and COCO's own annotations have none.
+    """
+    score = record.get("score")
+    if isinstance(score, bool) or not isinstance(score, int | float):
+        return None
+    return float(score) if -1e300 < score < 1e300 else None
 
 
 class CocoRecords:
@@ -39,6 +90,7 @@ class CocoRecords:
 
     Attributes:
         images, categories, annotations: The records that could be used.
+        predicted: The best score of each pair that a model's annotations name.
         image_ids, category_ids: Their ids; dicts, for order and fast look-up.
     """
 
@@ -50,6 +102,8 @@ class CocoRecords:
         self._category_names: dict[str, int] = {}
         self._annotation_ids: dict[SourceId, int] = {}
         self._pairs: dict[tuple[SourceId, SourceId], None] = {}
+        self._told: set[str] = set()
+        self.predicted: dict[tuple[SourceId, SourceId], float] = {}
         self.images = self._read_images(document)
         self.categories = [
             category
@@ -57,6 +111,7 @@ class CocoRecords:
             if (category := self._category(where, record))
         ]
         self.annotations = self._read_annotations(document)
+        self._explain_strangers(document)
 
     def _read_images(self, document: JsonObject) -> Sequence[ImageRecord]:
         return [
@@ -71,9 +126,39 @@ class CocoRecords:
             for where, record in self._objects(document, "annotations")
         ]
 
+    def _explain_strangers(self, document: JsonObject) -> None:
+        """Say in one line when no annotation at all belongs to this file."""
+        if not self.annotations or self._has_pairs():
+            return
+        for kind, known in (("image", self.image_ids), ("category", self.category_ids)):
+            stated = [record.get(f"{kind}_id") for record in self._first(document["annotations"])]
+            if len(stated) > 1 and known and not any(known_id(x, known) in known for x in stated):
+                self._findings.warn(
+                    "no-annotation-belongs",
+                    "annotations",
+                    f"no annotation names a {kind} of this file, so none gives a label: their "
+                    f"{kind}_id is {kind_of(stated[0])}, an id here is {next(iter(known))!a:.60}; "
+                    "was the file put together of two?",
+                )
+
+    def _has_pairs(self) -> bool:
+        return bool(self._pairs or self.predicted)
+
+    @staticmethod
+    def _first(records: Sequence[object]) -> list[JsonObject]:
+        found = (record for record in records if isinstance(record, dict))
+        return list(islice(found, _LOOKED_AT))
+
     def annotated_labels(self) -> dict[tuple[SourceId, SourceId], LabelRecord]:
         """One PRESENT label for each image × category with at least one annotation."""
         return {pair: LabelRecord(*pair, LabelState.PRESENT) for pair in self._pairs}
+
+    def proposals(self) -> list[LabelRecord]:
+        """What a model's annotations say: never a label."""
+        return [
+            LabelRecord(*pair, LabelState.PRESENT, "model", score=score)
+            for pair, score in self.predicted.items()
+        ]
 
     def has_annotation(self, label: LabelRecord) -> bool:
         """Whether an annotation of the label's category exists in its image."""
@@ -121,10 +206,8 @@ class CocoRecords:
         self, where: str, record: JsonObject, seen: dict[SourceId, int], kind: str
     ) -> SourceId | None:
         """The id of an image or category, or None when it cannot be used."""
-        value = record.get("id")
-        if not is_id(value):
-            message = f"the id is {kind_of(value)}; a whole number or text was expected"
-            self._findings.error("bad-id", where, message)
+        value = self._id(where, record)
+        if value is None:
             return None
         if value in seen:
             message = (
@@ -135,6 +218,22 @@ class CocoRecords:
             return None
         seen[value] = _index(where)
         return value
+
+    def _id(self, where: str, record: JsonObject) -> SourceId | None:
+        """The id of a record; what cannot be one is reported."""
+        stated = record.get("id")
+        value = id_of(stated)
+        if value is None:
+            message = f"the id is {kind_of(stated)}; a whole number or text was expected"
+            self._findings.error("bad-id", where, message)
+        elif isinstance(stated, float):
+            self._tell_once("float-ids", where, f"ids such as {stated} are read as {value}")
+        return value
+
+    def _tell_once(self, code: str, where: str, message: str) -> None:
+        if code not in self._told:
+            self._told.add(code)
+            self._findings.warn(code, where, f"{message}; the records go out as they came")
 
     def _image(self, where: str, record: JsonObject) -> ImageRecord | None:
         source_id = self._new_id(where, record, self.image_ids, "image")
@@ -209,16 +308,18 @@ class CocoRecords:
         image_id = self._reference(where, record, "image", self.image_ids)
         category_id = self._reference(where, record, "category", self.category_ids)
         if image_id is not None and category_id is not None:
-            self._pairs[image_id, category_id] = None
+            score, pair = predicted_score(record), (image_id, category_id)
+            if score is None:
+                self._pairs[pair] = None
+            else:
+                self.predicted[pair] = max(score, self.predicted.get(pair, score))
         return AnnotationRecord(source_id, image_id, category_id, record)
 
     def _annotation_id(self, where: str, record: JsonObject) -> SourceId | None:
-        value = record.get("id")
-        if value is None:
+        if record.get("id") is None:
             return None
-        if not is_id(value):
-            message = f"the id is {kind_of(value)}; a whole number or text was expected"
-            self._findings.error("bad-id", where, message)
+        value = self._id(where, record)
+        if value is None:
             return None
         if value in self._annotation_ids:
             other = self._annotation_ids[value]
@@ -231,13 +332,17 @@ class CocoRecords:
         self, where: str, record: JsonObject, kind: str, known: dict[SourceId, int]
     ) -> SourceId | None:
         """The image or category an annotation names, or None when there is no such one."""
-        value: Any = record.get(f"{kind}_id")
-        if value is not None and not is_id(value):
+        value = record.get(f"{kind}_id")
+        if value is not None and id_of(value) is None:
             message = f"{kind}_id is {kind_of(value)}; a whole number or text was expected"
             self._findings.error("bad-id", where, message + _named(record))
             return None
-        if value in known:
-            return value
+        meant = known_id(value, known)
+        if meant is not None and meant in known:
+            if type(value) is not type(meant):
+                told = f"{kind}_id such as {value!a:.60} are read as the id {meant!a:.60}"
+                self._tell_once(f"{kind}-ids-of-another-type", where, told)
+            return meant
         message = f"{kind}_id is {kind_of(value)}, which is not in this file; kept, gives no label"
         self._findings.warn(f"missing-{kind}", where, message + _named(record))
         return None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
 from clsl_core.arrays import Ids
-from clsl_core.formats.coco.records import UNSTORABLE, CocoRecords, is_id, side_of
+from clsl_core.formats.coco.records import UNSTORABLE, CocoRecords, id_of, known_id, side_of
 from clsl_core.formats.findings import Findings
+from clsl_core.formats.lazy_sequence import LazySequence
 from clsl_core.formats.text.record_store import LazyRecords, RecordStore
 from clsl_core.types import (
     AnnotationRecord,
@@ -46,7 +46,7 @@ class StoredAnnotations(LazyRecords[AnnotationRecord]):
                 yield int(images[index]), int(categories[index]), text
 
 
-class PairLabels(Sequence[LabelRecord]):
+class PairLabels(LazySequence[LabelRecord]):
     """A PRESENT label for each annotated pair, by image and category, made on the way out."""
 
     def __init__(self, images: Ids, categories: Ids, other: Iterable[Pair]) -> None:
@@ -64,18 +64,6 @@ class PairLabels(Sequence[LabelRecord]):
                 self._images[piece].tolist(), self._categories[piece].tolist(), strict=True
             )
         yield from self._other
-
-    def __iter__(self) -> Iterator[LabelRecord]:
-        for index in range(len(self)):
-            yield self._at(index)
-
-    @overload
-    def __getitem__(self, index: int) -> LabelRecord: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[LabelRecord]: ...
-    def __getitem__(self, index: int | slice) -> LabelRecord | Sequence[LabelRecord]:
-        places = range(len(self))[index]
-        return [self._at(i) for i in places] if isinstance(places, range) else self._at(places)
 
     def _at(self, index: int) -> LabelRecord:
         if index < len(self._images):
@@ -113,7 +101,13 @@ class StoredCocoRecords(CocoRecords):
         images, categories = store.column("image_id"), store.column("category_id")
         plain = np.ones(len(store), bool)
         plain[list(store.kept)] = False
-        known = plain & _is_in(images, self.image_ids) & _is_in(categories, self.category_ids)
+        predicted = np.fromiter(('"score"' in text for text in store.texts()), bool, len(store))
+        known = (
+            plain
+            & ~predicted
+            & _is_in(images, self.image_ids)
+            & _is_in(categories, self.category_ids)
+        )
         odd = ~known | self._repeated(store, plain)
         for index in np.flatnonzero(odd).tolist():
             where, record = f"annotations[{index}]", store[index]
@@ -154,6 +148,9 @@ class StoredCocoRecords(CocoRecords):
         key = row * max(len(self.category_ids), 1) + column
         return _place(self._pair_keys, key) is not None
 
+    def _has_pairs(self) -> bool:
+        return super()._has_pairs() or len(self._pair_keys) > 0
+
     def pair_labels(self) -> PairLabels:
         """One PRESENT label for each image × category with at least one annotation."""
         return PairLabels(*self._pair_columns, self._pairs)
@@ -170,16 +167,15 @@ class StoredCocoRecords(CocoRecords):
     def _made_image(self, _index: int, record: JsonObject) -> ImageRecord:
         name = UNSTORABLE.sub("\ufffd", str(self.stated_file_name(record)))
         sides = [side_of(record.get(key)) for key in ("width", "height")]
-        return ImageRecord(record["id"], name, sides[0], sides[1], record)
+        return ImageRecord(id_of(record["id"]) or 0, name, sides[0], sides[1], record)
 
     def _made_annotation(self, _index: int, record: JsonObject) -> AnnotationRecord:
         def known(key: str, ids: dict[SourceId, int]) -> SourceId | None:
-            value = record.get(key)
-            return value if is_id(value) and value in ids else None
+            meant = known_id(record.get(key), ids)
+            return meant if meant in ids else None
 
-        own = record.get("id")
         return AnnotationRecord(
-            own if is_id(own) else None,
+            id_of(record.get("id")),
             known("image_id", self.image_ids),
             known("category_id", self.category_ids),
             record,

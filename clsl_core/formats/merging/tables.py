@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 from clsl_core.formats.merging.terms import NewIds, Speaks, Terms, union_of
-from clsl_core.formats.tables.cell_states import state_of_cell
+from clsl_core.formats.tables.cell_states import Signs, is_state
 from clsl_core.formats.tables.csv_long import (
     MACHINE_SOURCES,
     STATE,
@@ -42,13 +42,14 @@ class WideTerms(Terms):
         found = [_wide_name(index, name) for index, name in enumerate(theirs["columns"])]
         places, added = _places(names, found)
         columns = [*style["columns"], *(theirs["columns"][i] for i in added)]
-        zeros = (_zero(theirs), _zero(style))
-        states = {i for i, name in enumerate(found) if name not in ("", *RESERVED)}
+        signs = (Signs.of_header(theirs), Signs.of_header(style))
+        named = {one.name for one in content.categories}
+        states = {i for i, name in enumerate(found) if name in named}
 
         def moved(image: ImageRecord) -> ImageRecord:
             row: Row = [None] * len(columns)
             for index, cell in enumerate(image.record[_CELLS]):
-                row[places[index]] = _recoded(cell, *zeros) if index in states else cell
+                row[places[index]] = _recoded(cell, *signs) if index in states else cell
             return replace(image, record={**image.record, _CELLS: row})
 
         header = {**union_of(own, content.header), "table": {**style, "columns": columns}}
@@ -213,12 +214,12 @@ class LongTerms(_RowsTerms):
         places, added = _places(names, found)
         columns = [*style["columns"], *(theirs["columns"][i] for i in added)]
         both = field_names(columns)
-        zeros = (_zero(theirs), _zero(style))
+        signs = (Signs.of_header(theirs), Signs.of_header(style))
 
         def moved(row: Row) -> Row:
             new: Row = [""] * len(columns)
             for index, cell in enumerate(row):
-                new[places[index]] = _recoded(cell, *zeros) if found[index] == STATE else cell
+                new[places[index]] = _recoded(cell, *signs) if found[index] == STATE else cell
             if STATE in both and STATE not in found:
                 new[both.index(STATE)] = LabelState.PRESENT.word
             return new
@@ -318,16 +319,16 @@ def _wide_name(index: int, name: str) -> str:
     return "" if index == 0 else plain.lower() if plain.lower() in RESERVED else plain
 
 
-def _zero(style: Mapping[str, Any]) -> LabelState:
-    return LabelState.from_word(style.get("zero", "absent"))
-
-
-def _recoded(cell: str, theirs: LabelState, own: LabelState) -> str:
+def _recoded(cell: str, theirs: Signs, own: Signs) -> str:
     """A cell as the first table would say it; only zeros and minus ones are ever changed."""
-    state = state_of_cell(cell, theirs)
+    if not is_state(cell):
+        return cell
+    state = theirs.state(cell)
     if state is LabelState.ABSENT and cell.strip().lstrip("-")[:1].isdigit():
-        return "0" if own is LabelState.ABSENT else "-1"
-    return cell if state_of_cell(cell, own) is state else ""
+        if own.zero is LabelState.ABSENT:
+            return "0"
+        return "-1" if own.minus_one is LabelState.ABSENT else state.word
+    return cell if own.state(cell) is state else ""
 
 
 def _filled(row: Sequence[Any], old: Sequence[str]) -> list[str]:

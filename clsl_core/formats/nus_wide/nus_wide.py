@@ -12,7 +12,7 @@ from pathlib import Path
 
 from clsl_core.formats import sidecar
 from clsl_core.formats.conversion import checked_labels
-from clsl_core.formats.findings import Findings, report_of
+from clsl_core.formats.findings import Findings
 from clsl_core.formats.nus_wide.lists import LABELS, LIST_ENDING, ConceptLists, fresh_lists
 from clsl_core.formats.registry import Absent
 from clsl_core.formats.set_builder import SetBuilder
@@ -29,7 +29,7 @@ from clsl_core.types import (
     no_progress,
 )
 
-__all__ = ["read", "validate", "write"]
+__all__ = ["read", "write"]
 
 _STATES = {"1": LabelState.PRESENT, "0": LabelState.ABSENT, "-1": LabelState.UNKNOWN}
 
@@ -63,11 +63,6 @@ def read(
         else:
             _read_labels(name, concept, lists.texts[name], images, builder, findings)
     return builder.finish({"lists": lists.texts}, absent, path)
-
-
-def validate(path: Path) -> ValidationReport:
-    """Report every problem of a folder; bad content never raises."""
-    return report_of(read, path)
 
 
 def write(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from clsl_core.files import atomic_text
 from clsl_core.formats import sidecar
-from clsl_core.formats.findings import Findings, report_of
+from clsl_core.formats.findings import Findings
 from clsl_core.formats.registry import Absent
 from clsl_core.formats.set_builder import SetBuilder
 from clsl_core.formats.tables.listed_labels import names_to_write
@@ -27,7 +27,7 @@ from clsl_core.types import (
     no_progress,
 )
 
-__all__ = ["COLUMNS", "python_names", "read", "validate", "write"]
+__all__ = ["COLUMNS", "python_names", "read", "write"]
 
 COLUMNS = ("filepath", "label", "split_name")
 
@@ -57,11 +57,6 @@ def read(
     for line, row in table.rows:
         _read_row(f"line {line}", row, table, builder, findings)
     return builder.finish({"table": table.style}, absent, path, open_vocabulary=True)
-
-
-def validate(path: Path) -> ValidationReport:
-    """Report every problem of a table; bad content never raises."""
-    return report_of(read, path)
 
 
 def write(

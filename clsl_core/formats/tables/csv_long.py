@@ -8,6 +8,8 @@ that has no label yet; a row without a file names a category.
 from __future__ import annotations
 
 import math
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,11 +22,12 @@ from clsl_core.formats.conversion import (
     kept_rows,
     known_labels,
     named_images,
+    own_names,
 )
-from clsl_core.formats.findings import Findings, report_of
+from clsl_core.formats.findings import Findings
 from clsl_core.formats.registry import Absent
 from clsl_core.formats.set_builder import SetBuilder
-from clsl_core.formats.tables.cell_states import Zero, state_of_cell, zero_means
+from clsl_core.formats.tables.cell_states import MinusOne, Signs, Zero
 from clsl_core.formats.text.table_source import Table, read_table, table_line
 from clsl_core.types import (
     AnnotationSet,
@@ -45,7 +48,6 @@ __all__ = [
     "field_names",
     "has_columns",
     "read",
-    "validate",
     "write",
 ]
 
@@ -60,6 +62,9 @@ _NAMES = {
     "state": ("state", "value", "present"),
     **{name: (name,) for name in sidecar.COLUMNS[3:]},
 }
+
+
+_SEVERAL = re.compile(r"\s*[,;|]\s*|\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +89,11 @@ class _Fields:
         index = self.positions.get(field, len(row))
         return row[index] if index < len(row) else ""
 
-    def state(self, row: list[str], zero: LabelState) -> LabelState:
+    def state(self, row: list[str], signs: Signs) -> LabelState:
         """The state of a row; present where the file has no such column."""
         if "state" not in self.positions:
             return LabelState.PRESENT
-        return state_of_cell(self.text(row, "state"), zero)
+        return signs.state(self.text(row, "state"))
 
 
 def read(
@@ -97,6 +102,7 @@ def read(
     absent: Absent = "unknown",
     progress: Progress = no_progress,
     zero: Zero = "auto",
+    minus_one: MinusOne = "absent",
     delimiter: str | None = None,
 ) -> tuple[AnnotationSet, ValidationReport]:
     """Read a long table.
@@ -106,6 +112,7 @@ def read(
         absent: What a pair without a row is.
         progress: Told the rows read so far.
         zero: What the state ``0`` means.
+        minus_one: What the state ``-1`` means.
         delimiter: One character; found from the header row when None.
 
     Raises:
@@ -114,15 +121,17 @@ def read(
     findings = Findings(path.name)
     table = read_table(path, findings, progress, delimiter=delimiter)
     fields = _checked_fields(table, findings)
-    convention = zero_means((fields.text(row, "state") for _, row in table.rows), zero)
+    signs = Signs.of((fields.text(row, "state") for _, row in table.rows), zero, minus_one)
+    signs.tell((fields.text(row, "state") for _, row in table.rows), findings)
+    _tell_of_several(table, fields, findings)
     builder = SetBuilder("csv-long", findings)
     for line, row in table.rows:
         if len(row) > len(table.columns):
             message = f"{len(row)} cells; the header row has {len(table.columns)}; check the quotes"
             findings.error("ragged-row", f"line {line}", message)
         else:
-            _read_row(line, row, fields, convention, builder, findings)
-    header = {"table": {**table.style, "zero": convention.word}}
+            _read_row(line, row, fields, signs, builder, findings)
+    header = {"table": {**table.style, **signs.to_json()}}
     return builder.finish(header, absent, path)
 
 
@@ -145,11 +154,6 @@ def completed(row: list[str], style: JsonObject) -> list[str]:
 def has_columns(columns: Iterable[str]) -> bool:
     """Whether a header row names the files and categories of a long table."""
     return {"file", "category"} <= _Fields.of(columns).positions.keys()
-
-
-def validate(path: Path) -> ValidationReport:
-    """Report every problem of a long table; bad content never raises."""
-    return report_of(read, path)
 
 
 def write(
@@ -175,8 +179,8 @@ def write(
             or ``output`` cannot be written.
     """
     new = checked_labels(annotation_set, new_labels)
-    images = named_images(annotation_set)
     native = annotation_set.format == "csv-long"
+    images = own_names(annotation_set) if native else named_images(annotation_set)
     style = annotation_set.header.get("table") if native else None
     if not isinstance(style, dict):
         style = {"columns": list(_FULL), "delimiter": ",", "line_end": "\n"}
@@ -193,7 +197,7 @@ def write(
     if WITHOUT_STATE in style:
         rows = [completed(row, style) for row in rows]
     fields = _Fields.of(style["columns"])
-    unsaid = _unsaid(rows, written, fields, LabelState.from_word(style.get("zero", "absent")))
+    unsaid = _unsaid(rows, written, fields, Signs.of_header(style))
     lines = [*rows, *(_row(label, fields, len(style["columns"])) for label in unsaid)]
     bare = _bare_rows(lines, images.values(), names.values(), fields, len(style["columns"]))
     sidecar.prepare(output)
@@ -218,11 +222,26 @@ def _checked_fields(table: Table, findings: Findings) -> _Fields:
     return fields
 
 
+def _tell_of_several(table: Table, fields: _Fields, findings: Findings) -> None:
+    """Say when a cell seems to name several categories, since it is read as one."""
+    cells = {fields.text(row, "category").strip(): line for line, row in table.rows}
+    known = Counter(part for cell in cells for part in set(_SEVERAL.split(cell)))
+    for cell, line in cells.items():
+        parts = _SEVERAL.split(cell)
+        if len(parts) > 1 and all(part and known[part] > 1 for part in parts):
+            message = (
+                f"{cell[:80]!a} is read as one category, but looks like {len(parts)}; a table of "
+                "this kind has one category in each row: split such cells"
+            )
+            findings.warn("several-labels", f"line {line}", message)
+            return
+
+
 def _read_row(
     line: int,
     row: list[str],
     fields: _Fields,
-    zero: LabelState,
+    signs: Signs,
     builder: SetBuilder,
     findings: Findings,
 ) -> None:
@@ -240,7 +259,7 @@ def _read_row(
     if image is None or category is None:
         return
     try:
-        state = fields.state(row, zero)
+        state = fields.state(row, signs)
     except ValueError as error:
         findings.error("bad-state", where, str(error))
         return
@@ -277,7 +296,7 @@ def _label(
 
 
 def _unsaid(
-    rows: Iterable[list[str]], labels: Iterable[LabelRecord], fields: _Fields, zero: LabelState
+    rows: Iterable[list[str]], labels: Iterable[LabelRecord], fields: _Fields, signs: Signs
 ) -> list[LabelRecord]:
     """The labels that no row states and that the columns can state."""
     said: dict[tuple[SourceId, SourceId], list[str]] = {}
@@ -288,7 +307,7 @@ def _unsaid(
     for label in labels:
         stated = said.get((label.image_id, label.category_id))
         can_say = label.state is LabelState.PRESENT or "state" in fields.positions
-        same = stated is not None and fields.state(stated, zero) is label.state
+        same = stated is not None and fields.state(stated, signs) is label.state
         if can_say and not (same and _same_origin(stated or [], fields, label)):
             unsaid.append(label)
     return unsaid

@@ -22,7 +22,7 @@ from clsl_core.formats.conversion import (
     kept_rows,
     known_labels,
 )
-from clsl_core.formats.findings import Findings, report_of
+from clsl_core.formats.findings import Findings
 from clsl_core.formats.registry import Absent
 from clsl_core.formats.set_builder import SetBuilder
 from clsl_core.formats.text.table_source import read_table, table_line
@@ -37,7 +37,7 @@ from clsl_core.types import (
     no_progress,
 )
 
-__all__ = ["COLUMNS", "read", "validate", "write"]
+__all__ = ["COLUMNS", "read", "write"]
 
 COLUMNS = ("ImageID", "Source", "LabelName", "Confidence")
 _MACHINE = "machine"
@@ -77,12 +77,9 @@ def read(
             message = f"{len(row)} cells; the header row has {len(table.columns)}; check the quotes"
             findings.error("ragged-row", f"line {line}", message)
     header: JsonObject = {"table": table.style, "image_list": files is not None}
+    if names:
+        header["described"] = True
     return builder.finish(header, absent, path)
-
-
-def validate(path: Path) -> ValidationReport:
-    """Report every problem of a table; bad content never raises."""
-    return report_of(read, path)
 
 
 def write(
@@ -258,7 +255,8 @@ def _write_beside(
     native: bool,
 ) -> None:
     """The words for label names and the file names of images, where the set knows them."""
-    if any(item.name != names[item.source_id] for item in content.categories) or not native:
+    told = any(item.name != names[item.source_id] for item in content.categories)
+    if told or content.header.get("described") or not native:
         with atomic_text(output.with_name(f"{output.stem}-{_DESCRIPTIONS}.csv")) as stream:
             stream.write(table_line(("LabelName", "DisplayName")))
             for item in content.categories:
@@ -267,4 +265,6 @@ def _write_beside(
         with atomic_text(output.with_name(f"{output.stem}-images.csv")) as stream:
             stream.write(table_line(("ImageID", "FileName")))
             for image in content.images:
-                stream.write(table_line((images[image.source_id], image.file_name)))
+                stated = image.record.get("file_name") if native else None
+                name = stated if isinstance(stated, str) else image.file_name
+                stream.write(table_line((images[image.source_id], name)))

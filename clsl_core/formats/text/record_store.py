@@ -8,12 +8,13 @@ import weakref
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from clsl_core.errors import FormatError
+from clsl_core.formats.lazy_sequence import LazySequence
 
 __all__ = ["LazyRecords", "RecordStore"]
 
@@ -24,7 +25,7 @@ _LIMIT = 2**62
 R = TypeVar("R")
 
 
-class RecordStore(Sequence[Any]):
+class RecordStore(LazySequence[Any]):
     """The values of one list of a JSON file, read from it again whenever they are wanted.
 
     The file stays open, so that it may be renamed or deleted meanwhile; when it is written over
@@ -103,14 +104,7 @@ class RecordStore(Sequence[Any]):
     def __len__(self) -> int:
         return len(self._starts)
 
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Any]: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(len(self))[index]]
-        index = range(len(self))[index]
+    def _at(self, index: int) -> Any:
         if index in self._kept:
             return self._kept[index]
         return json.loads(os.pread(self._handle, self._lengths[index], self._starts[index]))
@@ -141,7 +135,7 @@ class RecordStore(Sequence[Any]):
         return state.st_size, state.st_mtime_ns
 
 
-class LazyRecords(Sequence[R], Generic[R]):
+class LazyRecords(LazySequence[R]):
     """Records that are made on the way out of stored values.
 
     Args:
@@ -153,6 +147,11 @@ class LazyRecords(Sequence[R], Generic[R]):
         self.store = store
         self._make = make
 
+    def mapped(self, change: Callable[[R], R]) -> LazyRecords[R]:
+        """The same records, each changed on its way out."""
+        make = self._make
+        return LazyRecords(self.store, lambda index, value: change(make(index, value)))
+
     def __len__(self) -> int:
         return len(self.store)
 
@@ -160,12 +159,5 @@ class LazyRecords(Sequence[R], Generic[R]):
         for index, value in enumerate(self.store):
             yield self._make(index, value)
 
-    @overload
-    def __getitem__(self, index: int) -> R: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[R]: ...
-    def __getitem__(self, index: int | slice) -> R | list[R]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(len(self))[index]]
-        index = range(len(self))[index]
+    def _at(self, index: int) -> R:
         return self._make(index, self.store[index])

@@ -6,13 +6,17 @@ file; size and depth are bounded.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "Element", "XmlError", "parse_xml"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "Element", "XmlError", "parse_xml", "xml_text"]
 
 MAX_BYTES = 4 * 2**20
 MAX_DEPTH = 16
+
+
+_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 class XmlError(ValueError):
@@ -106,3 +110,8 @@ def parse_xml(raw: bytes) -> Element:
         raise XmlError(f"not XML: {error}", parser.CurrentLineNumber) from error
     assert builder.root is not None  # expat refuses a document without an element
     return builder.root
+
+
+def xml_text(value: str) -> str:
+    """The text with U+FFFD for what XML cannot hold."""
+    return _NOT_XML.sub("\ufffd", value)

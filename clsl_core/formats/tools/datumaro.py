@@ -20,7 +20,7 @@ from clsl_core.formats.conversion import (
     known_labels,
     named_images,
 )
-from clsl_core.formats.findings import Findings, report_of
+from clsl_core.formats.findings import Findings
 from clsl_core.formats.registry import Absent
 from clsl_core.formats.set_builder import SetBuilder
 from clsl_core.formats.text.json_output import write_json
@@ -37,7 +37,7 @@ from clsl_core.types import (
     no_progress,
 )
 
-__all__ = ["read", "validate", "write"]
+__all__ = ["read", "write"]
 
 
 def read(
@@ -68,11 +68,6 @@ def read(
     header = {"document": {**document, "items": None}}
     provenance = rows if isinstance(rows, list) else []
     return builder.finish(header, absent, path, provenance=provenance)
-
-
-def validate(path: Path) -> ValidationReport:
-    """Report every problem of a file; bad content never raises."""
-    return report_of(read, path)
 
 
 def write(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from clsl_core.formats.conversion import Pair, coco_box
+from clsl_core.formats.boxes import shapes_of
+from clsl_core.formats.conversion import Pair
 from clsl_core.types import (
     AnnotationSet,
     ImageRecord,
@@ -50,12 +51,11 @@ def fresh_document(
     annotations: dict[SourceId, list[JsonObject]] = {
         image.source_id: [] for image in content.images
     }
-    for annotation in content.annotations:
-        image, category = annotation.image_id, annotation.category_id
-        box = coco_box(annotation.record)
-        if image is not None and category is not None and box and _present(labels, image, category):
-            found = annotations[image]
-            found.append({**_annotation(len(found), numbers[category], "bbox"), "bbox": box})
+    for shape in shapes_of(content, labels):
+        if shape.box is not None:
+            found = annotations[shape.image_id]
+            drawn = _annotation(len(found), numbers[shape.category_id], "bbox")
+            found.append({**drawn, "bbox": list(shape.box)})
     boxed = {(image, x["label_id"]) for image, found in annotations.items() for x in found}
     for (image, category), label in labels.items():
         if label.state is LabelState.PRESENT and (image, numbers[category]) not in boxed:
@@ -82,11 +82,6 @@ def fresh_document(
         if label.source != "import" or label.state is LabelState.ABSENT
     ]
     return document, told
-
-
-def _present(labels: Mapping[Pair, LabelRecord], image: SourceId, category: SourceId) -> bool:
-    label = labels.get((image, category))
-    return label is not None and label.state is LabelState.PRESENT
 
 
 def _item(image: ImageRecord, file_name: str, annotations: list[JsonObject]) -> JsonObject:

@@ -1,7 +1,8 @@
 """FiftyOne's ``labels.json``: ``{"classes": […], "labels": {"<id>": ["a", "b"]}}``.
 
 A label is a name, an index into ``classes``, an object with ``label`` and ``confidence``, or a
-list of these. The id is the file name without its ending; the ending is that of the file in
+list of these, with a ``bounding_box`` or without; with a confidence below 1 a model said it, and it
+is a proposal. The id is the file name without its ending; the ending is that of the file in
 ``data/`` beside. Added here, and ignored by FiftyOne: ``clsl_files`` (the file name of each id),
 ``clsl_provenance`` (which alone can say absent), ``clsl_export``.
 """
@@ -9,12 +10,15 @@ list of these. The id is the file name without its ending; the ending is that of
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from clsl_core.formats import sidecar
+from clsl_core.formats.boxes import shapes_of
 from clsl_core.formats.coco.coco import SUMMARY_KEY
-from clsl_core.formats.findings import Findings, report_of
+from clsl_core.formats.conversion import checked_labels, known_labels, share_box
+from clsl_core.formats.findings import Findings
 from clsl_core.formats.registry import Absent
 from clsl_core.formats.set_builder import SetBuilder
 from clsl_core.formats.tables.listed_labels import names_to_write
@@ -22,6 +26,7 @@ from clsl_core.formats.text.folder_source import is_folder
 from clsl_core.formats.text.json_output import write_json
 from clsl_core.formats.text.json_source import kind_of, read_json_object
 from clsl_core.types import (
+    AnnotationRecord,
     AnnotationSet,
     ImageRecord,
     JsonObject,
@@ -33,7 +38,7 @@ from clsl_core.types import (
     no_progress,
 )
 
-__all__ = ["FILES_KEY", "read", "validate", "write"]
+__all__ = ["FILES_KEY", "read", "write"]
 
 FILES_KEY = "clsl_files"
 
@@ -83,11 +88,6 @@ def read(
     )
 
 
-def validate(path: Path) -> ValidationReport:
-    """Report every problem of a file; bad content never raises."""
-    return report_of(read, path)
-
-
 def write(
     annotation_set: AnnotationSet,
     new_labels: Iterable[LabelRecord],
@@ -109,7 +109,8 @@ def write(
     """
     native = annotation_set.format == "fiftyone"
     ids = None if native else _ids(annotation_set.images)
-    lists = names_to_write(annotation_set, new_labels, "fiftyone", ids)
+    new = list(new_labels)
+    lists = names_to_write(annotation_set, new, "fiftyone", ids)
     document = dict(annotation_set.header.get("document") or {}) if native else {}
     classes = [*(document.get("classes") or ())]
     used = {str(label.category_id) for label in lists.told}
@@ -118,12 +119,21 @@ def write(
     if not native or "classes" in document:
         document["classes"] = classes
     labels: JsonObject = {}
+    drawn = {} if native else _detections(annotation_set, new, lists.names)
+    decided: dict[SourceId, set[str]] = {image.source_id: set() for image in annotation_set.images}
+    for image_id, several in lists.by_image.items():
+        decided[image_id] = {lists.names[label.category_id] for label in several}
     for image in annotation_set.images:
         key = str(image.source_id) if ids is None else ids[image.source_id]
         present = lists.present(image)
         same = native and present == image.record.get("names")
-        labels[key] = image.record.get("labels") if same else present
-    document["labels"] = labels
+        stated = image.record.get("labels")
+        left = _kept(stated, classes, present, decided[image.source_id]) if native else []
+        boxed = drawn.get(image.source_id, [])
+        told = {_name(one, classes) for one in [*left, *boxed]}
+        added = [name for name in present if name not in told]
+        labels[key] = stated if same else [*left, *boxed, *added]
+    document["labels"] = _alike(labels) if lists.told else labels
     if ids is not None:
         document[FILES_KEY] = {ids[x.source_id]: x.file_name for x in annotation_set.images}
     if rows := sidecar.merged_rows(annotation_set, lists.told):
@@ -132,6 +142,51 @@ def write(
             document[SUMMARY_KEY] = summary
     sidecar.prepare(output)
     write_json(document, output)
+
+
+def _kept(
+    value: object, classes: list[object], present: Collection[str], decided: Collection[str]
+) -> list[object]:
+    """The entries of an image that stand: of what is present, and predictions nobody judged."""
+    kept: list[object] = []
+    for item in value if isinstance(value, list) else [value]:
+        name = _name(item, classes)
+        score = item.get("confidence") if isinstance(item, dict) else None
+        predicted = isinstance(score, int | float) and score < 1
+        if (predicted and name not in decided) or (not predicted and name in present):
+            kept.append(item)
+    return kept
+
+
+def _name(item: object, classes: list[object]) -> object:
+    """What an entry is called: by its name, or by its place among the classes."""
+    name = item.get("label") if isinstance(item, dict) else item
+    if isinstance(name, int) and not isinstance(name, bool) and 0 <= name < len(classes):
+        return classes[name]
+    return name
+
+
+def _detections(
+    content: AnnotationSet, new_labels: Iterable[LabelRecord], names: Mapping[SourceId, str]
+) -> dict[SourceId, list[JsonObject]]:
+    """The boxes by image, as parts of the picture's sides."""
+    labels = known_labels(content, checked_labels(content, new_labels))
+    found: dict[SourceId, list[JsonObject]] = {}
+    for shape in shapes_of(content, labels):
+        if shape.share is not None:
+            one = {"label": names[shape.category_id], "bounding_box": list(shape.share)}
+            found.setdefault(shape.image_id, []).append(one)
+    return found
+
+
+def _alike(labels: JsonObject) -> JsonObject:
+    """Labels of which all are lists where one is: a field of FiftyOne has one type."""
+    if not any(isinstance(value, list) for value in labels.values()):
+        return labels
+    return {
+        key: value if value is None or isinstance(value, list) else [value]
+        for key, value in labels.items()
+    }
 
 
 def _ids(images: Iterable[ImageRecord]) -> dict[SourceId, str]:
@@ -181,28 +236,36 @@ def _read_image(
     file_name = files.get(key, f"{key}.jpg")
     record: JsonObject = {"file_name": file_name, "labels": value, "names": names}
     image = builder.image(where, file_name, record, source_id=key)
-    for name, score in _parsed(where, value, classes, findings):
+    for name, score, share in _parsed(where, value, classes, findings):
         category = builder.category(where, name)
-        if image is not None and category is not None:
+        if image is None or category is None:
+            continue
+        label = LabelRecord(image, category, LabelState.PRESENT, score=score)
+        if score is not None and score < 1:
+            builder.proposals.append(replace(label, source="model"))
+        else:
             names.append(name)
-            label = LabelRecord(image, category, LabelState.PRESENT, score=score)
             builder.labels[image, category] = label
+            if share_box({"share": share}) is not None:
+                kept = {"image": image, "number": len(builder.annotations), "share": share}
+                builder.annotations.append(AnnotationRecord(None, image, category, kept))
 
 
 def _parsed(
     where: str, value: object, classes: list[object], findings: Findings
-) -> Iterator[tuple[str, float | None]]:
-    """Name and score of each label; what is none is reported."""
+) -> Iterator[tuple[str, float | None, object]]:
+    """Name, score and box of each label; what is none is reported."""
     for item in value if isinstance(value, list) else [value]:
         score: float | None = None
-        name = item
+        name, share = item, None
         if isinstance(item, dict):
+            share = item.get("bounding_box")
             name, confidence = item.get("label"), item.get("confidence")
-            score = float(confidence) if isinstance(confidence, float) else None
-        if isinstance(name, int) and not isinstance(name, bool) and 0 <= name < len(classes):
-            name = classes[name]
+            if isinstance(confidence, int | float) and not isinstance(confidence, bool):
+                score = float(confidence)
+        name = _name(name, classes)
         if isinstance(name, str) and name.strip():
-            yield name, score
+            yield name, score, share
         elif item is not None:
             message = f"found {kind_of(name)}; a name or an index into classes was expected"
             findings.error("bad-label", where, message)

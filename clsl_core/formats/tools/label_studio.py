@@ -1,31 +1,38 @@
 """Label Studio's JSON: a list of tasks with ``data``, ``annotations`` and ``predictions``.
 
-Choices of an annotation that was not cancelled say present, labelled rectangles too; predictions
-are proposals. What is written here stands in ``meta`` of its task under ``clsl_provenance``,
-absent categories only there; ``<output>.export.json`` tells what the export contains.
+Choices of an annotation that was not cancelled say present, labelled shapes too; predictions are
+proposals. A task whose state changed gets one annotation that says all of it, with the control
+names of the project's own results. What is written here stands in ``meta`` of its task under
+``clsl_provenance``, absent categories only there; ``<output>.export.json`` tells what the export
+contains.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from clsl_core.formats import sidecar
+from clsl_core.formats.boxes import by_image
 from clsl_core.formats.conversion import category_names, checked_labels, known_labels, named_images
-from clsl_core.formats.findings import Findings, report_of
+from clsl_core.formats.findings import Findings
 from clsl_core.formats.registry import Absent
 from clsl_core.formats.set_builder import SetBuilder
 from clsl_core.formats.text.json_output import write_json
 from clsl_core.formats.text.json_source import kind_of, read_json_list
+from clsl_core.formats.tools.label_studio_fresh import fresh_task
+from clsl_core.formats.tools.label_studio_names import file_name_of, picture_key
 from clsl_core.formats.tools.label_studio_tasks import (
-    choices_in,
-    file_name_of,
+    control_of,
     provenance_in,
+    said_in,
     with_labels,
 )
 from clsl_core.types import (
+    AnnotationRecord,
     AnnotationSet,
     JsonObject,
     LabelRecord,
@@ -36,11 +43,15 @@ from clsl_core.types import (
     no_progress,
 )
 
-__all__ = ["read", "validate", "write"]
+__all__ = ["read", "write"]
 
 
 def read(
-    path: Path, *, absent: Absent = "unknown", progress: Progress = no_progress
+    path: Path,
+    *,
+    absent: Absent = "unknown",
+    progress: Progress = no_progress,
+    picture_key: str = "",
 ) -> tuple[AnnotationSet, ValidationReport]:
     """Read an export of the kind JSON (not JSON-MIN).
 
@@ -48,22 +59,23 @@ def read(
         path: The file.
         absent: What a choice is that nobody made.
         progress: Told the characters read so far.
+        picture_key: Of a task's data, whose value is its picture; found where only one can be it.
 
     Raises:
         FormatError: With the report of all problems, when there is at least one error.
     """
     findings = Findings(path.name)
     tasks = read_json_list(path, findings, progress)
-    builder = SetBuilder("label-studio", findings)
-    provenance: list[object] = []
+    reading = _Reading(SetBuilder("label-studio", findings), findings, picture_key)
     for index, task in enumerate(tasks):
-        _read_task(f"[{index}]", task, builder, provenance, findings)
-    return builder.finish({}, absent, path, open_vocabulary=True, provenance=provenance)
-
-
-def validate(path: Path) -> ValidationReport:
-    """Report every problem of a file; bad content never raises."""
-    return report_of(read, path)
+        reading.task(f"[{index}]", task)
+    if reading.odd:
+        kinds = ", ".join(f"{kind} ({count:,})" for kind, count in reading.odd.most_common(10))
+        message = f"results of these types give no labels, and are kept: {kinds}"
+        findings.warn("not-understood", "file", message)
+    return reading.builder.finish(
+        {}, absent, path, open_vocabulary=True, provenance=reading.provenance
+    )
 
 
 def write(
@@ -73,7 +85,9 @@ def write(
     *,
     summary: JsonObject,
 ) -> None:
-    """Write the tasks; one with new labels gets one annotation more, the others stay.
+    """Write the tasks; one whose state changes gets one annotation that says it, the others stay.
+
+    A set of another format brings the boxes of images whose size is known.
 
     Args:
         annotation_set: What a reader gave.
@@ -86,83 +100,126 @@ def write(
             or ``output`` cannot be written.
     """
     labels = checked_labels(annotation_set, new_labels)
-    tasks: list[tuple[SourceId, JsonObject]]
     if annotation_set.format == "label-studio":
         names: dict[SourceId, str] = {
             x.source_id: str(x.source_id) for x in annotation_set.categories
         }
-        tasks = [(image.source_id, image.record) for image in annotation_set.images]
-        ids: dict[SourceId, SourceId] = {key: key for key, _ in tasks}
+        tasks = {image.source_id: image.record for image in annotation_set.images}
+        ids: dict[SourceId, SourceId] = {key: key for key in tasks}
     else:
         names, files = category_names(annotation_set), named_images(annotation_set)
         labels = known_labels(annotation_set, labels)
         ids = {key: number for number, key in enumerate(files, start=1)}
-        tasks = [(key, {"id": ids[key], "data": {"image": name}}) for key, name in files.items()]
-    by_image: dict[SourceId, list[LabelRecord]] = {}
+        shapes = by_image(annotation_set, labels)
+        tasks = {
+            image.source_id: fresh_task(
+                ids[image.source_id],
+                files[image.source_id],
+                ((names[x.category_id], x) for x in shapes.get(image.source_id, ())),
+                (image.width, image.height),
+            )
+            for image in annotation_set.images
+        }
+    control = control_of(tasks.values())
+    of_image: dict[SourceId, list[LabelRecord]] = {}
     for (image, category), label in labels.items():
         written = replace(label, image_id=ids[image], category_id=names[category])
-        by_image.setdefault(image, []).append(written)
+        of_image.setdefault(image, []).append(written)
     sidecar.prepare(output)
-    write_json([with_labels(task, by_image.get(key, ())) for key, task in tasks], output)
+    write_json(
+        [with_labels(task, of_image.get(key, ()), control) for key, task in tasks.items()], output
+    )
     if labels:
         write_json(summary, sidecar.summary_path_for(output))
 
 
-def _read_task(
-    where: str, task: Any, builder: SetBuilder, provenance: list[object], findings: Findings
-) -> None:
-    if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
-        message = f"found {kind_of(task)} without data; export as JSON, not JSON-MIN"
-        findings.error("not-a-task", where, message)
-        return
-    name = file_name_of(task["data"])
-    key = task.get("id")
-    if type(key) is not int and not isinstance(key, str):
-        key = None
-    if (name if key is None else key) in builder.images:
-        message = f"the task {key if key is not None else name!a:.80} occurs twice; remove one"
-        findings.error("duplicate-image-id", where, message)
-        return
-    image = builder.image(f"{where}.data.image", name, task, source_id=key)
-    if image is None:
-        return
-    for kind in ("annotations", "completions", "predictions"):
-        entries = task.get(kind)
-        if entries is not None and not isinstance(entries, list):
-            message = f"{kind} is {kind_of(entries)}; a list was expected"
-            findings.error("wrong-type", where, message)
-            continue
-        for index, entry in enumerate(entries or ()):
-            _read_entry(f"{where}.{kind}[{index}]", image, entry, builder, findings)
-    provenance += provenance_in(task)
+@dataclass
+class _Reading:
+    """The tasks of a file on their way into a set.
+
+    Attributes:
+        odd: Types of results that say nothing here, counted.
+        provenance: The rows that were written here.
+    """
+
+    builder: SetBuilder
+    findings: Findings
+    picture_key: str
+    odd: Counter[str] = field(default_factory=Counter)
+    provenance: list[object] = field(default_factory=list)
+
+    def task(self, where: str, task: Any) -> None:
+        """Take one task in."""
+        if not isinstance(task, dict) or not isinstance(task.get("data"), dict):
+            message = f"found {kind_of(task)} without data; export as JSON, not JSON-MIN"
+            self.findings.error("not-a-task", where, message)
+            return
+        image = self._image(where, task)
+        if image is None:
+            return
+        for kind in ("annotations", "completions", "predictions"):
+            entries = task.get(kind)
+            if entries is not None and not isinstance(entries, list):
+                message = f"{kind} is {kind_of(entries)}; a list was expected"
+                self.findings.error("wrong-type", where, message)
+                continue
+            for index, entry in enumerate(entries or ()):
+                self._entry(f"{where}.{kind}[{index}]", image, entry, kind == "predictions")
+        self.provenance += provenance_in(task)
+
+    def _image(self, where: str, task: JsonObject) -> SourceId | None:
+        data = task["data"]
+        found = picture_key(data, self.picture_key)
+        if found is None:
+            keys = ", ".join(f"{key:.40}" for key in list(data)[:10])
+            message = f"no key of its data can be told to be the picture; name one of: {keys}"
+            self.findings.error("no-picture", f"{where}.data", message)
+            return None
+        name, key = file_name_of(data[found]), task.get("id")
+        if type(key) is not int and not isinstance(key, str):
+            key = None
+        if (name if key is None else key) in self.builder.images:
+            message = f"the task {key if key is not None else name!a:.80} occurs twice; remove one"
+            self.findings.error("duplicate-image-id", where, message)
+            return None
+        return self.builder.image(f"{where}.data.{found}", name, task, source_id=key)
+
+    def _entry(self, where: str, image: SourceId, entry: object, machine: bool) -> None:
+        if not isinstance(entry, dict):
+            message = f"found {kind_of(entry)}, expected an object"
+            self.findings.error("wrong-type", where, message)
+            return
+        if entry.get("was_cancelled") is True:
+            return
+        for said in said_in(where, entry, self.odd, self.findings):
+            for name in said.names:
+                category = self.builder.category(where, name)
+                if category is None:
+                    continue
+                label = LabelRecord(image, category, LabelState.PRESENT)
+                if machine:
+                    self.builder.proposals.append(_proposal(entry, label))
+                    continue
+                annotator, moment = _origin(entry)
+                self.builder.label(where, replace(label, annotator=annotator, decided_at=moment))
+                self._box(image, category, said.box)
+
+    def _box(self, image: SourceId, category: SourceId, box: list[float] | None) -> None:
+        if box is not None:
+            drawn = self.builder.annotations
+            record: JsonObject = {"image": image, "number": len(drawn), "bbox": box}
+            drawn.append(AnnotationRecord(None, image, category, record))
 
 
-def _read_entry(
-    where: str, image: SourceId, entry: object, builder: SetBuilder, findings: Findings
-) -> None:
-    if not isinstance(entry, dict):
-        findings.error("wrong-type", where, f"found {kind_of(entry)}, expected an object")
-        return
-    if entry.get("was_cancelled") is True:
-        return
-    machine = "].predictions[" in where
-    for name in choices_in(where, entry, findings):
-        category = builder.category(where, name)
-        if category is None:
-            continue
-        label = LabelRecord(image, category, LabelState.PRESENT)
-        if machine:
-            version, score = entry.get("model_version"), entry.get("score")
-            proposal = replace(
-                label,
-                source="model",
-                model_run=version if isinstance(version, str) else None,
-                score=float(score) if isinstance(score, int | float) and abs(score) < 1e9 else None,
-            )
-            builder.proposals.append(proposal)
-        else:
-            annotator, moment = _origin(entry)
-            builder.label(where, replace(label, annotator=annotator, decided_at=moment))
+def _proposal(entry: JsonObject, label: LabelRecord) -> LabelRecord:
+    """What a prediction says, with the model's name and its score where it gives them."""
+    version, score = entry.get("model_version"), entry.get("score")
+    return replace(
+        label,
+        source="model",
+        model_run=version if isinstance(version, str) else None,
+        score=float(score) if isinstance(score, int | float) and abs(score) < 1e9 else None,
+    )
 
 
 def _origin(entry: JsonObject) -> tuple[str | None, str | None]:

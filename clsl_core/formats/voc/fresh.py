@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from xml.sax.saxutils import escape
 
-from clsl_core.formats.conversion import Pair, category_names, coco_box, image_stems, known_labels
+from clsl_core.formats.boxes import shapes_of
+from clsl_core.formats.conversion import Pair, category_names, image_stems, known_labels
+from clsl_core.formats.text.xml_source import xml_text
 from clsl_core.formats.voc.sets import DEFAULT_SPLIT, ImageSets
-from clsl_core.types import AnnotationSet, ImageRecord, LabelRecord, LabelState, SourceId
+from clsl_core.types import AnnotationSet, ImageRecord, LabelRecord, SourceId
 
 __all__ = ["fresh_files"]
-
-_NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
 def fresh_files(
@@ -55,21 +54,16 @@ def _splits(images: Iterable[ImageRecord], ids: Mapping[SourceId, str]) -> dict[
 
 def _boxes(
     content: AnnotationSet, labels: Mapping[Pair, LabelRecord], names: Mapping[SourceId, str]
-) -> dict[SourceId, list[tuple[str, list[float]]]]:
+) -> dict[SourceId, list[tuple[str, Sequence[float]]]]:
     """Name and box of every annotation whose category is present."""
-    boxes: dict[SourceId, list[tuple[str, list[float]]]] = {}
-    for annotation in content.annotations:
-        image, category = annotation.image_id, annotation.category_id
-        box = coco_box(annotation.record)
-        if image is None or category is None or box is None:
-            continue
-        label = labels.get((image, category))
-        if label is not None and label.state is LabelState.PRESENT:
-            boxes.setdefault(image, []).append((names[category], box))
+    boxes: dict[SourceId, list[tuple[str, Sequence[float]]]] = {}
+    for shape in shapes_of(content, labels):
+        if shape.box is not None:
+            boxes.setdefault(shape.image_id, []).append((names[shape.category_id], shape.box))
     return boxes
 
 
-def _document(image: ImageRecord, boxes: Iterable[tuple[str, list[float]]]) -> bytes:
+def _document(image: ImageRecord, boxes: Iterable[tuple[str, Sequence[float]]]) -> bytes:
     lines = ["<annotation>", f"\t<filename>{_text(image.file_name)}</filename>"]
     if image.width and image.height:
         sides = f"<width>{image.width}</width><height>{image.height}</height>"
@@ -82,4 +76,4 @@ def _document(image: ImageRecord, boxes: Iterable[tuple[str, list[float]]]) -> b
 
 
 def _text(value: str) -> str:
-    return escape(_NOT_XML.sub("\ufffd", value))
+    return escape(xml_text(value))

@@ -4,25 +4,32 @@ What a pair of image and category is, in rising order of authority: nothing said
 the XML; a line in the lists (see ``voc_sets``), ``-1`` meaning absent. An object marked
 ``difficult`` and nothing but that, or a line ``0``, is told by the policy. File names are those of
 the XML, relative to ``JPEGImages``.
+
+XML files may lie in folders (``Annotations/cam1/0001.xml``): an image is known by its path without
+the ending. They may also lie beside the pictures, in a folder for each split.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import Literal
 
+from clsl_core.errors import InputError
 from clsl_core.formats import sidecar
+from clsl_core.formats.coco.records import leaves_root
 from clsl_core.formats.conversion import checked_labels
-from clsl_core.formats.findings import Findings, report_of
+from clsl_core.formats.findings import Findings
 from clsl_core.formats.registry import Absent
 from clsl_core.formats.set_builder import SetBuilder
+from clsl_core.formats.splits import split_of_folder
 from clsl_core.formats.text.folder_output import atomic_folder
 from clsl_core.formats.text.folder_source import check_folder
 from clsl_core.formats.text.json_source import text_of
 from clsl_core.formats.text.xml_source import MAX_BYTES, Element, XmlError, parse_xml
 from clsl_core.formats.voc.fresh import fresh_files
+from clsl_core.formats.voc.pictures import Pictures
 from clsl_core.formats.voc.sets import ImageSets
 from clsl_core.types import (
     AnnotationRecord,
@@ -36,10 +43,13 @@ from clsl_core.types import (
     no_progress,
 )
 
-__all__ = ["Difficult", "read", "validate", "write"]
+__all__ = ["Difficult", "read", "write"]
 
 Difficult = Literal["ignore", "present", "absent"]
 """What a category of only difficult objects is: unknown, present or absent."""
+
+_BARE = "bare"
+"""The key of a header that says that the XML files lie beside the pictures."""
 
 _POLICY = {
     "ignore": LabelState.UNKNOWN,
@@ -69,23 +79,23 @@ def read(
     findings = Findings(path.name)
     folder = _annotation_folder(path, findings)
     builder = SetBuilder("voc", findings)
-    pictures = _pictures(path / "JPEGImages")
+    beside = path / "JPEGImages"
+    pictures = Pictures.below(beside if beside.is_dir() or folder != path else path)
     files = _listed(folder, ".xml", findings)
     for done, file in enumerate(files):
         if done % 500 == 0:
             progress(done, len(files), "reading XML files")
-        where = f"{folder.name}/{file.name}"
-        _read_xml(file, where, pictures, _POLICY[difficult], builder, findings)
+        place = file.relative_to(folder)
+        _read_xml(file, place, pictures, _POLICY[difficult], builder, findings)
+        if folder == path:
+            _split_by_folder(place, builder)
     lists = _listed(path / "ImageSets" / "Main", ".txt", findings)
     sets = ImageSets({file.name: text_of_list(file, findings) for file in lists})
     _read_sets(sets, pictures, _POLICY[difficult], builder, findings)
-    header = {"image_sets": sets.texts}
+    header: JsonObject = {"image_sets": sets.texts}
+    if folder == path:
+        header[_BARE] = True
     return builder.finish(header, absent, path)
-
-
-def validate(path: Path) -> ValidationReport:
-    """Report every problem of a VOC folder; bad content never raises."""
-    return report_of(read, path)
 
 
 def write(
@@ -118,11 +128,16 @@ def write(
     else:
         documents, sets, told = fresh_files(annotation_set, new)
     with atomic_folder(output) as folder:
-        annotations, lists = folder / "Annotations", folder / "ImageSets" / "Main"
-        annotations.mkdir()
-        lists.mkdir(parents=True)
+        bare = annotation_set.format == "voc" and annotation_set.header.get(_BARE)
+        annotations = folder if bare else folder / "Annotations"
+        lists = folder / "ImageSets" / "Main"
+        annotations.mkdir(exist_ok=True)
+        if sets.texts or not bare:
+            lists.mkdir(parents=True)
         for name, raw in documents.items():
-            (annotations / name).write_bytes(raw)
+            file = annotations / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(raw)
         for name, text in sets.texts.items():
             (lists / name).write_bytes(text.encode("utf-8", "replace"))
         sidecar.prepare(output)
@@ -138,57 +153,43 @@ def _annotation_folder(path: Path, findings: Findings) -> Path:
     folder = path / "Annotations"
     check_folder(path, findings, "Annotations")
     lists = path / "ImageSets" / "Main"
-    if not folder.is_dir() and not lists.is_dir() and not any(path.glob("*.xml")):
+    if not folder.is_dir() and not lists.is_dir() and not any(path.rglob("*.xml")):
         message = f"{path} holds neither Annotations/*.xml nor ImageSets/Main/*.txt"
         findings.refuse("not-voc", "file", message)
-    return folder if folder.is_dir() or lists.is_dir() else path
+    return path if not folder.is_dir() and any(path.rglob("*.xml")) else folder
 
 
 def _listed(folder: Path, suffix: str, findings: Findings) -> list[Path]:
-    """The regular files of a folder with that ending, by name."""
+    """The regular files of a folder and below it with that ending, by path."""
     if not folder.is_dir():
         return []
     try:
-        files = [file for file in folder.iterdir() if file.suffix.lower() == suffix]
+        files = [file for file in folder.rglob("*") if file.suffix.lower() == suffix]
     except OSError as error:
         findings.refuse("unreadable-file", folder.name, f"cannot be listed: {error}")
     return sorted(file for file in files if file.is_file())
 
 
-def _pictures(folder: Path) -> dict[str, str]:
-    """The file names of a folder by their stem; none where there is no such folder."""
-    try:
-        return {file.stem: file.name for file in folder.iterdir()}
-    except OSError:
-        return {}
+def _split_by_folder(place: PurePath, builder: SetBuilder) -> None:
+    """Note the split where XML files lie in a folder for each."""
+    image, split = builder.images.get(_id_of(place)), split_of_folder(place.as_posix())
+    if image is not None and split is not None:
+        image.record["split"] = split
 
 
-def _file_name(
-    where: str, stem: str, stated: str, pictures: Mapping[str, str], findings: Findings
-) -> str:
-    """The picture of an XML file: as it says, unless only one called like itself is there."""
-    found = pictures.get(stem)
-    if not stated:
-        name = found or f"{stem}.jpg"
-        findings.warn("no-file-name", where, f"no <filename>; taken to be {name!a:.200}")
-        return name
-    if found is None or found == stated or pictures.get(PurePath(stated).stem) == stated:
-        return stated
-    message = (
-        f"<filename> is {stated!a:.200}, which JPEGImages does not hold; taken to be {found!a}"
-    )
-    findings.warn("other-file-name", where, message)
-    return found
+def _id_of(place: PurePath) -> str:
+    return place.with_suffix("").as_posix()
 
 
 def _read_xml(
     file: Path,
-    where: str,
-    pictures: Mapping[str, str],
+    place: PurePath,
+    pictures: Pictures,
     policy: LabelState,
     builder: SetBuilder,
     findings: Findings,
 ) -> None:
+    where, key = f"{file.parents[len(place.parts) - 1].name}/{place.as_posix()}", _id_of(place)
     try:
         if file.stat().st_size > MAX_BYTES:
             raise XmlError(f"larger than {MAX_BYTES:,} bytes", 1)
@@ -204,10 +205,10 @@ def _read_xml(
         message = f"the document is <{root.name:.40}>; <annotation> was expected"
         findings.error("not-voc", f"{where} line {root.line}", message)
         return
-    name = _file_name(where, file.stem, root.text_of("filename"), pictures, findings)
+    name = pictures.of(key, root.text_of("filename"), where, findings)
     sides = (_side(root.text_of("size", "width")), _side(root.text_of("size", "height")))
     record = {"file_name": name, **_kept(raw)}
-    image = builder.image(where, name, record, source_id=file.stem, size=sides)
+    image = builder.image(where, name, record, source_id=key, size=sides)
     if image is not None:
         _read_objects(root, where, image, policy, builder, findings)
 
@@ -224,6 +225,8 @@ def _kept_documents(content: AnnotationSet) -> Iterator[tuple[str, bytes]]:
     for image in content.images:
         text = image.record.get("xml")
         if isinstance(text, str):
+            if leaves_root(str(image.source_id)):
+                raise InputError(f"the image {image.source_id!a:.100} would leave the folder")
             raw = text.encode(image.record.get("encoding", "utf-8"), "replace")
             yield f"{image.source_id}.xml", raw
 
@@ -280,7 +283,7 @@ def _side(text: str) -> int | None:
 
 def _read_sets(
     sets: ImageSets,
-    pictures: Mapping[str, str],
+    pictures: Pictures,
     policy: LabelState,
     builder: SetBuilder,
     findings: Findings,
@@ -308,11 +311,9 @@ def _read_sets(
             builder.label(where, label)
 
 
-def _image_of_list(
-    where: str, image: str, pictures: Mapping[str, str], builder: SetBuilder
-) -> None:
+def _image_of_list(where: str, image: str, pictures: Pictures, builder: SetBuilder) -> None:
     if image not in builder.images:
-        name = pictures.get(image, f"{image}.jpg")
+        name = pictures.by_stem.get(image, f"{image}.jpg")
         builder.image(where, name, {"file_name": name}, source_id=image)
 
 

@@ -120,7 +120,7 @@ class CLSLHead(nn.Module):
         if vectors is None:
             self.vectors = nn.Parameter(torch.randn(C, config.learned_vector))
         else:
-            self.register_buffer("vectors", torch.from_numpy(np.asarray(vectors, np.float32)))
+            self.register_buffer("vectors", torch.tensor(np.asarray(vectors, np.float32)))
         E = self.vectors.shape[1]
         self.text = deepcopy(text) if config.text_prior else None
         self.register_buffer("token_mean", torch.zeros(token_width))

@@ -11,6 +11,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from clsl_core.errors import ImageError, UnsafePathError
+from clsl_core.pictures import colours
+from clsl_core.pictures.colours import to_rgb
 from clsl_core.pictures.loading import LocalImages, MemoryImages, thumbnail
 
 
@@ -78,6 +80,29 @@ def test_a_link_out_of_the_folder_is_refused_and_one_inside_is_followed(folder: 
         with pytest.raises(UnsafePathError):
             loader.resolve(name)
     assert loader.resolve("in.png") == (folder / "a" / "one.png").resolve()
+
+
+class Raced(LocalImages):
+    """Somebody swaps the folder for a link between the check and the use."""
+
+    def resolve(self, file_name: str) -> Path:
+        path = super().resolve(file_name)
+        path.parent.rename(path.parent.with_name("moved"))
+        path.parent.symlink_to(path.parent.parent.parent / "outside")
+        return path
+
+
+@pytest.mark.parametrize("name", ["a/one.png", "a/b/one.png"])
+def test_a_folder_swapped_for_a_link_does_not_reach_outside(folder: Path, name: str) -> None:
+    for place in (folder / "a" / "b", folder.parent / "outside", folder / "outside"):
+        place.mkdir()
+        noise(7, 7).save(place / "one.png")
+    for call in ("load", "fingerprint", "header"):
+        with pytest.raises(ImageError):
+            getattr(Raced(folder), call)(name)
+        swapped = (folder / name).parent
+        swapped.unlink()
+        swapped.with_name("moved").rename(swapped)
 
 
 def test_a_root_reached_through_a_link_works(folder: Path, tmp_path: Path) -> None:
@@ -172,6 +197,46 @@ def test_sixteen_bit_grey_is_scaled_not_clipped() -> None:
     ):
         grey = np.asarray(load(content))[..., 0].astype(int)
         assert np.abs(grey.ravel() - np.arange(256)).max() <= 1
+
+
+@pytest.mark.parametrize("low", [0, 100, 40_000])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_deep_greys_that_use_little_of_their_range_are_stretched(bits: int, low: int) -> None:
+    ramp = low + np.linspace(0, min(2**bits, 2**16 - low) - 1, 256).astype(np.int64)
+    values = ramp.reshape(16, 16)
+    for content in (
+        encoded(Image.fromarray(values.astype(np.uint16))),
+        encoded(Image.fromarray(values.astype(np.uint16)), "TIFF"),
+        encoded(Image.fromarray((values / 65535).astype(np.float32)), "TIFF"),
+    ):
+        grey = np.asarray(load(content))[..., 0].astype(int).ravel()
+        assert (np.diff(grey) >= 0).all()
+        if bits < 14:
+            assert np.abs(grey - np.arange(256)).max() <= 1
+        assert grey[-1] - grey[0] >= 60
+
+
+def test_one_grey_alone_is_no_range() -> None:
+    for value in (0, 3, 4095, 65535):
+        content = encoded(Image.fromarray(np.full((4, 4), value, np.uint16)))
+        assert np.asarray(load(content))[0, 0, 0] == round(value / 257)
+    below = encoded(Image.fromarray(np.full((4, 4), -5.0, np.float32)), "TIFF")
+    assert np.asarray(load(below)).max() == 0
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F"])
+@pytest.mark.parametrize("size", [(70, 30), (1, 90), (301, 1), (64, 64)])
+def test_strips_and_factors_change_nothing(
+    mode: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = noise(*size)
+    picture = picture.convert("L").convert(mode) if mode[0] in "IF" else picture.convert(mode)
+    whole = {factor: np.asarray(to_rgb(picture, factor)) for factor in (1, 3)}
+    assert whole[1].shape == (size[1], size[0], 3)
+    assert (whole[3] == np.asarray(to_rgb(picture).reduce(3))).all()
+    monkeypatch.setattr(colours, "STRIP", 100)
+    for factor, expected in whole.items():
+        assert (np.asarray(to_rgb(picture, factor)) == expected).all()
 
 
 def test_wide_and_broken_numbers_still_give_a_picture() -> None:

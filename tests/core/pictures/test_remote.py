@@ -4,12 +4,15 @@ import io
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from clsl_core.errors import ImageError, UnsafePathError
@@ -66,6 +69,84 @@ def test_a_file_comes_with_its_query_and_escaped_name() -> None:
         assert fetch(below(f"{address}/a/")("über all\\1.jpg"), LOCAL) == b"content"
         assert fetch(f"{address}/b?key=1", LOCAL) == b"content"
     assert asked == ["/a/%C3%BCber%20all/1.jpg", "/b?key=1"]
+
+
+def test_letters_of_any_alphabet_are_asked_for() -> None:
+    asked: list[str] = []
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.path)
+        send(handler, b"content")
+
+    with serving(answer) as address:
+        for url in ("Müller %41.jpg?größe=1&a=b", "a b.jpg", "M%C3%BCller.jpg", "写真.jpg"):
+            assert fetch(f"{address}/{url}", LOCAL) == b"content"
+    assert asked == [
+        "/M%C3%BCller%20%41.jpg?gr%C3%B6%C3%9Fe=1&a=b",
+        "/a%20b.jpg",
+        "/M%C3%BCller.jpg",
+        "/%E5%86%99%E7%9C%9F.jpg",
+    ]
+
+
+def test_a_redirect_may_have_them_too() -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        if handler.path == "/M%C3%BCller.jpg":
+            send(handler, b"content")
+            return
+        handler.wfile.write(b"HTTP/1.0 302 Found\r\nLocation: /M\xc3\xbcller.jpg\r\n\r\n")
+
+    with serving(answer) as address:
+        assert fetch(f"{address}/a.jpg", LOCAL) == b"content"
+
+
+HOSTS = st.sampled_from(
+    [
+        "127.0.0.1:9",
+        "[::1]:9",
+        "[x",
+        "x]",
+        "127.0.0.1:99999",
+        "127.0.0.1:x",
+        "a@127.0.0.1",
+        "",
+        "[]",
+    ]
+)
+ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=12)
+ODD_URLS = st.one_of(
+    ANY_TEXT,
+    st.builds(
+        "{}://{}/{}".format, st.sampled_from(["http", "https", "memory", "s3x"]), HOSTS, ANY_TEXT
+    ),
+    st.builds("http://127.0.0.1:9{}".format, ANY_TEXT),
+)
+
+
+@given(ODD_URLS)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_url_whatever_ends_in_anything_but_an_image_error(url: str) -> None:
+    limits = replace(LOCAL, tries=1, seconds=0.5)
+    pictures = RemoteImages({"a": url}.get, partial(fetch, limits=limits), Kept())
+    for ask in (pictures.load, pictures.check, pictures.fingerprint):
+        with suppress(ImageError):
+            ask("a")
+    with suppress(ImageError):
+        below("http://127.0.0.1:9")(url)
+
+
+@given(ODD_URLS)
+@settings(deadline=None, max_examples=40)
+def test_no_redirect_either(url: str) -> None:
+    content = (
+        b"HTTP/1.0 302 Found\r\nLocation: " + url.encode("utf-8", "surrogatepass") + b"\r\n\r\n"
+    )
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(content)
+
+    with serving(answer) as address, suppress(ImageError):
+        fetch(address, replace(LOCAL, tries=1, seconds=0.5))
 
 
 def test_what_fails_for_a_while_is_tried_again() -> None:

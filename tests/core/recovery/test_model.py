@@ -48,6 +48,23 @@ def test_a_loaded_recovery_says_exactly_the_same(recovery: Recovery, tmp_path: P
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".safetensors"}
 
 
+def test_what_only_words_say_is_saved_and_loaded(tmp_path: Path) -> None:
+    words = COLLECTION.vectors.copy()
+    untrained = fit(
+        COLLECTION.features,
+        np.zeros_like(COLLECTION.mixed(0.6)),
+        category_vectors=words,
+        text=True,
+        config=tiny_config(),
+        progress=no_progress,
+    )
+    before = untrained.predict(COLLECTION.features).values
+    words[:] = 0.0  # the model holds copies
+    save_recovery(untrained, tmp_path)
+    after = load_recovery(tmp_path).predict(COLLECTION.features).values
+    np.testing.assert_array_equal(before, after)
+
+
 def test_a_model_from_before_students_ordered_still_mixes_by_its_share(
     recovery: Recovery, tmp_path: Path
 ) -> None:

@@ -1,6 +1,6 @@
-"""Run with ``streamlit run``: the page of the grid and the fake routes in one server."""
+"""Run with ``streamlit run``: the page of the grid and the real routes in one server."""
 
 import streamlit as st
-from fake_routes import ROUTES
+from stage import ROUTES
 
 app = st.App("grid_page.py", routes=ROUTES)

@@ -1,10 +1,9 @@
 """A page with the review component, and around it what may disturb it."""
 
-import fake_routes
 import streamlit as st
+from stage import STAGE
 
 from app.components.review import ReviewData, review
-from app.services.people.preferences import KEYS
 
 st.set_page_config(page_title="Scratch review", layout="wide")
 state = st.session_state
@@ -25,19 +24,18 @@ with st.sidebar:
     st.header("Scratch")
     st.text_input("Search")
     st.button("Rerun")
-    strategy = st.radio("Queue", ["likely", "absent", "random"])
+    strategy = st.radio("Queue", ["uncertain", "absent"])
     category = st.selectbox("Category", [None, 1, 2, 3, 4, 5], format_func=str)
     shown = st.toggle("Show the card", value=True)
     st.caption(f"runs {state.runs} · renewed {state.renewed} · finished {state.finished}")
 
 if shown:
     data = ReviewData(
-        token=fake_routes.SERVER.token(),
+        token=STAGE.token(),
         dataset_id=1,
         annotator="Ada <b>Lovelace</b>",
         strategy=strategy,
         category_id=category,
-        keys=KEYS | fake_routes.SERVER.keys,
         next_steps=["Choose another queue.", "Train again."],
     )
     review(data, key="review", on_token_expired=renewed, on_finished=finished)

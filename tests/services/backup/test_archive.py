@@ -4,6 +4,7 @@ import json
 import sqlite3
 import threading
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,8 @@ from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
 from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
-from clsl_core.errors import ClslError, DatabaseError, InputError, NotFoundError
-from db.models import Annotator, Decision, Label
+from clsl_core.errors import ClslError, ConflictError, DatabaseError, InputError, NotFoundError
+from db.models import Annotator, Dataset, Decision, Label
 from db.session import Database
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals, make_workspace
 
@@ -86,7 +87,10 @@ def test_into_an_empty_place(workspace: Workspace, tmp_path: Path) -> None:
     file = tmp_path / "backup.zip"
     archive.backup(workspace.settings, file)
     elsewhere = Settings(data_dir=tmp_path / "elsewhere")
-    assert archive.restore(elsewhere, file)[1] is None
+    with pytest.raises(ConflictError, match=r"source-set/images .set.*--accept-places"):
+        archive.restore(elsewhere, file)
+    assert not (elsewhere.data_dir / "clsl.db").exists()
+    assert archive.restore(elsewhere, file, accept_places=True)[1] is None
     opened = make_workspace(elsewhere.data_dir)
     assert counts(opened) == counts(workspace)
     opened.close()
@@ -182,6 +186,73 @@ def test_archives_that_are_not_whole_change_nothing(
     assert (workspace.data_dir / "secret.key").read_text() == secret
     assert not (tmp_path / "outside").exists()
     assert not list(workspace.data_dir.glob(".restore-*"))
+
+
+def with_database(file: Path, *statements: str) -> Path:
+    """The same archive, in whose database something was done."""
+
+    def change(members: dict[str, bytes]) -> None:
+        database = file.with_name("changed.db")
+        database.write_bytes(members["clsl.db"])
+        with closing(sqlite3.connect(database)) as connection:
+            for statement in statements:
+                connection.execute(statement)
+            connection.commit()
+        members["clsl.db"] = database.read_bytes()
+        manifest(members, files=[file_entry("clsl.db", members["clsl.db"])])
+
+    return tampered(file, change)
+
+
+@pytest.mark.sqlite_only
+@pytest.mark.parametrize(
+    ("statement", "error", "message"),
+    [
+        (
+            "CREATE TRIGGER t AFTER INSERT ON decision BEGIN UPDATE label SET state = -1; END",
+            InputError,
+            "'trigger t'",
+        ),
+        ("CREATE VIEW v AS SELECT * FROM label", InputError, "'view v'"),
+        ("CREATE VIRTUAL TABLE f USING fts5(a)", InputError, "'table f'"),
+        ("UPDATE dataset SET image_root = '/etc'", ConflictError, "/etc"),
+        ("UPDATE dataset SET more_roots = '[\"/etc\"]'", ConflictError, "/etc"),
+    ],
+)
+def test_what_a_foreign_backup_would_do_or_show_is_not_taken_over(
+    workspace: Workspace, tmp_path: Path, statement: str, error: type[ClslError], message: str
+) -> None:
+    decide_everything(workspace)
+    file = tmp_path / "backup.zip"
+    archive.backup(workspace.settings, file)
+    before = counts(workspace)
+    with pytest.raises(error, match=message):
+        archive.restore(workspace.settings, with_database(file, statement))
+    assert counts(workspace) == before
+    with workspace.database.read() as session:
+        assert session.scalar(text("SELECT count(*) FROM sqlite_schema WHERE type = 'view'")) == 0
+        assert session.scalars(select(Dataset.image_root)).one().endswith("source-set/images")
+
+
+@pytest.mark.sqlite_only
+def test_what_it_unpacks_to_is_bounded(workspace: Workspace, tmp_path: Path) -> None:
+    decide_everything(workspace)
+    file = tmp_path / "backup.zip"
+    archive.backup(workspace.settings, file)
+    bomb = tmp_path / "bomb.zip"
+    zeros = bytes(50_000_000)
+    with zipfile.ZipFile(file) as old, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as new:
+        members = {name: old.read(name) for name in old.namelist()}
+        found = json.loads(members["manifest.json"])
+        manifest(members, files=[*found["files"], file_entry("features/a/b.npy", zeros)])
+        for name, content in {**members, "features/a/b.npy": zeros}.items():
+            new.writestr(name, content)
+    with pytest.raises(InputError, match=r"features/a/b\.npy becomes .* CLSL_UNPACKED_RATIO"):
+        archive.restore(workspace.settings, bomb)
+    assert not (workspace.data_dir / "features" / "a").exists()
+    larger = workspace.settings.model_copy(update={"unpacked_ratio": 10_000})
+    archive.restore(larger, bomb)
+    assert (workspace.data_dir / "features" / "a" / "b.npy").stat().st_size == len(zeros)
 
 
 def test_an_archive_of_a_newer_version_is_refused(workspace: Workspace, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from app.services.reviewing import undo, verdicts
 from app.services.reviewing.verdicts import Answer
 from app.services.runtime.settings import Settings
 from app.services.workspace import Workspace
-from clsl_core.errors import DatabaseError, InputError
+from clsl_core.errors import ConflictError, DatabaseError, InputError
 from db.models import Annotator, Base, Dataset
 from db.session import Database
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals
@@ -66,7 +66,11 @@ def test_everything_comes_back_as_it_was(workspace: Workspace, tmp_path: Path) -
         session.add(Annotator(name="somebody else"))
     assert rows(workspace.database) != before
     workspace.database.close()
-    _, earlier = archive.restore(workspace.settings, tmp_path / "b.zip")
+    with pytest.raises(ConflictError, match="--accept-places"):  # the dataset is gone
+        archive.restore(workspace.settings, tmp_path / "b.zip")
+    assert rows(workspace.database) != before
+    workspace.database.close()
+    _, earlier = archive.restore(workspace.settings, tmp_path / "b.zip", accept_places=True)
     assert earlier is not None
     assert earlier.exists()
     assert rows(workspace.database) == before

@@ -312,7 +312,7 @@ def test_an_error_half_way_changes_nothing(
     def fails(*_: object) -> int:
         raise RuntimeError("half way")
 
-    monkeypatch.setattr(changes.queries, "close_proposals", fails)
+    monkeypatch.setattr(changes.category_changes, "close_proposals", fails)
     with pytest.raises(RuntimeError, match="half way"):
         changes.merge(workspace, "set", ["green"], "red", Policy.SAME)
     assert everything(workspace) == before

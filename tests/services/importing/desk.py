@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,9 @@ class Desk:
     def request(
         self, file: Path, name: str = "s", match: Match = Match.AUTO, format_name: str = AUTO
     ) -> ImportRequest:
-        return ImportRequest(str(file), str(self.pictures), name, format_name, match=match)
+        """Whether there are pictures or not: many files here only name some."""
+        asked = ImportRequest(str(file), str(self.pictures), name, format_name, match=match)
+        return replace(asked, pictures_later=True)
 
     def take(
         self, file: Path, name: str = "s", match: Match = Match.AUTO, format_name: str = AUTO

@@ -28,6 +28,9 @@ class Folder:
     def __init__(self, now: dict[str, str], before: dict[str, str]) -> None:
         self._now, self._before = now, before
 
+    def stated(self, file_name: str) -> str:
+        return file_name
+
     def fingerprint(self, file_name: str) -> str | None:
         found = self._now.get(file_name)
         return None if found is None else f"{len(found)}-{found}"

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -140,6 +142,40 @@ def test_a_kill_leaves_nothing_to_be_seen_and_the_import_starts_again(
         "label": 100,
     }
     assert unfinished.clear(workspace.database) == 0
+
+
+def test_an_import_that_stands_still_goes_on(workspace: Workspace, tmp_path: Path) -> None:
+    wanted = request(tmp_path)
+    command = [sys.executable, "-c", SLOW_IMPORT, str(workspace.data_dir)]
+    command += [workspace.settings.database_url or "", wanted.file, wanted.image_root]
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    try:
+        wait_for(lambda: rows(workspace)["annotation"] > 20)
+        while not stopped_between_transactions(workspace, process):
+            os.kill(process.pid, signal.SIGCONT)
+        assert unfinished.clear(workspace.database) == 0
+        with pytest.raises(ConflictError, match="imported at this moment"):
+            import_file(workspace, wanted)
+        os.kill(process.pid, signal.SIGCONT)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+    assert overview.dataset(workspace, "set").present == 100
+    assert not list(workspace.data_dir.glob("*-living-*"))
+
+
+def stopped_between_transactions(workspace: Workspace, process: subprocess.Popen[bytes]) -> bool:
+    """Stop a process; False when it keeps others from writing meanwhile."""
+    os.kill(process.pid, signal.SIGSTOP)
+    if workspace.database.shared:
+        return True
+    with closing(sqlite3.connect(workspace.data_dir / "clsl.db", timeout=0)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.rollback()
+    return True
 
 
 def test_what_was_left_half_way_is_cleared(workspace: Workspace, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ from app.services.reviewing import undo, verdicts
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
+from app.worker import handlers
 from clsl_core.errors import ConflictError, JobCancelled, TrainingError
 from clsl_core.types import LabelState, Origin
-from db.models import EmbeddingRun, ModelRun, Proposal, ProposalStatus, RunStatus
+from db.models import EmbeddingRun, Image, JobStatus, ModelRun, Proposal, ProposalStatus, RunStatus
 from db.queries import labels
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals
 
@@ -95,6 +97,85 @@ def test_a_collection_without_a_usable_picture_says_so(
         file.write_bytes(b"no picture")
     with pytest.raises(TrainingError, match="right image folder"):
         embedding.embed(workspace, dataset_id)
+
+
+def gone(root: Path) -> None:
+    root.rename(root.with_name("elsewhere"))
+
+
+def mostly_gone(root: Path) -> None:
+    for file in sorted(root.iterdir())[: IMAGES // 2 + 1]:
+        file.unlink()
+
+
+def empty_files(root: Path) -> None:
+    for file in root.iterdir():
+        file.write_bytes(b"")
+
+
+@with_a_run
+@pytest.mark.parametrize(("fate", "shard"), [(gone, 256), (mostly_gone, 4), (empty_files, 8)])
+def test_a_collection_that_is_mostly_gone_stops_the_chain_and_changes_nothing(
+    workspace: Workspace,
+    dataset_id: int,
+    fate: Callable[[Path], None],
+    shard: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(embedding, "SHARD_IMAGES", shard)
+    before = _of_images_and_proposals(workspace)
+    fate(workspace.data_dir / "source-set" / "images")
+    job = triggers.start(workspace, dataset_id)
+    workspace.jobs.run(job.id, "worker:1", handlers(workspace))
+    (failed,) = workspace.jobs.recent(1)
+    assert failed.status is JobStatus.FAILED
+    assert failed.error is not None
+    assert "the model in charge stays" in failed.error
+    assert workspace.jobs.live() == []
+    assert _of_images_and_proposals(workspace) == before
+    proposing.propose(workspace, dataset_id)  # what is kept of them goes on being good
+    assert _of_images_and_proposals(workspace)[0] == before[0]
+
+
+def _of_images_and_proposals(workspace: Workspace) -> list[list[tuple[object, ...]]]:
+    with workspace.database.read() as session:
+        return [
+            [tuple(row) for row in session.execute(query)]
+            for query in (
+                select(Image.id, Image.status, Image.fingerprint).order_by(Image.id),
+                select(Proposal.image_id, Proposal.category_id, Proposal.score).order_by(
+                    Proposal.id
+                ),
+                select(ModelRun.id, ModelRun.serving).order_by(ModelRun.id),
+            )
+        ]
+
+
+@with_a_run
+def test_what_is_gone_for_good_is_left_out_when_somebody_says_so(
+    workspace: Workspace, dataset_id: int
+) -> None:
+    mostly_gone(workspace.data_dir / "source-set" / "images")
+    result = embedding.embed(workspace, dataset_id, accept_missing=True)
+    assert (result["images"], result["problems"]) == (IMAGES // 2 - 1, IMAGES // 2 + 1)
+
+
+@with_features
+def test_a_few_that_are_gone_are_problems_as_ever(workspace: Workspace, dataset_id: int) -> None:
+    for file in sorted((workspace.data_dir / "source-set" / "images").iterdir())[:5]:
+        file.unlink()
+    assert embedding.embed(workspace, dataset_id)["problems"] == 5
+
+
+@with_a_run
+def test_features_that_are_mostly_gone_stop_it_too(workspace: Workspace, dataset_id: int) -> None:
+    before = _of_images_and_proposals(workspace)
+    for file in (workspace.data_dir / "features").rglob("shard-*"):
+        file.unlink()
+    for step in (training.train, proposing.propose):
+        with pytest.raises(TrainingError, match="are missing from"):
+            step(workspace, dataset_id)
+    assert _of_images_and_proposals(workspace)[:2] == before[:2]
 
 
 @with_a_run

@@ -8,14 +8,21 @@ import pytest
 from sqlalchemy import select
 
 from app.services.datasets import overview
-from app.services.jobs.table import JobKind, JobStatus, JobView
+from app.services.jobs.table import Handler, JobContext, JobKind, JobStatus, JobView
 from app.services.learning import embedding, model_runs, notices, training, triggers
 from app.services.reviewing import undo, verdicts
 from app.services.reviewing.queue import QueueQuery, next_cards
 from app.services.reviewing.verdicts import Answer
 from app.services.workspace import Workspace
-from clsl_core.errors import ConflictError, InputError, NotFoundError
-from db.models import Category, Dataset, Job, ModelRun
+from clsl_core.errors import (
+    ConflictError,
+    InputError,
+    JobCancelled,
+    NotFoundError,
+    TrainingError,
+)
+from clsl_core.types import JsonObject
+from db.models import Category, Dataset, Job, ModelRun, RunStatus
 from db.types import now
 from tests.builders import coco_document, make_dataset, make_grant, make_proposals, make_run
 
@@ -99,7 +106,7 @@ def test_fifty_triggers_at_once_leave_one_that_runs_and_one_that_waits(
 
 def make_run_of(session, dataset_id: int, job_id: int) -> ModelRun:
     """The run that a training job has begun."""
-    serving = session.scalars(select(ModelRun)).one()
+    serving = session.scalars(select(ModelRun).where(ModelRun.serving)).one()
     return ModelRun(
         dataset_id=dataset_id,
         embedding_run_id=serving.embedding_run_id,
@@ -154,6 +161,41 @@ def test_decisions_that_a_starting_training_will_read_trigger_no_other(
     claim(workspace, workspace.jobs.live(dataset_id)[0].id)
     verdicts.decide(workspace, grant, [Answer("decision-2", 3, category, "absent")])
     assert live(workspace, dataset_id) == [(JobKind.TRAIN, JobStatus.RUNNING)]
+
+
+def fail_with(how: type[Exception]) -> Handler:
+    def handler(_context: JobContext) -> JsonObject:
+        raise how("as told")
+
+    return handler
+
+
+@pytest.mark.parametrize("how", [TrainingError, JobCancelled, RuntimeError])
+@pytest.mark.parametrize("has_a_run", [True, False])
+def test_a_training_that_ends_badly_waits_for_as_many_new_verdicts_again(
+    workspace: Workspace, dataset_id: int, has_a_run: bool, how: type[Exception]
+) -> None:
+    make_proposals(workspace, dataset_id)
+    with workspace.database.write() as session:
+        session.get_one(Dataset, dataset_id).retrain_after = 3
+    grant = make_grant(workspace, dataset_id)
+    cards = next_cards(workspace, grant, QueueQuery(limit=20)).cards
+    begun = []
+    for number, card in enumerate(cards[:9], 1):
+        answer = Answer(f"a-client-{number}", card.image_id, card.category_id, "absent")
+        assert verdicts.decide(workspace, grant, [answer])[0].status == "saved"
+        for job in workspace.jobs.live(dataset_id):
+            begun.append(number)
+            if has_a_run:
+                with workspace.database.write() as session:
+                    run = make_run_of(session, dataset_id, job.id)
+                    run.status, run.last_decision_id = RunStatus.FAILED, number
+                    session.add(run)
+            workspace.jobs.run(job.id, "worker:1", {JobKind.TRAIN: fail_with(how)})
+    assert begun == [3, 6, 9]
+    told = notices.take(workspace, "ada")
+    assert len(told) == (0 if how is JobCancelled else 3)
+    assert all("before 3 more verdicts" in one.message for one in told)
 
 
 def test_a_run_notes_what_started_it_and_how_much_was_new(

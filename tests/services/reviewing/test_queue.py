@@ -120,7 +120,7 @@ def test_every_order_comes_from_an_index(
 ) -> None:
     if category and strategy in ("mixed", "random"):
         pytest.skip("the order's index is read through, the category only filters")
-    wanted = queue.Filter(dataset_id=1, run_id=1, strategy=strategy, category_id=category)
+    wanted = queue.Filter(dataset_id=1, run_ids=(1,), strategy=strategy, category_id=category)
     state = None if strategy != "disagreements" else LabelState.PRESENT
     wanted = replace(wanted, state=state)
     plan: list[str] = []

@@ -205,5 +205,5 @@ def test_enough_decisions_start_one_retraining(workspace: Workspace, grant: Gran
     with workspace.database.read() as session:
         (job,) = session.scalars(select(Job)).all()
     assert job.kind is JobKind.TRAIN
-    assert job.payload == {"trigger": "decisions", "then": ["propose"]}
+    assert job.payload == {"trigger": "decisions", "then": ["propose"], "begun_with": 5}
     assert workspace.jobs.bell.rung == [job.id]

@@ -139,7 +139,8 @@ export class CardView {
   #file(card) {
     const { file } = this.#parts;
     const size = card.width && card.height ? ` · ${card.width} × ${card.height}` : "";
-    const run = card.model_run_id ? ` · model run ${card.model_run_id}` : "";
+    const own = card.model_run_id ? ` · model run ${card.model_run_id}` : "";
+    const run = card.model ? ` · outside model ${card.model}` : own;
     file.textContent = `${card.file_name}${size}${run}`;
     file.title = card.file_name;
   }

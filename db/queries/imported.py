@@ -1,51 +1,84 @@
-"""What an import compares a file with, and what it takes back."""
+"""What is stored already of a file that comes again, read as a stream: it may be a million rows.
+
+And what an import takes back.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import Text, bindparam, delete, func, select, type_coerce
+from sqlalchemy import Executable, Text, bindparam, delete, func, select, type_coerce
 from sqlalchemy.orm import Session
 
 from clsl_core.types import JsonObject, LabelSource, LabelState
 from db.models import Annotation, Category, Image, Label, SourceFile
 
+BATCH = 5_000
+"""Rows that are held at once beside what is made of them."""
 PAGE = 500
-STREAMED = {"yield_per": 5_000}
+"""Ids in one statement."""
 
 
-def images(session: Session, dataset_id: int) -> Iterator[tuple[int, str, str, str | None]]:
-    """Id, the file's own id as JSON, file name and fingerprint of every image."""
+class StoredImage(NamedTuple):
+    """An image as it is stored; ``key`` is the file's own id as JSON."""
+
+    id: int
+    key: str
+    record: dict[str, Any]
+    reason: str | None
+    file_name: str
+
+
+def images(session: Session, dataset_id: int) -> Iterator[StoredImage]:
+    """All images of a dataset."""
+    query = select(Image.id, Image.source_id, Image.record, Image.reason, Image.file_name)
+    for row in _stream(session, query.where(Image.dataset_id == dataset_id)):
+        yield StoredImage(*row)
+
+
+def pictures(session: Session, dataset_id: int) -> Iterator[tuple[int, str, str, str | None]]:
+    """Id, the file's own id as JSON, file name and fingerprint of every image, in order."""
     query = select(Image.id, Image.source_id, Image.file_name, Image.fingerprint)
     query = query.where(Image.dataset_id == dataset_id).order_by(Image.position)
-    for row in session.execute(query, execution_options=STREAMED):
+    for row in _stream(session, query):
         yield row[0], row[1], row[2], row[3]
 
 
-def compared_images(
-    session: Session, dataset_id: int
-) -> Iterator[tuple[int, str, str, JsonObject, str | None]]:
-    """Id, the file's own id as JSON, file name, record and trouble of every image."""
-    query = select(Image.id, Image.source_id, Image.file_name, Image.record, Image.reason)
-    query = query.where(Image.dataset_id == dataset_id)
-    for row in session.execute(query, execution_options=STREAMED):
-        yield row[0], row[1], row[2], row[3], row[4]
+def keys(
+    session: Session, table: type[Image] | type[Category], dataset_id: int
+) -> Iterator[tuple[str, int]]:
+    """The file's own id as JSON, and ours, of each image or category of a dataset."""
+    query = select(table.source_id, table.id).where(table.dataset_id == dataset_id)
+    yield from _stream(session, query)
 
 
 def labels(
-    session: Session, category_ids: Sequence[int]
+    session: Session, category_ids: Collection[int]
 ) -> Iterator[tuple[int, int, LabelState, LabelSource]]:
-    """Image, category, state and source of every label of some categories."""
+    """Every label of some categories: ids of image and category, state, source."""
     query = select(Label.image_id, Label.category_id, Label.state, Label.source)
-    query = query.where(Label.category_id.in_(category_ids))
-    for row in session.execute(query, execution_options=STREAMED):
+    for row in _stream(session, query.where(Label.category_id.in_(list(category_ids)))):
         yield row[0], row[1], row[2], row[3]
+
+
+def names(
+    session: Session, dataset_id: int, image_key: str, category_key: str
+) -> tuple[str | None, str | None]:
+    """File name and category name of a pair that is named by the file's own ids as JSON."""
+    image = select(Image.file_name).where(
+        Image.dataset_id == dataset_id, Image.source_id == image_key
+    )
+    category = select(Category.name).where(
+        Category.dataset_id == dataset_id, Category.source_id == category_key
+    )
+    return session.scalar(image), session.scalar(category)
 
 
 def image_records(session: Session, dataset_id: int) -> Iterator[tuple[str, JsonObject]]:
     """The file's own id as JSON, and the record, of every image."""
     query = select(Image.source_id, Image.record).where(Image.dataset_id == dataset_id)
-    for row in session.execute(query, execution_options=STREAMED):
+    for row in _stream(session, query):
         yield row[0], row[1]
 
 
@@ -70,7 +103,7 @@ def drawn(session: Session, dataset_id: int) -> Iterator[tuple[int, int | None, 
         type_coerce(Annotation.record, Text),
     )
     query = query.where(Annotation.dataset_id == dataset_id).order_by(Annotation.position)
-    for row in session.execute(query, execution_options=STREAMED):
+    for row in _stream(session, query):
         yield row[0], row[1], row[2], row[3]
 
 
@@ -85,7 +118,7 @@ def annotations_with_source(
         Annotation.source_id,
     )
     query = query.where(Annotation.dataset_id == dataset_id).order_by(Annotation.position)
-    for row in session.execute(query, execution_options=STREAMED):
+    for row in _stream(session, query):
         yield row[0], row[1], row[2], row[3]
 
 
@@ -109,6 +142,14 @@ def annotated_pairs(
             if id_ not in without:
                 found.add((image_id, category_id))
     return found
+
+
+def predicted_pairs(session: Session, category_ids: Collection[int]) -> set[tuple[int, int]]:
+    """The pairs whose label came as a prediction that was declared final."""
+    query = select(Label.image_id, Label.category_id, Label.provenance).where(
+        Label.category_id.in_(list(category_ids)), Label.provenance.is_not(None)
+    )
+    return {(row[0], row[1]) for row in _stream(session, query) if "score" in (row[2] or {})}
 
 
 def delete_labels(session: Session, pairs: Sequence[tuple[int, int]]) -> None:
@@ -147,6 +188,10 @@ def names_of_pair(session: Session, image_id: int, category_id: int) -> tuple[st
     image = session.scalar(select(Image.file_name).where(Image.id == image_id))
     category = session.scalar(select(Category.name).where(Category.id == category_id))
     return image or "", category or ""
+
+
+def _stream(session: Session, query: Executable) -> Iterator[Any]:
+    return iter(session.execute(query, execution_options={"yield_per": BATCH}))
 
 
 def _pages(ids: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -1,0 +1,1 @@
+"""YOLO folders in the layout of Ultralytics."""
