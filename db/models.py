@@ -185,7 +185,7 @@ class Base(DeclarativeBase):
 
 
 class Dataset(Base):
-    """One collection. ``header`` holds the source file's top level, lists left out.
+    """One collection. ``header`` holds the top level of its source files, lists left out.
 
     Pictures are looked for below ``image_root``, then below each of ``more_roots`` (folders or
     URLs), then at the URL that an image's record has under ``url_field``.
@@ -218,6 +218,29 @@ class Dataset(Base):
         CheckConstraint("retrain_after >= 0", name="retrain_after"),
         CheckConstraint("absent IN ('unknown', 'negative')", name="absent"),
     )
+
+
+class SourceFile(Base):
+    """One file that was brought into a dataset, the first one included; none that changed nothing.
+
+    Attributes:
+        name: Of the file, without its folders.
+        header: Its top level as it came, lists left out.
+        declared: What was declared about it: ``absent``, ``exhaustive``, ``zero`` and others.
+        matched: How its ids were read: ``ids``, ``names``, or ``auto`` where nothing was asked.
+    """
+
+    __tablename__ = "source_file"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    dataset_id: Mapped[int] = mapped_column(ForeignKey("dataset.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    header: Mapped[dict[str, Any]]
+    declared: Mapped[dict[str, Any]]
+    matched: Mapped[str]
+    imported_at: Mapped[datetime] = mapped_column(default=now)
+
+    __table_args__ = (Index(None, "dataset_id"),)
 
 
 class Image(Base):
@@ -343,7 +366,11 @@ class CategoryChangeProposal(Base):
 
 
 class Annotation(Base):
-    """One box or mask, carried through verbatim; NULL ids where it points nowhere."""
+    """One box or mask, carried through verbatim; NULL ids where it points nowhere.
+
+    ``source_id`` is what its file calls it (as JSON text) where its record has another id, since
+    an annotation of another file had that one before.
+    """
 
     __tablename__ = "annotation"
 
@@ -353,6 +380,7 @@ class Annotation(Base):
     image_id: Mapped[int | None] = mapped_column(ForeignKey("image.id", ondelete="CASCADE"))
     category_id: Mapped[int | None] = mapped_column(ForeignKey("category.id", ondelete="CASCADE"))
     record: Mapped[dict[str, Any]]
+    source_id: Mapped[str | None]
 
     __table_args__ = (
         UniqueConstraint("dataset_id", "position"),

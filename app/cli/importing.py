@@ -30,6 +30,8 @@ from app.cli.options import (
     FoldersOption,
     FormatOption,
     Heading,
+    Match,
+    MatchOption,
     MinusOne,
     MinusOneOption,
     Names,
@@ -134,6 +136,7 @@ def import_(  # noqa: PLR0913, PLR0917 - each is an option
     format_: FormatOption = AUTO,
     options: ReadOptions | None = None,
     names: NamesOption = Names.ALIKE,
+    match: MatchOption = Match.AUTO,
     model: Annotated[
         str,
         typer.Option(help="Predictions: the name of the model, where the file does not say it."),
@@ -159,7 +162,12 @@ def import_(  # noqa: PLR0913, PLR0917 - each is an option
     from app.services.pictures import places
 
     assert options is not None, "declared by `declares`"
-    asked = {"names": names.value, "pictures_later": pictures_later, "model": model}
+    asked = {
+        "names": names.value,
+        "match": match.value,
+        "pictures_later": pictures_later,
+        "model": model,
+    }
     if dry:
         request = ingest.ImportRequest.of(
             file.absolute(), images, name, format_, options, urls or "", **asked
@@ -223,7 +231,7 @@ def _dry_run(
     """Print what an import would find and do; nothing is written but the report.
 
     Raises:
-        typer.Exit: The import would be refused.
+        typer.Exit: The import would be refused, or would ask.
     """
     from app.services.importing import preview as import_preview
     from app.services.importing.report import report_json, report_lines
@@ -238,8 +246,8 @@ def _dry_run(
         for line in report_lines(preview):
             out.print(line)
         out.print("nothing was written")
-    if not preview.ok:
-        raise typer.Exit(4)
+    if not preview.ok or preview.questions:
+        raise typer.Exit(4 if not preview.ok else 5)
 
 
 @contextmanager

@@ -123,6 +123,14 @@ class Names(StrEnum):
     NEAR = "near"
 
 
+class Match(StrEnum):
+    """What counts where ids and names disagree."""
+
+    AUTO = "auto"
+    IDS = "ids"
+    NAMES = "names"
+
+
 class Heading(StrEnum):
     """Under which a command is listed."""
 
@@ -186,6 +194,13 @@ NamesOption = Annotated[
     typer.Option(
         help="Pictures are found under exactly their names, under names that differ in writing "
         "only, or also with folders left out or put in front, where only one file fits."
+    ),
+]
+MatchOption = Annotated[
+    Match,
+    typer.Option(
+        help="In a known dataset: what counts where ids and names disagree. auto: names where "
+        "they tell more, else it stops and shows both readings."
     ),
 ]
 MinusOneOption = Annotated[

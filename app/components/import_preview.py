@@ -163,10 +163,13 @@ def _histogram(preview: ImportPreview) -> None:
 def _plan(plan: ImportPlan) -> None:
     st.subheader("What the import would do")
     name = plain(plan.dataset)
+    if plan.questions:
+        _questions(plan)
+        return
     if plan.new:
         st.write(f"Make the dataset **{name}**.")
     elif plan.changes:
-        st.write(f"Add to the dataset **{name}**, and update it. Nothing of it is deleted.")
+        st.write(f"Add to the dataset **{name}**, and update it.")
     else:
         st.write(f"Nothing: **{name}** already holds everything in this file.")
     rows = [
@@ -174,12 +177,14 @@ def _plan(plan: ImportPlan) -> None:
             "": table,
             "added": plan.added[table],
             "updated": plan.updated[table],
+            "taken back": plan.removed.get(table, 0),
             "unchanged": plan.unchanged[table],
             "kept as people decided": plan.kept if table == "labels" else 0,
         }
         for table in plan.added
     ]
     st.dataframe(rows, hide_index=True, width="stretch")
+    _changes(plan)
     if plan.kept_examples:
         with st.expander(f"Kept because a person decided: {plan.kept:,}"):
             kept = [
@@ -192,6 +197,53 @@ def _plan(plan: ImportPlan) -> None:
                 for one in plan.kept_examples
             ]
             st.dataframe(kept, hide_index=True, width="stretch")
+
+
+def _questions(plan: ImportPlan) -> None:
+    """Both readings of what cannot be told, side by side."""
+    count = len(plan.questions)
+    st.error(
+        f"Ids and names tell different things in {count:,} places. Say below the dataset's name "
+        "which counts; nothing is written before."
+    )
+    rows = [
+        {
+            "what": f"{one.kind} {one.source_id}",
+            "was": one.before,
+            "is": one.now,
+            "if ids count": one.by_ids,
+            "if names count": one.by_names,
+        }
+        for one in plan.questions
+    ]
+    st.dataframe(rows, hide_index=True, width="stretch")
+
+
+def _changes(plan: ImportPlan) -> None:
+    """Every label that would change its word, its picture or its state."""
+    for title, changes in (
+        ("Categories that are called something else", plan.words),
+        ("Images with another file", plan.pictures),
+    ):
+        if changes:
+            with st.expander(f"{title}: {len(changes):,}", expanded=True):
+                rows = [
+                    {
+                        "was": one.before,
+                        "is": one.now,
+                        "labels": one.labels,
+                        "given by people": one.decided,
+                    }
+                    for one in changes
+                ]
+                st.dataframe(rows, hide_index=True, width="stretch")
+    if plan.states:
+        with st.expander(f"Labels that say something else: {len(plan.states):,}"):
+            states = [
+                {"image": one.image, "category": one.category, "was": one.before, "is": one.now}
+                for one in plan.states
+            ]
+            st.dataframe(states, hide_index=True, width="stretch")
 
 
 def _downloads(preview: ImportPreview) -> None:

@@ -13,12 +13,18 @@ from app.components.progress import live_jobs
 from app.context import DATASET_KEY, error_boundary, plain, switch_to, workspace
 from app.services.datasets import overview
 from app.services.importing import ingest, preview
+from app.services.importing.identity import Match
 from app.services.importing.preview import ImportPreview
 from app.services.jobs.table import JobKind
 from clsl_core.formats import FORMATS
 from clsl_core.formats.read_options import ReadOptions, Scores
 
 SHOWN = "import-shown"
+MATCHES = {
+    Match.AUTO: "Ask me where it cannot be told",
+    Match.NAMES: "Names count: another thing has the old id",
+    Match.IDS: "Ids count: the same thing has another name",
+}
 CHOICES: dict[str, tuple[str, dict[str, str]]] = {
     "difficult": (
         "A category of only difficult objects is",
@@ -151,6 +157,21 @@ def pictures_asked() -> dict[str, Any]:
     return {"names": names or "alike", "pictures_later": later}
 
 
+def how_to_match(known: bool) -> Match:
+    """What counts where ids and names of a file and the dataset disagree."""
+    if not known:
+        return Match.AUTO
+    chosen = st.radio(
+        "Where ids and names of the file disagree with those of the dataset",
+        MATCHES,
+        format_func=lambda one: MATCHES[one],
+        key="import-match",
+        help="Other tools number categories and images anew at every export. Look at the file: "
+        "what cannot be told is shown in both readings, and nothing is written before you chose.",
+    )
+    return chosen or Match.AUTO
+
+
 def look(source: Source, request: ingest.ImportRequest) -> None:
     """Read the file and keep what was found."""
     with st.empty():
@@ -173,6 +194,7 @@ def submit(request: ingest.ImportRequest, found: ImportPreview) -> None:
         request.options,
         names=request.names,
         pictures_later=request.pictures_later,
+        match=request.match,
     )
     then = [JobKind.EMBED.value, JobKind.TRAIN.value, JobKind.PROPOSE.value]
     payload = {**wanted.to_json(), "trigger": "import", "then": then}
@@ -189,6 +211,8 @@ def confirm(request: ingest.ImportRequest, found: ImportPreview) -> None:
         return
     if found.image_root is None or found.plan is None:
         st.caption("Name the folder of the pictures and the dataset, and look again to import.")
+    elif found.questions:
+        st.caption("Say above whether ids or names count, and look again to import.")
     elif st.button("Import", type="primary", key="import-go"):
         submit(request, found)
 
@@ -214,8 +238,15 @@ with error_boundary():
     known = next((d for d in overview.all_datasets(workspace()) if d.name == name.strip()), None)
     if known is not None:
         st.caption(plain(f"{known.name!r} is there already: the file is added to it."))
+    match = how_to_match(known is not None)
     request = ingest.ImportRequest.of(
-        source.path if source else Path(), folder.strip(), name, asked, options, **pictures
+        source.path if source else Path(),
+        folder.strip(),
+        name,
+        asked,
+        options,
+        match=match,
+        **pictures,
     )
     if st.button("Look at it", disabled=source is None, key="import-look") and source:
         look(source, request)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -132,7 +132,13 @@ def prepare(output: Path) -> None:
 
 
 def write(
-    content: AnnotationSet, labels: Iterable[LabelRecord], output: Path, summary: JsonObject
+    content: AnnotationSet,
+    labels: Iterable[LabelRecord],
+    output: Path,
+    summary: JsonObject,
+    *,
+    says_absent: bool = False,
+    says_present: bool = True,
 ) -> None:
     """Write the provenance the set came with and that of the labels added, and the summary.
 
@@ -143,11 +149,18 @@ def write(
         labels: With the ids of the written file.
         output: The file or folder that was written.
         summary: What the export contains.
+        says_absent: Whether the file itself can say that a category is absent.
+        says_present: Whether it can say so of any that is present.
 
     Raises:
         InputError: When a file cannot be written.
     """
-    rows = merged_rows(content, labels)
+    said = {
+        state
+        for state, able in ((LabelState.PRESENT, says_present), (LabelState.ABSENT, says_absent))
+        if able
+    }
+    rows = merged_rows(content, labels, said)
     if not rows:
         return
     with atomic_text(path_for(output)) as stream:
@@ -158,14 +171,35 @@ def write(
         stream.write(_json(summary) + "\n")
 
 
-def merged_rows(content: AnnotationSet, labels: Iterable[LabelRecord]) -> list[dict[str, str]]:
-    """The rows the set came with and those of the labels added, one for each pair."""
+def merged_rows(
+    content: AnnotationSet,
+    labels: Iterable[LabelRecord],
+    said: Container[LabelState] = (LabelState.PRESENT,),
+) -> list[dict[str, str]]:
+    """The rows the set came with and those of the labels added, one for each pair.
+
+    A label without an origin has none where the file itself says it.
+
+    Args:
+        content: The set.
+        labels: Those added.
+        said: The states that the file itself can say.
+    """
     rows: dict[tuple[str, str], dict[str, str]] = {}
     for row in content.header.get(HEADER_KEY) or ():
         rows[row["image"], row["category"]] = {name: row[name] for name in COLUMNS}
     for label in labels:
-        rows[str(label.image_id), str(label.category_id)] = row_of(label)
+        pair = str(label.image_id), str(label.category_id)
+        if _is_bare(label) and label.state in said:
+            rows.pop(pair, None)
+        else:
+            rows[pair] = row_of(label)
     return list(rows.values())
+
+
+def _is_bare(label: LabelRecord) -> bool:
+    """Whether nothing is known of where a label is from."""
+    return label == LabelRecord(label.image_id, label.category_id, label.state)
 
 
 def row_of(label: LabelRecord) -> dict[str, str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, func, not_, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from clsl_core.types import LabelSource, LabelState, SourceId
@@ -223,6 +223,25 @@ def imported_of(
     """What came with the file and is known of some categories, by image and category."""
     wanted = (Category.id.in_(category_ids), Label.decision_id.is_(None))
     for row in session.execute(_known(part).where(*wanted)):
+        yield Known(*row)
+
+
+def imported(session: Session, part: Selection, *, undrawn: bool) -> Iterator[Known]:
+    """What came with files, by image and category.
+
+    Args:
+        session: Reads.
+        part: Of which part.
+        undrawn: Leave out what an annotation says and nothing else is known of.
+    """
+    query = _known(part).where(Label.decision_id.is_(None))
+    if undrawn:
+        drawn = exists().where(
+            Annotation.image_id == Label.image_id, Annotation.category_id == Label.category_id
+        )
+        bare = and_(Label.state == LabelState.PRESENT, Label.provenance.is_(None))
+        query = query.where(not_(and_(bare, drawn)))
+    for row in session.execute(query):
         yield Known(*row)
 
 

@@ -102,10 +102,31 @@ def test_an_import_into_a_dataset_shows_the_plan(workspace: Workspace, tmp_path:
     app = choose(draw(), file, root, "old")
     assert "is there already" in texts(app)
     app.button(key="import-look").click().run()
-    assert "Nothing of it is deleted" in texts(app)
+    assert "Add to the dataset **old**, and update it" in texts(app)
     plan = app.dataframe[-1].value
     assert list(plan["added"]) == [2, 0, 2, 2]
     assert list(plan["unchanged"]) == [4, 3, 4, 4]
+
+
+def test_what_cannot_be_told_is_asked_in_both_readings(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    make_dataset(workspace, "old")
+    document = coco_document()
+    document["categories"][0]["name"] = "crimson"
+    file, root = make_collection(tmp_path, document)
+    app = choose(draw(), file, root, "old")
+    app.button(key="import-look").click().run()
+    assert "import-go" not in keys(app)
+    (row,) = app.dataframe[-1].value.to_dict("records")
+    assert (row["was"], row["is"]) == ("red", "crimson")
+    assert row["if ids count"] != row["if names count"]
+    app.radio(key="import-match").set_value("ids").run()
+    app.button(key="import-look").click().run()
+    assert "Categories that are called something else: 1" in [e.label for e in app.expander]
+    app.button(key="import-go").click().run()
+    (job,) = workspace.jobs.live()
+    assert job.payload["match"] == "ids"
 
 
 def test_a_zip_brings_its_pictures(workspace: Workspace) -> None:

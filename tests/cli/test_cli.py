@@ -19,6 +19,7 @@ from app.cli.options import (
     MOST_EVENTS,
     Finetune,
     Heading,
+    Match,
     Only,
     Policy,
     Rule,
@@ -26,7 +27,7 @@ from app.cli.options import (
 from app.services.access import audit_log
 from app.services.categories import changes
 from app.services.exporting import part
-from app.services.importing import ingest
+from app.services.importing import identity, ingest
 from app.services.reviewing import panels
 from clsl_core import formats, types
 from tests.builders import coco_document, make_collection
@@ -304,6 +305,7 @@ def test_every_command_stands_under_a_heading(clsl) -> None:
         (Finetune, types.Finetune),
         (Policy, changes.Policy),
         (Rule, changes.Rule),
+        (Match, identity.Match),
         (Only, part.Only),
         ([AUTO], [ingest.AUTO]),
         ([MOST_EVENTS], [audit_log.MOST]),
@@ -446,3 +448,21 @@ def test_splits_parts_and_snapshots_go_out(clsl, tmp_path: Path) -> None:
     assert "6 images, 2 annotations" in clsl("export", "set", "--output", output, *choice).stdout
     clsl("split", "set", "--undo")
     assert "no image" in clsl("export", "set", "--output", output, "--per-split", code=4).stderr
+
+
+def test_a_file_whose_ids_mean_something_else_is_asked_about(clsl, tmp_path: Path) -> None:
+    document = coco_document()
+    file, root = make_collection(tmp_path, document)
+    again = ("--images", root, "--name", "s")
+    clsl("import", file, *again)
+    document["categories"][0]["name"] = "crimson"
+    file.write_text(json.dumps(document))
+    asked = clsl("import", file, *again, code=1).stderr
+    assert "category 1: was 'red' and is 'crimson'" in asked.replace("\n", " ")
+    told = clsl("import", file, *again, "--dry-run", code=5).stdout
+    assert "--match ids: red is called crimson from now on, with its 2 labels" in told
+    assert "--match names: crimson is new; red stays, with its 2 labels" in told
+    plan = clsl("import", file, *again, "--match", "ids", "--dry-run").stdout
+    assert "another word: red becomes crimson (2 labels, 0 given by people)" in plan
+    assert "updated 1 categories" in clsl("import", file, *again, "--match", "ids").stdout
+    assert "nothing changed" in clsl("import", file, *again).stdout

@@ -7,7 +7,7 @@ import tempfile
 import uuid
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -24,17 +24,19 @@ from app.services.jobs.table import JobContext
 from app.services.workspace import Workspace, find_dataset
 from clsl_core.errors import InputError
 from clsl_core.files import atomic_file, atomic_text
-from clsl_core.formats import get_format
+from clsl_core.formats import get_format, sidecar
 from clsl_core.formats.capabilities import losses
+from clsl_core.formats.merging import terms_of
 from clsl_core.formats.text.table_source import table_line
 from clsl_core.types import (
     AnnotationSet,
     JsonObject,
+    LabelRecord,
     Progress,
     no_progress,
 )
 from db.models import Dataset
-from db.queries import datasets, export, proposals, runs, splits
+from db.queries import datasets, export, imported, proposals, runs, splits
 from db.types import now
 
 SHOWN = 20
@@ -142,7 +144,7 @@ def left_behind(
     with workspace.database.read() as session:
         dataset = find_dataset(session, dataset_name)
         effects = Effects.of(session, dataset)
-        if _keeps_records(dataset, format_name, choice, effects):
+        if _keeps_records(session, dataset, format_name, choice, effects):
             divided = splits.newest(session, dataset.id) is not None
             whole = divided and format_name not in KEPT_WHOLE
             return ["the splits given here (one file for each split does)"] if whole else []
@@ -187,14 +189,14 @@ def export_dataset(
         part = choice.part.select(session, dataset)
         labels = labels_of(session, dataset, choice, part)
         effects = Effects.of(session, dataset)
-        own = _keeps_records(dataset, writer.name, choice, effects)
+        own = _keeps_records(session, dataset, writer.name, choice, effects)
         content = content_of(session, dataset, progress, part, effects)
         if not (own and writer.name == "coco"):  # the others go over the records more than once
             images, annotations = list(content.images), list(content.annotations)
             content = replace(content, images=images, annotations=annotations)
         if not own:
             content = replace(_anew(content, writer.name), labels=list(labels.every()))
-        ours = [*(labels.of_merged(effects.into) if own else ()), *labels.given_here()]
+        ours = [*(_unsaid(session, dataset, labels, effects) if own else ()), *labels.given_here()]
         summary, dataset_id = _summary(session, dataset, choice, part, labels), dataset.id
         _check_output(output)
         _note(workspace, dataset_id, writer.name, choice)
@@ -309,7 +311,7 @@ def _check_output(output: Path) -> None:
 
 
 def _keeps_records(
-    dataset: Dataset, format_name: str, choice: ExportChoice, effects: Effects
+    session: Session, dataset: Dataset, format_name: str, choice: ExportChoice, effects: Effects
 ) -> bool:
     """Whether the records of the source file go out again.
 
@@ -317,7 +319,19 @@ def _keeps_records(
     themselves.
     """
     whole = choice.as_it_came and not effects.any
-    return dataset.format == format_name and (whole or format_name in KEPT_WHOLE)
+    several = imported.count_sources(session, dataset.id) > 1
+    if dataset.format != format_name or (several and not terms_of(format_name).unites):
+        return False
+    return whole or format_name in KEPT_WHOLE
+
+
+def _unsaid(
+    session: Session, dataset: Dataset, labels: ExportLabels, effects: Effects
+) -> Iterator[LabelRecord]:
+    """What came with files and the records may not say; a writer leaves out what they do say."""
+    if imported.count_sources(session, dataset.id) > 1:
+        return labels.imported(undrawn=terms_of(dataset.format).has_annotation_ids)
+    return labels.of_merged(effects.into)
 
 
 def _note(workspace: Workspace, dataset_id: int, format_name: str, choice: ExportChoice) -> None:
@@ -328,10 +342,13 @@ def _note(workspace: Workspace, dataset_id: int, format_name: str, choice: Expor
 
 
 def _anew(content: AnnotationSet, format_name: str) -> AnnotationSet:
-    """The set for a writer that is to make the file from the labels."""
-    if content.format != format_name:
-        return content
-    return replace(content, format=REARRANGED)
+    """The set for a writer that is to make the file from the labels.
+
+    Provenance that came with it names ids of its own format, and the labels tell it.
+    """
+    header = {key: value for key, value in content.header.items() if key != sidecar.HEADER_KEY}
+    format_ = REARRANGED if content.format == format_name else content.format
+    return replace(content, format=format_, header=header)
 
 
 def _summary(

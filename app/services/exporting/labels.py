@@ -56,6 +56,13 @@ class ExportLabels(Protocol):
             into: The hidden categories, with the one that each is a part of.
         """
 
+    def imported(self, *, undrawn: bool) -> Iterator[LabelRecord]:
+        """What files said, with the provenance it came with.
+
+        Args:
+            undrawn: Leave out what only an annotation says: it goes out by itself.
+        """
+
     def counts(self) -> LabelCounts:
         """How many there are."""
 
@@ -91,9 +98,10 @@ class _LabelsOfNow:
             yield LabelRecord(json.loads(row.image), json.loads(row.category), row.state, **known)
 
     def of_merged(self, into: Mapping[int, int]) -> Iterator[LabelRecord]:
-        for row in export.imported_of(self.session, self.selection, set(into.values())):
-            known = row.provenance or {}
-            yield LabelRecord(json.loads(row.image), json.loads(row.category), row.state, **known)
+        return _as_records(export.imported_of(self.session, self.selection, set(into.values())))
+
+    def imported(self, *, undrawn: bool) -> Iterator[LabelRecord]:
+        return _as_records(export.imported(self.session, self.selection, undrawn=undrawn))
 
     def counts(self) -> LabelCounts:
         given = export.given_counts(self.session, self.selection, self.choice.sources)
@@ -150,6 +158,10 @@ class _LabelsOfSnapshot:
             if not decided and row[1] in ends:
                 yield label
 
+    def imported(self, *, undrawn: bool) -> Iterator[LabelRecord]:
+        del undrawn  # a writer leaves out what annotations say
+        return (label for label, decided in self._all() if not decided)
+
     def counts(self) -> LabelCounts:
         given: Counter[str] = Counter()
         imported = 0
@@ -171,6 +183,13 @@ class _LabelsOfSnapshot:
                 yield LabelRecord(*pair, state, **known), False
             else:
                 yield _record(image_key, category_key, state, *said), True
+
+
+def _as_records(rows: Iterator[export.Known]) -> Iterator[LabelRecord]:
+    """What files said, with the provenance it came with."""
+    for row in rows:
+        known = row.provenance or {}
+        yield LabelRecord(json.loads(row.image), json.loads(row.category), row.state, **known)
 
 
 def _record(

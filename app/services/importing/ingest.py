@@ -12,9 +12,13 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.services.importing import outside_proposals, unfinished
-from app.services.importing.near_pictures import Names, refuse_all_missing, seek
-from app.services.importing.rows import MissingFile, Written, write_rows
+from app.services.importing.identity import Match
+from app.services.importing.near_pictures import Names, Sought, refuse_all_missing, seek
+from app.services.importing.pictures_there import LocalPictures
+from app.services.importing.rows import MissingFile, write_rows
+from app.services.importing.second_file import SecondFile, adopt
 from app.services.importing.target import CACHE_MEGABYTES, OneTransaction, OutOfSight
+from app.services.importing.written import Written
 from app.services.jobs.table import JobContext
 from app.services.pictures.places import check_place, loader_of
 from app.services.runtime.settings import Settings
@@ -38,7 +42,7 @@ from clsl_core.types import (
     ValidationReport,
     no_progress,
 )
-from db.models import Annotation, Category, Dataset, Image, Label
+from db.models import Annotation, Category, Dataset, Image, Label, SourceFile
 from db.queries import datasets, stored
 
 AUTO = "auto"
@@ -61,6 +65,7 @@ class ImportRequest:
         zero: What ``0`` means (tables).
         minus_one, not_labels, picture_key, folders, empty, scores, threshold: See ``ReadOptions``.
         url_field: Of an image's record, whose value is the URL of its picture; "" for none.
+        match: What counts where its ids and names disagree with those of the dataset.
         names: Which names the pictures may have.
         model: The name of the model whose proposals a file holds, where that does not say it.
         pictures_later: Whether to import though not one picture is there.
@@ -85,6 +90,7 @@ class ImportRequest:
     names: Names = "alike"
     pictures_later: bool = False
     model: str = ""
+    match: Match = Match.AUTO
 
     @classmethod
     def of(
@@ -128,12 +134,13 @@ class ImportRequest:
 
 @dataclass(slots=True)
 class ImportResult:
-    """What an import did. ``added`` and ``updated`` count records by table."""
+    """What an import did. ``added``, ``updated`` and ``removed`` count records by table."""
 
     dataset_id: int
     dataset: str
     added: dict[str, int] = field(default_factory=dict)
     updated: dict[str, int] = field(default_factory=dict)
+    removed: dict[str, int] = field(default_factory=dict)
     kept_human: int = 0
     problem_images: int = 0
     problems: list[str] = field(default_factory=list)
@@ -141,7 +148,8 @@ class ImportResult:
     @property
     def changed(self) -> bool:
         """Whether anything in the database is different now."""
-        return any(self.added.values()) or any(self.updated.values())
+        counts = (self.added, self.updated, self.removed)
+        return any(number for one in counts for number in one.values())
 
     @property
     def message(self) -> str:
@@ -150,8 +158,10 @@ class ImportResult:
             return f"nothing changed: {self.dataset!r} already holds everything in this file"
         parts = [f"{count} {table}" for table, count in self.added.items() if count]
         text = "added " + ", ".join(parts) if parts else "added nothing"
-        changes = [f"{count} {table}" for table, count in self.updated.items() if count]
-        return text + (f"; updated {', '.join(changes)}" if changes else "")
+        for done, counts in (("updated", self.updated), ("took back", self.removed)):
+            changes = [f"{count} {table}" for table, count in counts.items() if count]
+            text += f"; {done} {', '.join(changes)}" if changes else ""
+        return text
 
 
 def check_name(name: str) -> str:
@@ -234,8 +244,8 @@ def import_file(
     """Read a file and bring it in: all of it, or nothing.
 
     A new dataset is hidden until its last row is there. A second import adds what is new and
-    updates what differs, in one transaction; it deletes nothing and leaves what people decided
-    alone.
+    updates what differs, in one transaction; it takes back labels that only an updated record
+    supported, and leaves what people decided alone.
 
     Args:
         workspace: Where to.
@@ -248,6 +258,8 @@ def import_file(
         FormatError: The file cannot be used; the report lists every reason.
         InputError: The name or the image folder cannot be used.
         ConflictError: Another import makes a dataset of that name at this moment.
+        UndecidedError: Ids and names of the file tell different things, and nobody said which
+            counts.
     """
     name, root = check_name(request.name), check_place(request.image_root)
     if outside_proposals.is_results(Path(request.file)):
@@ -268,16 +280,24 @@ def import_file(
     else:
         dataset_id = existing.id
         with workspace.database.write(dataset_id, cache_megabytes=CACHE_MEGABYTES) as session:
-            _change_dataset(stored.one(session, Dataset, dataset_id), root, request, content)
+            dataset = stored.one(session, Dataset, dataset_id)
+            second = second_file(session, dataset, root, request.match, sought)
+            found_problems = {second.ids.image(key): one for key, one in problems.items()}
             target = OneTransaction(session)
-            written = write_rows(target, dataset_id, content, problems, while_locked)
-            _store_proposals(session, dataset_id, content, request, written)
+            written = write_rows(
+                target, dataset_id, second.content, found_problems, while_locked, second
+            )
+            _store_proposals(session, dataset_id, second.content, request, written)
+            if written.changed:
+                stored.add(session, _source(dataset_id, request, content))
+            _change_dataset(dataset, root, request, second.content)
     workspace.database.analyse(Image, Category, Annotation, Label)
     return ImportResult(
         dataset_id,
         name,
         written.added,
         written.updated,
+        written.removed,
         written.kept_human,
         len(problems),
         [*sought.told, *problem_lines(report)],
@@ -337,6 +357,7 @@ def _write_new(
             with OutOfSight(database, dataset_id, stamp) as target:
                 written = write_rows(target, dataset_id, content, problems, progress)
             with database.write(dataset_id) as session:
+                stored.add(session, _source(dataset_id, request, content))
                 _store_proposals(session, dataset_id, content, request, written)
             unfinished.show(database, dataset_id)
         except BaseException:
@@ -383,6 +404,37 @@ def unreachable(
             yield image.source_id, MissingFile(error.reason, str(error))
 
 
+def second_file(
+    session: Session, dataset: Dataset, root: str, match: Match, sought: Sought
+) -> SecondFile:
+    """A file, whose pictures were looked for, in the terms of the dataset that it comes into.
+
+    Raises:
+        InputError: The dataset came in another format.
+        UndecidedError: It cannot be told what is the same.
+    """
+    check_format(dataset.name, dataset.format, sought.content)
+    before = [dataset.image_root, *dataset.more_roots]
+    pictures = LocalPictures([root, *dataset.more_roots], before, sought.stated)
+    return adopt(session, dataset, sought.content, Match(match), pictures)
+
+
+def _source(dataset_id: int, request: ImportRequest, content: AnnotationSet) -> SourceFile:
+    options = request.options
+    declared = {
+        item.name: value
+        for item in fields(options)
+        if (value := getattr(options, item.name)) != item.default
+    }
+    return SourceFile(
+        dataset_id=dataset_id,
+        name=Path(request.file).name,
+        header=content.header,
+        declared=declared,
+        matched=str(request.match),
+    )
+
+
 def _new_dataset(
     name: str, root: str, request: ImportRequest, content: AnnotationSet, settings: Settings
 ) -> Dataset:
@@ -402,7 +454,6 @@ def _new_dataset(
 def _change_dataset(
     dataset: Dataset, root: str, request: ImportRequest, content: AnnotationSet
 ) -> None:
-    check_format(dataset.name, dataset.format, content)
     dataset.image_root, dataset.url_field = root, request.url_field or dataset.url_field
-    dataset.header = {**dataset.header, **content.header}
+    dataset.header = content.header
     dataset.absent = request.absent

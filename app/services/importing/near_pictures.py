@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -31,12 +31,14 @@ class Sought:
         problems: Images whose picture is missing still.
         told: What was taken for what, and what is offered, in lines.
         offers: Changes of folders that would find more, if they were asked for.
+        stated: By the name of a file that is there, the other name that the set has for it.
     """
 
     content: AnnotationSet
     problems: dict[SourceId, MissingFile]
     told: tuple[str, ...] = ()
     offers: tuple[Offer, ...] = ()
+    stated: Mapping[str, str] = field(default_factory=dict)
 
 
 def seek(
@@ -72,7 +74,8 @@ def seek(
     offers = () if names == "near" else tuple(near.offers)
     told += [offer_line(offer, len(wanted)) for offer in offers]
     left = {key: problem for key, problem in problems.items() if wanted.get(key) not in found}
-    return Sought(_renamed(content, wanted, found), left, tuple(told), offers)
+    stated = {file: name for name, file in found.items()}
+    return Sought(_renamed(content, wanted, found), left, tuple(told), offers, stated)
 
 
 def offer_line(offer: Offer, missing: int) -> str:

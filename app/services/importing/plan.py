@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 
 from sqlalchemy.orm import Session
 
-from app.services.importing.ingest import check_format
-from app.services.importing.rows import MissingFile, Written, write_rows
+from app.services.importing.identity import Match, Undecided
+from app.services.importing.ingest import second_file
+from app.services.importing.near_pictures import Sought
+from app.services.importing.rows import write_rows
+from app.services.importing.second_file import UndecidedError
 from app.services.importing.target import Rehearsal
+from app.services.importing.written import NameChange, Written
 from app.services.runtime.legible import legible
 from app.services.workspace import Workspace
-from clsl_core.types import AnnotationSet, JsonObject, LabelState, Progress, SourceId
+from clsl_core.types import JsonObject, LabelState, Progress
 from db.queries import datasets, imported
 
-__all__ = ["ImportPlan", "KeptLabel", "plan_import"]
+__all__ = ["ChangedLabel", "ChangedName", "ImportPlan", "KeptLabel", "Question", "plan_import"]
 
 NOBODY = -1
 """As the id of a dataset that does not exist yet: no row belongs to it."""
@@ -33,16 +37,65 @@ class KeptLabel:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangedName:
+    """A category or image that would be called something else, with all its labels.
+
+    Attributes:
+        before, now: What it is called.
+        labels: How many labels it has.
+        decided: How many of these people gave.
+    """
+
+    before: str
+    now: str
+    labels: int
+    decided: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedLabel:
+    """A label that would say something else; ``unknown`` where nothing says it any more."""
+
+    image: str
+    category: str
+    before: str
+    now: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """An id that means one thing in the dataset and another in the file, in both readings.
+
+    Attributes:
+        kind: ``category`` or ``image``.
+        source_id: The id.
+        before, now: What the dataset and the file call it.
+        by_ids, by_names: What would happen.
+    """
+
+    kind: str
+    source_id: str
+    before: str
+    now: str
+    by_ids: str
+    by_names: str
+
+
+@dataclass(frozen=True, slots=True)
 class ImportPlan:
     """What an import into a dataset would do.
 
     Attributes:
         dataset: Its name.
         new: Whether it would be made.
-        added, updated, unchanged: Records by table.
+        added, updated, removed, unchanged: Records by table.
         kept: Labels that stay as people decided, though the file says otherwise.
         kept_examples: The first of those.
         image_root: Where the dataset's pictures are looked for now; None for a new one.
+        words: Categories that would be called something else.
+        pictures: Images whose picture would be another file.
+        states: Labels that would say something else.
+        questions: What must be decided first; nothing else is known then.
     """
 
     dataset: str
@@ -53,11 +106,17 @@ class ImportPlan:
     kept: int = 0
     kept_examples: tuple[KeptLabel, ...] = ()
     image_root: str | None = None
+    removed: dict[str, int] = field(default_factory=dict)
+    words: tuple[ChangedName, ...] = ()
+    pictures: tuple[ChangedName, ...] = ()
+    states: tuple[ChangedLabel, ...] = ()
+    questions: tuple[Question, ...] = ()
 
     @property
     def changes(self) -> bool:
         """Whether anything in the database would be different."""
-        return self.new or any(self.added.values()) or any(self.updated.values())
+        counts = (self.added, self.updated, self.removed)
+        return self.new or any(number for one in counts for number in one.values())
 
     def to_json(self) -> JsonObject:
         """For reports."""
@@ -67,22 +126,25 @@ class ImportPlan:
 def plan_import(
     workspace: Workspace,
     name: str,
-    content: AnnotationSet,
-    problems: Mapping[SourceId, MissingFile],
+    sought: Sought,
     progress: Progress,
+    root: str | None = None,
+    match: Match = Match.AUTO,
 ) -> ImportPlan:
     """Compare a file with the dataset it would go into; nothing is written.
 
     Args:
         workspace: Where the dataset is, or would be.
         name: The dataset's name.
-        content: What was read.
-        problems: Images whose file cannot be reached.
+        sought: What was read, and which of its pictures cannot be reached.
         progress: Told of the rows that were compared.
+        root: Where the pictures would be looked for; where the dataset's are, when None.
+        match: What counts where ids and names disagree.
 
     Raises:
         InputError: The dataset came in another format.
     """
+    content = sought.content
     sizes = {
         "images": len(content.images),
         "categories": len(content.categories),
@@ -91,15 +153,25 @@ def plan_import(
     }
     with workspace.database.read() as session:
         dataset = datasets.by_name(session, name)
+        none = dict.fromkeys(sizes, 0)
         if dataset is None:
-            none = dict.fromkeys(sizes, 0)
             return ImportPlan(name, True, sizes, none, dict(none))
-        check_format(name, dataset.format, content)
 
         def compared(done: int, total: int, what: str) -> None:
             progress(done, total, what.replace("writing", "comparing"))
 
-        written = write_rows(Rehearsal(session), dataset.id, content, problems, compared)
+        try:
+            second = second_file(session, dataset, root or dataset.image_root, match, sought)
+        except UndecidedError as error:
+            questions = tuple(_question(session, one) for one in error.undecided)
+            image_root = dataset.image_root
+            return ImportPlan(
+                name, False, none, none, none, image_root=image_root, questions=questions
+            )
+        found = {second.ids.image(key): problem for key, problem in sought.problems.items()}
+        written = write_rows(
+            Rehearsal(session), dataset.id, second.content, found, compared, second
+        )
         unchanged = {
             table: count
             - written.added[table]
@@ -116,7 +188,59 @@ def plan_import(
             written.kept_human,
             _examples(session, dataset.id, written),
             dataset.image_root,
+            written.removed,
+            _words(session, written.words),
+            _pictures(session, written.pictures),
+            _states(session, written),
         )
+
+
+def _question(session: Session, one: Undecided) -> Question:
+    row = {"category_id": one.row} if one.kind == "category" else {"image_id": one.row}
+    labels, decided = imported.label_counts(session, **row)
+    before, now = legible(one.before), legible(one.now)
+    if one.kind == "picture":
+        told = f"{now} takes the place of the other picture, with its {labels:,} labels"
+        return Question(one.kind, str(one.source_id), before, now, told, told)
+    what = f"its {labels:,} labels ({decided:,} given by people)"
+    return Question(
+        one.kind,
+        str(one.source_id),
+        before,
+        now,
+        f"{before} is called {now} from now on, with {what}",
+        f"{now} is new; {before} stays, with {what}",
+    )
+
+
+def _words(session: Session, changes: Sequence[NameChange]) -> tuple[ChangedName, ...]:
+    return tuple(
+        ChangedName(
+            legible(one.before),
+            legible(one.now),
+            *imported.label_counts(session, category_id=one.row),
+        )
+        for one in changes
+    )
+
+
+def _pictures(session: Session, changes: Sequence[NameChange]) -> tuple[ChangedName, ...]:
+    return tuple(
+        ChangedName(
+            legible(one.before),
+            legible(one.now),
+            *imported.label_counts(session, image_id=one.row),
+        )
+        for one in changes
+    )
+
+
+def _states(session: Session, written: Written) -> tuple[ChangedLabel, ...]:
+    found = []
+    for one in written.states:
+        image, category = imported.names_of_pair(session, one.image, one.category)
+        found.append(ChangedLabel(legible(image), legible(category), one.before.word, one.now.word))
+    return tuple(found)
 
 
 def _examples(session: Session, dataset_id: int, written: Written) -> tuple[KeptLabel, ...]:

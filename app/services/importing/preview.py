@@ -10,9 +10,10 @@ from pathlib import Path
 from app.services.access import rights
 from app.services.access.rights import Right
 from app.services.importing import ingest, outside_proposals
+from app.services.importing.identity import Match
 from app.services.importing.image_root import find_root
-from app.services.importing.near_pictures import refuse_all_missing, seek
-from app.services.importing.plan import ImportPlan, plan_import
+from app.services.importing.near_pictures import Sought, refuse_all_missing, seek
+from app.services.importing.plan import ImportPlan, Question, plan_import
 from app.services.importing.rows import MissingFile
 from app.services.pictures.places import check_place, loader_of
 from app.services.runtime.legible import legible
@@ -130,6 +131,11 @@ class ImportPreview:
         return self.refusal is None
 
     @property
+    def questions(self) -> tuple[Question, ...]:
+        """What somebody must decide before it is."""
+        return self.plan.questions if self.plan else ()
+
+    @property
     def moves_from(self) -> str | None:
         """The folder in which the dataset's pictures would no longer be looked for."""
         before = self.plan.image_root if self.plan else None
@@ -223,8 +229,8 @@ def _preview(
 ) -> ImportPreview:
     root, name = request.image_root or None, request.name or None
     url_field, refusal = request.url_field, None
-    near: tuple[str, ...] = ()
-    problems: dict[SourceId, MissingFile] = {}
+    sought = Sought(content, {})
+    problems = sought.problems
     chosen: dict[SourceId, ImageRecord] = {}
     loader: ImageLoader | None = None
     if root is not None:
@@ -232,7 +238,7 @@ def _preview(
             existing = None if name is None else datasets.by_name(session, name)
         found = ingest.unreachable(workspace, existing, root, url_field, content, progress)
         sought = seek(content, dict(found), root, request.names)
-        content, problems, near = sought.content, sought.problems, sought.told
+        content, problems = sought.content, sought.problems
         try:
             if not request.pictures_later:
                 refuse_all_missing(sought, root)
@@ -258,8 +264,10 @@ def _preview(
         image_root=root,
         missing=dict(reasons.most_common()),
         missing_examples=_missing_examples(content, problems),
-        near=near,
-        plan=plan_import(workspace, name, content, problems, progress) if name else None,
+        near=sought.told,
+        plan=plan_import(workspace, name, sought, progress, root, Match(request.match))
+        if name
+        else None,
         refusal=refusal,
     )
 

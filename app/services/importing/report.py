@@ -14,6 +14,7 @@ from clsl_core.types import JsonObject
 
 __all__ = ["report_csv", "report_json", "report_lines"]
 
+CHANGES_SHOWN = 20
 COLUMNS = ("part", "severity", "kind", "count", "where", "message")
 
 
@@ -93,6 +94,19 @@ def _plan_rows(plan: ImportPlan) -> Iterator[tuple[str, ...]]:
     ):
         for table, count in counts.items():
             yield ("plan", "", f"{what} {table}", str(count), plan.dataset, "")
+    for table, count in plan.removed.items():
+        if count:
+            yield ("plan", "", f"took back {table}", str(count), plan.dataset, "")
+    for one in plan.questions:
+        readings = f"ids: {one.by_ids}; names: {one.by_names}"
+        yield ("question", "error", one.kind, "1", one.source_id, readings)
+    for kind, changes in (("word", plan.words), ("picture", plan.pictures)):
+        for change in changes:
+            counted = f"{change.before} becomes {change.now}: {change.decided} given by people"
+            yield ("changed", "warning", kind, str(change.labels), change.now, counted)
+    for label in plan.states:
+        said = f"{label.category}: {label.before} becomes {label.now}"
+        yield ("changed", "", "state", "1", label.image, said)
     yield ("plan", "", "kept labels", str(plan.kept), plan.dataset, "")
     for kept in plan.kept_examples:
         message = f"{kept.category}: the file says {kept.in_file}, decided was {kept.decided}"
@@ -126,15 +140,22 @@ def report_lines(preview: ImportPreview) -> list[str]:
 def plan_lines(plan: ImportPlan) -> list[str]:
     """What an import would do, in a few lines."""
     name = json.dumps(plan.dataset, ensure_ascii=False)
+    if plan.questions:
+        return _question_lines(plan)
     if not plan.changes:
         lines = [f"plan: nothing would change, {name} already holds everything in this file"]
     else:
         into = f"make the dataset {name}" if plan.new else f"change the dataset {name}"
         lines = [f"plan: {into}"]
-        for what, counts in (("add", plan.added), ("update", plan.updated)):
+        for what, counts in (
+            ("add", plan.added),
+            ("update", plan.updated),
+            ("take back", plan.removed),
+        ):
             told = ", ".join(f"{count:,} {table}" for table, count in counts.items() if count)
             if told:
                 lines.append(f"  {what} {told}")
+    lines += _change_lines(plan)
     if plan.kept:
         lines.append(f"  keep {plan.kept:,} labels as people decided, though the file differs")
         lines += [
@@ -142,4 +163,33 @@ def plan_lines(plan: ImportPlan) -> list[str]:
             f"decided was {kept.decided}"
             for kept in plan.kept_examples[:5]
         ]
+    return lines
+
+
+def _question_lines(plan: ImportPlan) -> list[str]:
+    """Both readings of each id that must be decided first."""
+    lines = ["plan: ids and names tell different things; say which counts, nothing is done before"]
+    for one in plan.questions:
+        lines += [
+            f"  {one.kind} {one.source_id}: was {one.before}, is {one.now}",
+            f"    --match ids: {one.by_ids}",
+            f"    --match names: {one.by_names}",
+        ]
+    return lines
+
+
+def _change_lines(plan: ImportPlan) -> list[str]:
+    """What would change its word, its picture or its state."""
+    lines = []
+    for what, changes in (("word", plan.words), ("picture", plan.pictures)):
+        for one in changes[:CHANGES_SHOWN]:
+            counted = f"{one.labels:,} labels, {one.decided:,} given by people"
+            lines.append(f"  another {what}: {one.before} becomes {one.now} ({counted})")
+        if more := len(changes) - CHANGES_SHOWN:
+            lines += [f"  and {more:,} more with another {what}"] if more > 0 else []
+    for label in plan.states[:CHANGES_SHOWN]:
+        change = f"{label.before} becomes {label.now}"
+        lines.append(f"  another state: {label.image}, {label.category}: {change}")
+    if len(plan.states) > CHANGES_SHOWN:
+        lines.append(f"  and {len(plan.states) - CHANGES_SHOWN:,} more with another state")
     return lines

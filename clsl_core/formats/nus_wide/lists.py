@@ -73,6 +73,43 @@ class ConceptLists:
                 written = self._change(name, images, left)
                 left = {image: value for image, value in left.items() if image not in written}
 
+    def with_names(self, names: Mapping[str, str]) -> dict[str, str]:
+        """The text of each file with other names of images; those that are not given stay."""
+        renamed = {
+            name: "".join(f"{names.get(image, image)}\n" for image in images)
+            for name, images in self._images.items()
+        }
+        return {**self.texts, **renamed}
+
+    def extend(self, other: ConceptLists) -> None:
+        """Take the images and lines of other lists; where both have an image, their lines."""
+        for name, split, images in other.image_lists():
+            own = self._splits.get(split)
+            if own is None:
+                self._splits[split], self._images[name] = name, list(images)
+                self.texts[name] = other.texts[name]
+                continue
+            known = set(self._images[own])
+            self._lengthen(own, split, [image for image in images if image not in known])
+        values: dict[str, dict[str, str]] = {}
+        for name, concept, listed in other.label_files():
+            found = zip(listed or (), other.texts[name].split(), strict=False)
+            values.setdefault(concept, {}).update(found)
+        for concept, known_values in values.items():
+            self.set_values(concept, known_values)
+
+    def _lengthen(self, list_name: str, split: str, images: list[str]) -> None:
+        """Put images behind those of a list; nothing is known of them yet."""
+        if not images:
+            return
+        files = [name for name, _, own in self._known_files() if own == split]
+        lines = {list_name: images, **dict.fromkeys(files, [_UNKNOWN] * len(images))}
+        for name, added in lines.items():
+            text = self.texts[name]
+            end = "" if text.endswith("\n") or not text else "\n"
+            self.texts[name] = text + end + "".join(f"{line}\n" for line in added)
+        self._images[list_name] += images
+
     def _known_files(self) -> Iterator[tuple[str, str, str]]:
         for name in self.texts:
             if PurePosixPath(name).name.startswith(LABELS):

@@ -104,7 +104,7 @@ def write(
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(text.encode("utf-8", "replace"))
         sidecar.prepare(output)
-    sidecar.write(annotation_set, told, output, summary)
+    sidecar.write(annotation_set, told, output, summary, says_absent=True)
 
 
 def _texts(path: Path, findings: Findings) -> dict[str, str]:

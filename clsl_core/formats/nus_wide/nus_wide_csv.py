@@ -89,7 +89,8 @@ def write(
         stream.write(table_line(style["columns"], *end))
         for image in annotation_set.images:
             kept = image.record.get("cells") if lists.native else None
-            row = list(kept) if isinstance(kept, list) else [""] * len(columns)
+            row = list(kept) if isinstance(kept, list) else []
+            row += [""] * (len(columns) - len(row))
             present = lists.present(image)
             if not isinstance(kept, list):
                 row[columns.index("filepath")] = image.file_name

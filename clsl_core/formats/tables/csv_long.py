@@ -40,9 +40,21 @@ from clsl_core.types import (
     no_progress,
 )
 
-__all__ = ["MACHINE_SOURCES", "has_columns", "read", "write"]
+__all__ = [
+    "MACHINE_SOURCES",
+    "STATE",
+    "WITHOUT_STATE",
+    "completed",
+    "field_names",
+    "has_columns",
+    "read",
+    "write",
+]
 
 MACHINE_SOURCES = frozenset({"machine", "model", "prediction", "proposal"})
+STATE = "state"
+WITHOUT_STATE = "without_state"
+"""In a table's style: how many cells the rows have that are from before it had states."""
 _FULL = ("file", "category", "state", *sidecar.COLUMNS[3:])
 _NAMES = {
     "file": ("file", "file_name", "filename", "filepath", "path", "image", "image_path"),
@@ -123,6 +135,22 @@ def read(
     return builder.finish(header, absent, path)
 
 
+def field_names(columns: Iterable[str]) -> list[str]:
+    """What each column holds, as this module calls it; others by their own name."""
+    names = [name.strip() for name in columns]
+    for field, index in _Fields.of(names).positions.items():
+        names[index] = field
+    return names
+
+
+def completed(row: list[str], style: JsonObject) -> list[str]:
+    """A row with a cell for each column; of a table that had no states it says present."""
+    full = [*row, *[""] * (len(style["columns"]) - len(row))]
+    if WITHOUT_STATE in style and len(row) <= style[WITHOUT_STATE]:
+        full[field_names(style["columns"]).index(STATE)] = LabelState.PRESENT.word
+    return full
+
+
 def has_columns(columns: Iterable[str]) -> bool:
     """Whether a header row names the files and categories of a long table."""
     return {"file", "category"} <= _Fields.of(columns).positions.keys()
@@ -166,6 +194,8 @@ def write(
         for (image, category), label in labels.items()
     ]
     rows = kept_rows(annotation_set) if native else []
+    if WITHOUT_STATE in style:
+        rows = [completed(row, style) for row in rows]
     fields = _Fields.of(style["columns"])
     unsaid = _unsaid(rows, written, fields, Signs.of_header(style))
     lines = [*rows, *(_row(label, fields, len(style["columns"])) for label in unsaid)]
@@ -176,7 +206,8 @@ def write(
             stream.write(table_line(line, style["delimiter"], style["line_end"]))
     complete = all(name in fields.positions for name in _FULL)
     told = () if complete else [x for x in written if native or x.source != "import"]
-    sidecar.write(annotation_set, told, output, summary)
+    says_absent = STATE in fields.positions
+    sidecar.write(annotation_set, told, output, summary, says_absent=says_absent)
 
 
 def _checked_fields(table: Table, findings: Findings) -> _Fields:

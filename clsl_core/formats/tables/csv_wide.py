@@ -122,7 +122,7 @@ def write(
             stream.write(table_line(row, *end))
     told = [x for pair, x in labels.items() if pair in new or x.source != "import"]
     renamed = _with_written_ids(told, images, header, columns)
-    sidecar.write(annotation_set, renamed, output, summary)
+    sidecar.write(annotation_set, renamed, output, summary, says_absent=True)
 
 
 def _categories(

@@ -115,6 +115,7 @@ def write(
     columns = style["columns"] if isinstance(style, dict) else list(COLUMNS)
     end = style["line_end"] if isinstance(style, dict) else "\n"
     rows = kept_rows(annotation_set) if native else []
+    rows = [[*row, *[""] * (len(columns) - len(row))] for row in rows]
     said = _said(rows, columns)
     told = [
         replace(label, image_id=images[image], category_id=names[category])
@@ -128,7 +129,7 @@ def write(
         for label in told:
             if said.get((label.image_id, label.category_id)) is not label.state:
                 stream.write(table_line(_row(label, columns), line_end=end))
-    sidecar.write(annotation_set, told, output, summary)
+    sidecar.write(annotation_set, told, output, summary, says_absent=True)
 
 
 def _descriptions(path: Path, findings: Findings) -> dict[str, str]:

@@ -107,6 +107,30 @@ class ImageSets:
             split = next(iter(self._splits), DEFAULT_SPLIT)
             self._extend(self._list_of(category, split), [])
 
+    def with_names(self, names: Mapping[str, str]) -> dict[str, str]:
+        """The text of each list with other names of images; those that are not given stay."""
+        lists = {name for name in self.texts if name not in self._splits.values()}
+        return {
+            name: "".join(
+                _with_name(line, names, has_value=name in lists)
+                for line in text.splitlines(keepends=True)
+            )
+            for name, text in self.texts.items()
+        }
+
+    def extend(self, other: ImageSets) -> None:
+        """Take the lines of other lists; where both have a value of an image, theirs."""
+        listed = {split: set(images) for _, split, images in self.split_lists()}
+        for _, split, images in other.split_lists():
+            known = listed.get(split, set())
+            self.add_images([image for image in images if image not in known], split)
+        values: dict[str, dict[str, int]] = {category: {} for category in other.categories}
+        for _, category, image, value in other.lines(Findings("lists")):
+            values[category][image] = value
+        for category, found in values.items():
+            self.set_values(category, found)
+            self.ensure_category(category)
+
     def _append(self, category: str, values: Mapping[str, int]) -> None:
         if not values:
             return
@@ -145,6 +169,16 @@ class ImageSets:
                 return unquote(stem.removesuffix(f"_{split}")), split
         category, _, split = stem.rpartition("_")
         return (unquote(category), split) if category else (unquote(stem), "")
+
+
+def _with_name(text: str, names: Mapping[str, str], *, has_value: bool) -> str:
+    """A line under another name of its image."""
+    line = _parse(0, text) if has_value else None
+    if line is not None:
+        end = text[len(text.rstrip("\r\n")) :]
+        return f"{names[line.image]} {line.value:2d}{end}" if line.image in names else text
+    image = text.strip()
+    return text.replace(image, names[image]) if not has_value and image in names else text
 
 
 def _file_part(name: str) -> str:

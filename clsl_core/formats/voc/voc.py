@@ -141,7 +141,7 @@ def write(
         for name, text in sets.texts.items():
             (lists / name).write_bytes(text.encode("utf-8", "replace"))
         sidecar.prepare(output)
-    sidecar.write(annotation_set, told, output, summary)
+    sidecar.write(annotation_set, told, output, summary, says_absent=True)
 
 
 def text_of_list(file: Path, findings: Findings) -> str:

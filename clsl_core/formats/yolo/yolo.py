@@ -178,7 +178,7 @@ def write(
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(text.encode("utf-8", "replace"))
         sidecar.prepare(output)
-    sidecar.write(annotation_set, told, output, summary)
+    sidecar.write(annotation_set, told, output, summary, says_present=False)
 
 
 def _kept_files(content: AnnotationSet, new: Mapping[Pair, LabelRecord]) -> dict[str, str]:
