@@ -73,28 +73,30 @@ from clsl_core.recovery.self_training import plain_joint
 from clsl_core.recovery.stacking import PooledLogistic, fit_head_stacking
 from clsl_core.recovery.text_prior import TextPrior
 from clsl_core.recovery.ticker import Ticker
-from clsl_core.types import Origin, Progress
+from clsl_core.types import Origin, Progress, no_progress
 
 __all__ = ["TrainConfig", "fit"]
 
 log = logging.getLogger(__name__)
+
+_USUAL = TrainConfig()
 
 
 def fit(  # noqa: PLR0913 - one call is the whole interface of training
     features: FeatureView,
     labels: npt.NDArray[np.int8],
     *,
-    category_vectors: npt.NDArray[np.float32] | None,
-    text: bool,
-    config: TrainConfig,
-    progress: Progress,
+    category_vectors: npt.NDArray[np.float32] | None = None,
+    text: bool = False,
+    config: TrainConfig = _USUAL,
+    progress: Progress = no_progress,
     resume_dir: Path | None = None,
     warm_start: Recovery | None = None,
     device: str | None = None,
     background_vectors: npt.NDArray[np.float32] | None = None,
     origins: npt.NDArray[np.int8] | None = None,
 ) -> Recovery:
-    """Train on what is known.
+    """Train on what is known; ``clsl_core`` shows it on a small collection.
 
     Args:
         features: Of N images.
