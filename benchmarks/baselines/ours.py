@@ -31,14 +31,17 @@ ABLATIONS: Mapping[str, Change] = {
         c, recovery=replace(c.recovery, gate_shrinkage=_ONE_FOR_ALL)
     ),
     "no-head": lambda c: replace(c, use_head=False),
-    "no-students": lambda c: replace(c, students=replace(c.students, share=0.0)),
-    "no-vote-student": lambda c: replace(c, students=replace(c.students, voters=0)),
-    "no-spreading": lambda c: replace(c, students=replace(c.students, reach=0.0)),
+    "no-students": lambda c: replace(c, self_training=replace(c.self_training, share=0.0)),
+    "no-vote-student": lambda c: replace(c, self_training=replace(c.self_training, voters=0)),
+    "no-spreading": lambda c: replace(c, self_training=replace(c.self_training, reach=0.0)),
     "no-context": lambda c: replace(
-        c, context=replace(c.context, borrowed=0.0, together=0.0, known_together=0.0)
+        c,
+        label_correlation=replace(
+            c.label_correlation, borrowed=0.0, together=0.0, known_together=0.0
+        ),
     ),
     "no-patches": lambda c: replace(
-        c, views=replace(c.views, patches=replace(c.views.patches, steps=0))
+        c, base_models=replace(c.base_models, patches=replace(c.base_models.patches, steps=0))
     ),
     "with-blending": lambda c: replace(c, loss=replace(c.loss, blending=0.5)),
     "with-structure": lambda c: replace(c, loss=replace(c.loss, structure=0.5)),
@@ -96,7 +99,7 @@ class Ours:
         train = self.last.predict(question.train).values
         self._base = _Base(
             logit(train),
-            self.last.views.standardise(question.train.pooled()),
+            self.last.base_models.standardise(question.train.pooled()),
             question.labels.copy(),
         )
         test = self.last.predict(question.test).values if len(question.test) else train[:0]

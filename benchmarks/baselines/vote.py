@@ -10,7 +10,7 @@ from benchmarks.baselines.frequency import class_shares
 from benchmarks.baselines.method import Predicted, Question, weak_negatives
 from clsl_core.arrays import Floats, Ids, Labels
 from clsl_core.backbones.spec import normalised
-from clsl_core.recovery.index import NeighbourIndex
+from clsl_core.recovery.neighbours import NeighbourIndex
 from clsl_core.statistics.metrics import average_precision
 
 __all__ = ["NeighbourVote"]

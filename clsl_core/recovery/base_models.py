@@ -1,23 +1,27 @@
-"""Views of an entry that do not need the head: prior, vote, linear model, text, label context.
+"""Base models of the ensemble, none of which needs the head: what each says of an entry.
 
-A *view* gives every image-category pair a logit. The views differ in what they look at, and that
-is what makes them worth blending: a recovered label must come from another view than the one it
-teaches. None of them may use an entry's own label for that entry:
+A *base model* gives every image-category pair a logit. Base models differ in what they look at, and
+that is what makes them worth stacking (Wolpert 1992, "Stacked generalization"): a recovered label
+must come from another base model than the one it teaches. None of them may use an entry's own label
+for that entry:
 
     prior     how often the category is present among known entries
-    vote      labels of the nearest other images (pooled features, faiss)
-    linear    logistic regression on pooled features, trained without the image's fold
-    patches   linear models on patches, the best ones deciding, trained likewise
-    together  the image's *other* known labels, by co-occurrence
+    vote      weighted nearest neighbours: labels of the nearest other images (pooled features)
+    linear    logistic regression on pooled features, cross-fitted by image
+    patches   multiple-instance linear models on patches (``patch_linear``), cross-fitted likewise
+    together  label co-occurrence: the image's *other* known labels, in the manner of naive Bayes
     text      patch-level text score, where tokens and category vectors share a space
 
-Images are recognised by their pooled features, so a view knows its own training images again.
+These six names are those of run metrics, of the Models page and of saved models.
+
+Images are recognised by their pooled features, so a base model knows its own training images again.
 A model trained without an image's fold speaks for the entries of that image that are known; for
 what is unknown no model has seen the answer, and all of them speak together. (Were unknown entries
 scored by one fold's model too, those beside a known positive would all be scored by the models
 that miss it, and stand too low.)
 
-Letters: N images asked about, M images remembered, C categories, K folds, d pooled width.
+Letters: N images asked about, M images remembered, C categories, K folds, d pooled width,
+V base models.
 """
 
 from __future__ import annotations
@@ -33,16 +37,17 @@ from scipy.sparse import csr_array
 from clsl_core.arrays import Floats, Ids, Labels, logit
 from clsl_core.features import FeatureView
 from clsl_core.recovery.label_graph import co_occurrence
-from clsl_core.recovery.linear import fit_linear, fit_pooled
+from clsl_core.recovery.linear import fit_linear
 from clsl_core.recovery.neighbours import best, nearest
 from clsl_core.recovery.patch_linear import PatchConfig, PatchModels, fit_patches
+from clsl_core.recovery.stacking import fit_pooled
 
 __all__ = [
+    "BaseModelConfig",
+    "BaseModels",
     "Context",
-    "StaticViews",
-    "ViewConfig",
     "cross_fitted",
-    "fit_views",
+    "fit_base_models",
 ]
 
 _SAMPLE = 512  # images that tell how tokens spread
@@ -52,8 +57,8 @@ _SLOPE_ENTRIES = 100_000
 
 
 @dataclass(frozen=True)
-class ViewConfig:
-    """How the views are made.
+class BaseModelConfig:
+    """How the base models are made.
 
     Attributes:
         neighbours: Of the vote, where half of the entries are known or unknown ones vote, too; up
@@ -69,7 +74,7 @@ class ViewConfig:
             known negatives are plentiful; where they are scarce it is 1.
         evenness: How far directions of little spread are stretched before images are compared:
             0 not at all, 1 until all directions spread alike.
-        patches: Of the view of that name.
+        patches: Of the base model of that name.
     """
 
     neighbours: int = 100
@@ -87,13 +92,13 @@ class ViewConfig:
 
 @dataclass(frozen=True)
 class Context:
-    """What the views need to know about the images asked about.
+    """What the base models need to know about the images asked about.
 
     Attributes:
         pooled: (N, d) float32 as the feature store gives them.
         digests: (N,) int64, what images are recognised by.
         itself: (N,) place of each image among the remembered ones, -1 for strangers.
-        known: (N, C) labels known of them, for the view ``together``.
+        known: (N, C) labels known of them, for the base model ``together``.
         learned: (N, C) entries whose labels the models by fold have learned from.
         neighbours: (N, M) sparse weights of the remembered images with a known label.
         alike: (N, M) sparse weights of all remembered images, or None where nobody asks for them.
@@ -113,8 +118,8 @@ class Context:
 
 
 @dataclass(frozen=True)
-class StaticViews:
-    """The fitted views. All arrays, so that saving them is saving arrays.
+class BaseModels:
+    """The fitted base models. All arrays, so that saving them is saving arrays.
 
     Attributes:
         config: As fitted.
@@ -133,7 +138,7 @@ class StaticViews:
             ``unknown_weight``).
     """
 
-    config: ViewConfig
+    config: BaseModelConfig
     unknown_weight: float
     centre: Floats
     scale: Floats
@@ -151,7 +156,7 @@ class StaticViews:
     prior: Floats
 
     def names(self, text: bool) -> tuple[str, ...]:
-        """Names of the views in the order ``values`` stacks them."""
+        """Names of the base models in the order ``values`` stacks them."""
         return ("prior", "vote", "linear", "patches", "together", *(("text",) if text else ()))
 
     @property
@@ -218,7 +223,7 @@ class StaticViews:
         return np.asarray((pooled - self.centre) / self.scale, np.float32)
 
     def values(self, context: Context) -> Floats:
-        """Logits (V, N, C) of all views, in the order of ``names``."""
+        """Logits (V, N, C) of all base models, in the order of ``names``."""
         parts = [
             np.broadcast_to(logit(self.prior), context.known.shape),
             self._vote(context.neighbours),
@@ -256,31 +261,31 @@ class StaticViews:
         own = slopes[context.digests % len(slopes)][:, None]
         return np.where(context.learned, own, slopes.mean()) * context.text
 
-    def with_labels(self, labels: Labels) -> StaticViews:
-        """The same views with other labels of the same images, except the linear models."""
+    def with_labels(self, labels: Labels) -> BaseModels:
+        """The same base models with other labels of the same images, except the linear models."""
         prior, together = _label_statistics(labels, self.config, self.unknown_weight)
         return replace(self, memory_labels=labels, prior=prior, together=together)
 
 
-def fit_views(  # noqa: PLR0913 - arrays that belong together
+def fit_base_models(  # noqa: PLR0913 - arrays that belong together
     features: FeatureView,
     digests: Ids,
     labels: Labels,
-    config: ViewConfig,
+    config: BaseModelConfig,
     *,
     unknown_weight: float,
     seed: int,
     device: str,
     text: Floats | None = None,
     tick: Callable[[], None] = lambda: None,
-) -> StaticViews:
-    """Fit all views to the labels.
+) -> BaseModels:
+    """Fit all base models to the labels.
 
     Args:
         features: Of N images.
         digests: (N,) of the same images.
         labels: (N, C), at least one known.
-        config: See ``ViewConfig``.
+        config: See ``BaseModelConfig``.
         unknown_weight: 1 where unknown entries must serve as negatives, else 0.
         seed: Of the patch models.
         device: Where the linear and patch models are fitted.
@@ -316,7 +321,7 @@ def fit_views(  # noqa: PLR0913 - arrays that belong together
         device=device,
         tick=tick,
     )
-    return StaticViews(
+    return BaseModels(
         config=config,
         unknown_weight=unknown_weight,
         centre=centre,
@@ -337,7 +342,7 @@ def fit_views(  # noqa: PLR0913 - arrays that belong together
 
 
 def cross_fitted(
-    views: StaticViews,
+    base_models: BaseModels,
     context: Context,
     labels: Labels,
     entry_folds: npt.NDArray[np.int8],
@@ -345,15 +350,15 @@ def cross_fitted(
 ) -> Floats:
     """Logits (V, N, C) in which no entry's value depends on any label of its own fold.
 
-    The linear models are cross-fitted by image already; the other views are computed once for
-    each fold with that fold's labels taken as unknown.
+    The linear models are cross-fitted by image already; the other base models are computed once
+    for each fold with that fold's labels taken as unknown.
     """
     out: Floats | None = None
     for fold in range(int(entry_folds.max(initial=0)) + 1):
         tick()
         here = entry_folds == fold
         rest = np.where(here, np.int8(0), labels)
-        part = views.with_labels(rest).values(replace(context, known=rest))
+        part = base_models.with_labels(rest).values(replace(context, known=rest))
         out = np.zeros_like(part) if out is None else out
         out[:, here] = part[:, here]
     assert out is not None
@@ -364,7 +369,7 @@ def _fit_linear(
     x: torch.Tensor,
     labels: Labels,
     folds: torch.Tensor,
-    config: ViewConfig,
+    config: BaseModelConfig,
     *,
     unknown: float,
     offset: Floats | None,
@@ -440,7 +445,7 @@ def text_slopes(
 
 
 def _label_statistics(
-    labels: Labels, config: ViewConfig, unknown_weight: float
+    labels: Labels, config: BaseModelConfig, unknown_weight: float
 ) -> tuple[Floats, Floats]:
     """Class priors (C,) and the log lift of c' given c (C, C), its diagonal zero."""
     positive = (labels > 0).sum(0).astype(np.float32)

@@ -1,6 +1,6 @@
 """From scores to probabilities, where known labels allow it.
 
-Platt scaling (Platt 1999) of the blended logit, pooled over categories, with a deviation for
+Platt scaling (Platt 1999) of the logit, pooled over categories, with a deviation for
 each category that is shrunk towards the pooled map: a rare category gets the pooled one.
 
 The rule: a probability is stated once ``CalibrationConfig.negatives`` held-out known negatives
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clsl_core.arrays import PROBABILITY_LIMIT, Floats, sigmoid
-from clsl_core.recovery.linear import PooledLogistic, fit_pooled
+from clsl_core.recovery.stacking import PooledLogistic, fit_pooled
 from clsl_core.types import Origin
 
 __all__ = ["CalibrationConfig", "apply_calibration", "calibrate", "calibration_weights"]
@@ -76,7 +76,7 @@ def calibrate(
     """Fit the map from logits to probabilities on held-out known labels.
 
     Args:
-        logits: (M,) blended logits of the entries.
+        logits: (M,) of the entries.
         truth: (M,) whether the entry is present.
         categories: (M,) its category.
         category_count: C.

@@ -1,4 +1,8 @@
-"""Everything that decides a training, in one frozen dataclass saved beside the model."""
+"""Everything that decides a training, in one frozen dataclass saved beside the model.
+
+Saved configurations keep the names that the parts had when the first was saved (``_STORED``), so
+that every model and run opens, whichever release wrote it.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,24 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, get_type_hints
 
 from clsl_core.errors import InputError
-from clsl_core.recovery.base_models import ViewConfig
+from clsl_core.recovery.base_models import BaseModelConfig
 from clsl_core.recovery.calibration import CalibrationConfig
 from clsl_core.recovery.head.clsl import ModelConfig
 from clsl_core.recovery.head.losses import LossConfig
-from clsl_core.recovery.label_correlation import ContextConfig
+from clsl_core.recovery.label_correlation import LabelCorrelationConfig
 from clsl_core.recovery.label_graph import GraphConfig
 from clsl_core.recovery.positive_unlabelled import RecoveryConfig
-from clsl_core.recovery.self_training import StudentConfig
+from clsl_core.recovery.self_training import SelfTrainingConfig
 
 __all__ = ["TrainConfig"]
+
+_STORED = {
+    "base_models": "views",
+    "self_training": "students",
+    "label_correlation": "context",
+    "stacking_entries": "blend_entries",
+}
+"""What fields are called where they are saved, where that is not their own name."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +36,10 @@ class TrainConfig:
     """Everything that decides a training; saved beside the model.
 
     Attributes:
-        model, graph, loss, views, students, context, recovery, calibration: The parts'
-            configurations.
+        model, graph, loss, base_models, self_training, label_correlation, recovery, calibration:
+            The parts' configurations.
         seed: Of everything random.
-        use_head: Train the head; without it the static views alone are blended.
+        use_head: Train the head; without it the base models alone are stacked.
         epochs: Of the head, at most ...
         max_steps: ... and about this many steps, but min_epochs in any case.
         min_epochs: See above.
@@ -46,9 +58,9 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     graph: GraphConfig = field(default_factory=GraphConfig)
     loss: LossConfig = field(default_factory=LossConfig)
-    views: ViewConfig = field(default_factory=ViewConfig)
-    students: StudentConfig = field(default_factory=StudentConfig)
-    context: ContextConfig = field(default_factory=ContextConfig)
+    base_models: BaseModelConfig = field(default_factory=BaseModelConfig)
+    self_training: SelfTrainingConfig = field(default_factory=SelfTrainingConfig)
+    label_correlation: LabelCorrelationConfig = field(default_factory=LabelCorrelationConfig)
     recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
     seed: int = 0
@@ -69,7 +81,7 @@ class TrainConfig:
 
     def to_json(self) -> str:
         """The configuration as JSON."""
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self, dict_factory=_to_record))
 
     @classmethod
     def from_json(cls, text: str) -> TrainConfig:
@@ -86,14 +98,20 @@ class TrainConfig:
         return config
 
 
+def _to_record(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of one dataclass by the names they are saved under."""
+    return {_STORED.get(name, name): value for name, value in items}
+
+
 def _from_record(kind: type[Any], record: dict[str, Any]) -> Any:
     """A dataclass from its asdict, nested ones and tuples included."""
     hints = get_type_hints(kind)
-    names = {part.name for part in fields(kind)}
-    if not set(record) <= names:
+    names = {_STORED.get(part.name, part.name): part.name for part in fields(kind)}
+    if not set(record) <= set(names):
         raise ValueError(f"{kind.__name__} has the fields {sorted(names)}, got {record!r}")
     values = {}
-    for name, value in record.items():
+    for stored, value in record.items():
+        name = names[stored]
         part = hints[name]
         if isinstance(part, type) and is_dataclass(part):
             values[name] = _from_record(part, value)

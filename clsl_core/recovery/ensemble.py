@@ -1,9 +1,10 @@
-"""What can be said without the head: views fitted to labels, blended, and what learns from them.
+"""The ensemble: all that can be said without the head.
 
-    gather    fit the views to some labels and let them look at all images
-    blend     weigh them on labels they have not seen, teach the students, hear other categories
+    gather    fit the base models to some labels and let them look at all images
+    combine   stack them on labels they have not seen, correct for the label frequency, self-train
+              on what comes of it, and hear the other categories
 
-Letters: N images, C categories, V views.
+Letters: N images, C categories, V base models.
 """
 
 from __future__ import annotations
@@ -14,27 +15,26 @@ import numpy as np
 
 from clsl_core.arrays import Floats, Labels, sigmoid
 from clsl_core.features import FeatureView
-from clsl_core.recovery.base_models import Context, StaticViews, cross_fitted, fit_views
+from clsl_core.recovery.base_models import BaseModels, Context, cross_fitted, fit_base_models
 from clsl_core.recovery.config import TrainConfig
 from clsl_core.recovery.identity import digests_of
-from clsl_core.recovery.label_correlation import LabelContext, fit_label_context
-from clsl_core.recovery.linear import PooledLogistic
+from clsl_core.recovery.label_correlation import LabelCorrelation, fit_label_correlation
 from clsl_core.recovery.model import read_context, score_texts
 from clsl_core.recovery.positive_unlabelled import (
     entry_folds,
-    fit_blend,
-    known_share,
+    label_frequency,
     pick_entries,
-    present,
+    pu_corrected,
     unknown_as_negative,
 )
-from clsl_core.recovery.self_training import Students, fit_joint, fit_students, plain_joint
+from clsl_core.recovery.self_training import SelfTraining, fit_joint, fit_self_training, plain_joint
+from clsl_core.recovery.stacking import PooledLogistic, fit_stacking
 from clsl_core.recovery.text_prior import TextPrior
 from clsl_core.recovery.ticker import Ticker
 
-__all__ = ["Evidence", "StaticBlend", "StaticFitter"]
+__all__ = ["Ensemble", "EnsembleFitter", "Evidence"]
 
-# Where the blend starts, so that a handful of labels does not mean "no view is worth anything".
+# Where stacking starts, so that a handful of labels does not mean "no base model knows anything".
 _START = {
     "prior": 0.0,
     "vote": 1 / 3,
@@ -47,47 +47,47 @@ _START = {
 
 @dataclass(frozen=True)
 class Evidence:
-    """The static views fitted to some labels, and what they say about all N images.
+    """The base models fitted to some labels, and what they say about all N images.
 
     Attributes:
         labels: (N, C) that they were fitted to.
         unknown_weight: How far unknown entries stand for negatives.
-        views: The fitted views.
+        base_models: The fitted base models.
         context: Of all N images.
         values: (V, N, C) logits.
     """
 
     labels: Labels
     unknown_weight: float
-    views: StaticViews
+    base_models: BaseModels
     context: Context
     values: Floats
 
 
 @dataclass(frozen=True)
-class StaticBlend:
-    """The static views blended, with what learned from them.
+class Ensemble:
+    """The base models stacked, with what learned from them.
 
     Attributes:
-        weights: Of the views.
-        share: Of the positives that are known, estimated.
-        students: Or None.
-        joint: Weights of the views and the students.
-        label_context: What other categories say.
-        first: (N, C) logits of the views stacked.
+        stacking: Weights of the base models.
+        label_frequency: Share of the positives that are known, estimated.
+        self_training: The self-trained models, or None.
+        joint: Weights of the stacked base models and the self-trained models.
+        label_correlation: What other categories say.
+        stacked: (N, C) logits of the base models stacked.
         logits: (N, C) of it all.
     """
 
-    weights: PooledLogistic
-    share: float
-    students: Students | None
+    stacking: PooledLogistic
+    label_frequency: float
+    self_training: SelfTraining | None
     joint: PooledLogistic
-    label_context: LabelContext
-    first: Floats
+    label_correlation: LabelCorrelation
+    stacked: Floats
     logits: Floats
 
 
-class StaticFitter:
+class EnsembleFitter:
     """Fits all that needs no head.
 
     Args:
@@ -119,14 +119,14 @@ class StaticFitter:
         self.scored_text = None if text is None else score_texts(text, features, self.rows, tick)
 
     def gather(self, labels: Labels) -> Evidence:
-        """Fit the static views to ``labels`` and let them look at all images."""
+        """Fit the base models to ``labels`` and let them look at all images."""
         unknown_weight = unknown_as_negative(labels, self.config.recovery)
         self.tick.at(0, 1, "comparing images")
-        views = fit_views(
+        base_models = fit_base_models(
             self.features,
             self.digests,
             labels,
-            self.config.views,
+            self.config.base_models,
             unknown_weight=unknown_weight,
             seed=self.config.seed,
             device=self.device,
@@ -135,65 +135,76 @@ class StaticFitter:
         )
         context = read_context(
             self.text,
-            views,
+            base_models,
             self.features,
             self.pooled,
             self.rows,  # all images are remembered, in their order
             self.rows,
-            alike=self.config.students.alike,
+            alike=self.config.self_training.alike,
             device=self.device,
             tick=self.tick,
         )
-        return Evidence(labels, unknown_weight, views, context, views.values(context))
+        return Evidence(labels, unknown_weight, base_models, context, base_models.values(context))
 
-    def blend(self, evidence: Evidence) -> StaticBlend:
-        """Weigh the static views on known labels that they have not seen."""
+    def combine(self, evidence: Evidence) -> Ensemble:
+        """Weigh the base models on known labels that they have not seen."""
         settings, labels = self.config.recovery, evidence.labels
         folds = entry_folds(labels.shape, settings.entry_folds, self.rng)
-        honest = cross_fitted(evidence.views, evidence.context, labels, folds, self.tick)
+        honest = cross_fitted(evidence.base_models, evidence.context, labels, folds, self.tick)
         entries = pick_entries(labels, labels != 0, evidence.unknown_weight, settings, self.rng)
-        names = evidence.views.names(evidence.context.text is not None)
+        names = evidence.base_models.names(evidence.context.text is not None)
         start = np.array([_START[name] for name in names] + [0.0], np.float32)
-        weights = fit_blend(honest, entries, settings, start)
-        share = known_share(sigmoid(weights.apply(honest)), labels, evidence.unknown_weight)
-        first = present(weights.apply(evidence.values), share)
-        believed = self._believed(evidence, first)
-        students, taught = self._teach(evidence, first, believed)
-        joint, joined = plain_joint(0.0, labels.shape[1]), first
-        if taught is not None:
+        stacking = fit_stacking(honest, entries, settings, start)
+        frequency = label_frequency(
+            sigmoid(stacking.apply(honest)), labels, evidence.unknown_weight
+        )
+        stacked = pu_corrected(stacking.apply(evidence.values), frequency)
+        believed = self._believed(evidence, stacked)
+        self_training, self_trained = self._self_train(evidence, stacked, believed)
+        joint, joined = plain_joint(0.0, labels.shape[1]), stacked
+        if self_trained is not None:
             joint = fit_joint(
-                first, taught, labels, believed, evidence.unknown_weight, self.config.students
+                stacked,
+                self_trained,
+                labels,
+                believed,
+                evidence.unknown_weight,
+                self.config.self_training,
             )
-            joined = joint.apply(np.stack([first, taught]))
-        context = self._label_context(evidence, joined)
-        logits = context.apply(joined, labels)
-        return StaticBlend(weights, share, students, joint, context, first, logits)
+            joined = joint.apply(np.stack([stacked, self_trained]))
+        correlation = self._label_correlation(evidence, joined)
+        logits = correlation.apply(joined, labels)
+        return Ensemble(stacking, frequency, self_training, joint, correlation, stacked, logits)
 
-    def _label_context(self, evidence: Evidence, logits: Floats) -> LabelContext:
-        return fit_label_context(
-            logits, evidence.labels, self.vectors, evidence.views.together, self.config.context
+    def _label_correlation(self, evidence: Evidence, logits: Floats) -> LabelCorrelation:
+        return fit_label_correlation(
+            logits,
+            evidence.labels,
+            self.vectors,
+            evidence.base_models.together,
+            self.config.label_correlation,
         )
 
     def _believed(self, evidence: Evidence, logits: Floats) -> Floats:
         """Probabilities (N, C) of these logits, once other categories have been heard."""
-        context = self._label_context(evidence, logits)
-        return sigmoid(context.apply(logits, evidence.labels))
+        correlation = self._label_correlation(evidence, logits)
+        return sigmoid(correlation.apply(logits, evidence.labels))
 
-    def _teach(
-        self, evidence: Evidence, first: Floats, believed: Floats
-    ) -> tuple[Students | None, Floats | None]:
-        """Fit the students to what the views believe; the students and their logits (N, C).
+    def _self_train(
+        self, evidence: Evidence, stacked: Floats, believed: Floats
+    ) -> tuple[SelfTraining | None, Floats | None]:
+        """Fit models to what the stacked base models believe; those models, their logits (N, C).
 
         Args:
-            evidence: With the views.
-            first: (N, C) their logits of presence.
+            evidence: With the base models.
+            stacked: (N, C) their logits of presence.
             believed: (N, C) probabilities, once other categories have been heard.
         """
-        config, views = self.config.students, evidence.views
+        config, base_models = self.config.self_training, evidence.base_models
         if not config.share:
             return None, None
-        students = fit_students(
-            views,
+        self_training = fit_self_training(
+            base_models,
             self.features,
             self.pooled,
             evidence.labels,
@@ -204,9 +215,11 @@ class StaticFitter:
             text=evidence.context.text,
             tick=self.tick,
         )
-        both = students.logits(
-            views, self.features, self.rows, evidence.context, config, self.device, self.tick
+        both = self_training.logits(
+            base_models, self.features, self.rows, evidence.context, config, self.device, self.tick
         )
-        believed = self._believed(evidence, np.float32(0.5) * (first + both))
-        students = students.after(evidence.context, evidence.labels, believed, config, self.tick)
-        return students, students.join(both, evidence.context, config)
+        believed = self._believed(evidence, np.float32(0.5) * (stacked + both))
+        self_training = self_training.after(
+            evidence.context, evidence.labels, believed, config, self.tick
+        )
+        return self_training, self_training.join(both, evidence.context, config)

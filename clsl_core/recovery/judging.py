@@ -15,8 +15,8 @@ from clsl_core.statistics.run_gate import GateConfig, HeldOut, compare
 from clsl_core.types import JsonObject
 
 __all__ = [
-    "BLEND",
     "ENSEMBLE",
+    "STACKED",
     "WHOLE",
     "PartCheck",
     "better_part",
@@ -28,8 +28,8 @@ __all__ = [
 
 WHOLE = "all"
 """Everything together."""
-BLEND = "blend"
-"""The base models stacked, without what learned from them."""
+STACKED = "blend"
+"""The base models stacked, without what learned from them; the name that runs and pages know."""
 ENSEMBLE = "ensemble"
 """Everything but the head."""
 
@@ -54,7 +54,7 @@ def rank_quality(scores: Floats, entries: Entries) -> float:
     """Mean share of a category's other entries that its positives outrank; 0 without any.
 
     Steadier on a few held-out positives than average precision, and blind to how categories
-    compare, which is the blend's business.
+    compare, which is the business of stacking.
     """
     values = scores[entries.rows, entries.columns]
     shares = []

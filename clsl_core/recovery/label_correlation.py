@@ -1,15 +1,17 @@
-"""Label context: what the scores of a category's relatives and companions say about it.
+"""Label correlation: what the scores of a category's relatives and companions say about it.
 
-Two corrections of blended logits, neither of which looks at the image again:
+Two corrections of the ensemble's logits, neither of which looks at the image again:
 
     similar   categories whose vectors are alike lend their evidence to a category of which few
               positives are known (a zebra's head may be a horse's)
-    together  labels that go together, counted over known labels and guesses alike, so that it
-              works from the first handful of labels on
+    together  co-occurrence: labels that go together, counted over known labels and guesses alike,
+              so that it works from the first handful of labels on
 
 Both say nothing where they know nothing: without category vectors there are no similar ones, and
-a category with many known positives borrows little. Idea of the structured prior: SCPNet
-(arXiv 2303.13283); that guesses may be counted like labels: EM for partly known labels.
+a category with many known positives borrows little. Sources: a structured prior from category
+names (SCPNet, arXiv 2303.13283); second-order label correlation (Zhang and Zhou 2014, "A review on
+multi-label learning algorithms"); that guesses may be counted like labels: EM for partly known
+labels.
 
 Letters: N images, C categories, k similar categories.
 """
@@ -24,12 +26,17 @@ import numpy.typing as npt
 from clsl_core.arrays import Floats, Labels, sigmoid
 from clsl_core.recovery.label_graph import similar_categories
 
-__all__ = ["ContextConfig", "LabelContext", "fit_label_context", "no_label_context"]
+__all__ = [
+    "LabelCorrelation",
+    "LabelCorrelationConfig",
+    "fit_label_correlation",
+    "no_label_correlation",
+]
 
 
 @dataclass(frozen=True)
-class ContextConfig:
-    """How much the context counts.
+class LabelCorrelationConfig:
+    """How much label correlation counts.
 
     Attributes:
         borrowed: Share of the similar categories' evidence where no positive is known.
@@ -56,7 +63,7 @@ class ContextConfig:
 
 
 @dataclass(frozen=True)
-class LabelContext:
+class LabelCorrelation:
     """The fitted corrections. All arrays, so that saving them is saving arrays.
 
     Attributes:
@@ -65,7 +72,7 @@ class LabelContext:
         centre: (C,) mean logit of each category.
         lift: (C, C) what a label says about another one, in logits; its diagonal is zero.
         prior: (C,) mean guess of each category.
-        guess: See ContextConfig.
+        guess: See LabelCorrelationConfig.
     """
 
     similar: npt.NDArray[np.int64]
@@ -93,10 +100,10 @@ class LabelContext:
         return out
 
 
-def no_label_context(count: int) -> LabelContext:
-    """A context of ``count`` categories that changes nothing."""
+def no_label_correlation(count: int) -> LabelCorrelation:
+    """Corrections of ``count`` categories that change nothing."""
     zero = np.zeros(count, np.float32)
-    return LabelContext(
+    return LabelCorrelation(
         similar=np.zeros((count, 0), np.int64),
         share=np.zeros((count, 0), np.float32),
         centre=zero,
@@ -106,21 +113,21 @@ def no_label_context(count: int) -> LabelContext:
     )
 
 
-def fit_label_context(
+def fit_label_correlation(
     logits: Floats,
     labels: Labels,
     vectors: Floats | None,
     known_lift: Floats,
-    config: ContextConfig,
-) -> LabelContext:
-    """Fit the corrections to blended logits of the images that are learned from.
+    config: LabelCorrelationConfig,
+) -> LabelCorrelation:
+    """Fit the corrections to logits of the images that are learned from.
 
     Args:
         logits: (N, C), each without knowledge of the entry's own label.
         labels: (N, C) in {-1, 0, +1}.
         vectors: (C, E) category vectors, or None.
         known_lift: (C, C) log lift between known labels.
-        config: See ``ContextConfig``.
+        config: See ``LabelCorrelationConfig``.
     """
     count = labels.shape[1]
     similar, weight = np.zeros((count, 0), np.int64), np.zeros((count, 0), np.float32)
@@ -130,7 +137,7 @@ def fit_label_context(
         )
     positives = (labels > 0).sum(0)
     share = config.borrowed * config.positives / (config.positives + positives)
-    bare = LabelContext(
+    bare = LabelCorrelation(
         similar=similar,
         share=np.asarray(weight * share[:, None], np.float32),
         centre=logits.mean(0),
@@ -141,7 +148,7 @@ def fit_label_context(
     guesses = _fill(bare.apply(logits, labels), labels)
     prior = guesses.mean(0)
     lift = config.together * _log_lift(guesses, config.shrinkage)
-    return LabelContext(
+    return LabelCorrelation(
         similar=similar,
         share=bare.share,
         centre=bare.centre,
@@ -156,10 +163,10 @@ def _fill(logits: Floats, known: Labels) -> Floats:
     return np.asarray(np.where(known == 0, sigmoid(logits), known > 0), np.float32)
 
 
-def _evidence(logits: Floats, known: Labels, context: LabelContext) -> Floats:
+def _evidence(logits: Floats, known: Labels, fitted: LabelCorrelation) -> Floats:
     """(N, C) how far each label is from what is usual; a guess counts for less."""
-    away = _fill(logits, known) - context.prior
-    return np.asarray(np.where(known == 0, context.guess, 1.0) * away, np.float32)
+    away = _fill(logits, known) - fitted.prior
+    return np.asarray(np.where(known == 0, fitted.guess, 1.0) * away, np.float32)
 
 
 def _log_lift(guesses: Floats, shrinkage: float) -> Floats:

@@ -18,17 +18,17 @@ from clsl_core.arrays import PROBABILITY_LIMIT, Floats, Ids, sigmoid
 from clsl_core.compute import Pieces, half_the_threads
 from clsl_core.errors import InputError
 from clsl_core.features import FeatureView
-from clsl_core.recovery.base_models import Context, StaticViews
+from clsl_core.recovery.base_models import BaseModels, Context
 from clsl_core.recovery.calibration import apply_calibration
 from clsl_core.recovery.config import TrainConfig
 from clsl_core.recovery.head.clsl import CLSLHead
 from clsl_core.recovery.identity import digests_of, recognise
-from clsl_core.recovery.judging import BLEND, ENSEMBLE
-from clsl_core.recovery.label_correlation import LabelContext
-from clsl_core.recovery.linear import PooledLogistic
+from clsl_core.recovery.judging import ENSEMBLE, STACKED
+from clsl_core.recovery.label_correlation import LabelCorrelation
 from clsl_core.recovery.patch_linear import patch_logits
-from clsl_core.recovery.positive_unlabelled import Regime, present
-from clsl_core.recovery.self_training import Students
+from clsl_core.recovery.positive_unlabelled import Regime, pu_corrected
+from clsl_core.recovery.self_training import SelfTraining
+from clsl_core.recovery.stacking import PooledLogistic
 from clsl_core.recovery.text_prior import TextPrior
 from clsl_core.types import Progress, no_progress
 
@@ -45,7 +45,7 @@ HeatmapSource = Callable[[Ids, Ids], npt.NDArray[np.uint8]]
 Tick = Callable[[], None]
 
 _BATCH = 64  # images whose tokens are scored at once
-_ROWS = 8192  # images whose views are held at once
+_ROWS = 8192  # images whose logits by all base models are held at once
 
 
 @dataclass(frozen=True)
@@ -80,26 +80,27 @@ class Scores:
 
 @dataclass(frozen=True)
 class Recovery:
-    """A fitted model: views, students, label context, head, and calibration where there is one.
+    """A fitted model: ensemble, head, and calibration where there is one.
 
-        views --blend--> presence --joint, students, in label context--> static
-        static --stack, head--> logits, or what one of the parts says where it was better
+        base models --stacking, label frequency--> stacked, logits of presence
+        stacked, self-trained --joint, label correlation--> ensemble
+        ensemble, head --head stacking--> logits, or what one part says where it was better
 
     Attributes:
         config: What it was trained with.
         text: What names say, or None without text vectors.
         head: The CLSL head.
-        views: The static views.
-        blend: Weights of the static views.
-        known_share: Share of the positives that are known, estimated; what the blend says of
+        base_models: The base models.
+        stacking: Weights of the base models.
+        label_frequency: Share of the positives that are known, estimated; what stacking says of
             known positives becomes presence by it.
-        students: Models that learned from recovered labels, or None.
-        joint: Weights of the blend and the students.
-        label_context: What other categories' scores say.
-        stack: Weights of the static blend and the head.
+        self_training: Models that learned from pseudo-labels, or None.
+        joint: Weights of the stacked base models and the self-trained models.
+        label_correlation: What other categories' scores say.
+        head_stacking: Weights of the ensemble and the head.
         ordered_by: ``WHOLE``, or the part that was better than it on held-out labels and
             therefore says what is proposed; see ``judging.better_part``.
-        calibration: Map from blended logits to probabilities, or None.
+        calibration: Map from logits to probabilities, or None.
         grid: Rows and columns of the patch grid.
         regime: What kind of knowledge there was.
         metrics: Held-out measures and facts of the training, JSON values.
@@ -114,13 +115,13 @@ class Recovery:
     config: TrainConfig
     text: TextPrior | None
     head: CLSLHead
-    views: StaticViews
-    blend: PooledLogistic
-    known_share: float
-    students: Students | None
+    base_models: BaseModels
+    stacking: PooledLogistic
+    label_frequency: float
+    self_training: SelfTraining | None
     joint: PooledLogistic
-    label_context: LabelContext
-    stack: PooledLogistic
+    label_correlation: LabelCorrelation
+    head_stacking: PooledLogistic
     ordered_by: str
     calibration: PooledLogistic | None
     grid: tuple[int, int]
@@ -133,7 +134,7 @@ class Recovery:
     @property
     def category_count(self) -> int:
         """C."""
-        return len(self.blend.deviations)
+        return len(self.stacking.deviations)
 
     @half_the_threads()
     def predict(self, features: FeatureView, progress: Progress = no_progress) -> Scores:
@@ -141,15 +142,15 @@ class Recovery:
 
         ``progress`` is called here and while heat maps are drawn.
 
-        Images are recognised by their features: those that were trained on are scored by views
-        that leave them out, with their known labels as context.
+        Images are recognised by their features: those that were trained on are scored by base
+        models that leave them out, with their known labels as context.
 
         Raises:
             InputError: The features come from another backbone.
         """
         self._check(features)
         pooled = features.pooled()
-        itself = recognise(digests_of(pooled), self.views.memory_digests)
+        itself = recognise(digests_of(pooled), self.base_models.memory_digests)
         logits = np.empty((len(features), self.category_count), np.float32)
         for start in range(0, len(features), _ROWS):
             rows = np.arange(start, min(start + _ROWS, len(features)))
@@ -159,12 +160,12 @@ class Recovery:
 
             context = read_context(
                 self.text,
-                self.views,
+                self.base_models,
                 features,
                 pooled,
                 itself,
                 rows,
-                alike=self.config.students.alike,
+                alike=self.config.self_training.alike,
                 device=self._device,
                 tick=tick,
             )
@@ -188,24 +189,24 @@ class Recovery:
         self, features: FeatureView, rows: Ids, context: Context, tick: Callable[[], None]
     ) -> Floats:
         """Logits (n, C) of the images ``rows``, by the whole or by the part that orders."""
-        values = self.views.values(context)
-        parts = dict(zip(self.views.names(self.text is not None), values, strict=True))
+        values = self.base_models.values(context)
+        parts = dict(zip(self.base_models.names(self.text is not None), values, strict=True))
         if self.ordered_by in parts:
             return np.asarray(parts[self.ordered_by], np.float32)
-        static = present(self.blend.apply(values), self.known_share)
-        if self.ordered_by == BLEND:
-            return static
-        if self.students is not None:
-            settings, device = self.config.students, self._device
-            taught = self.students.logits(
-                self.views, features, rows, context, settings, device, tick
+        ensemble = pu_corrected(self.stacking.apply(values), self.label_frequency)
+        if self.ordered_by == STACKED:
+            return ensemble
+        if self.self_training is not None:
+            settings, device = self.config.self_training, self._device
+            self_trained = self.self_training.logits(
+                self.base_models, features, rows, context, settings, device, tick
             )
-            static = self.joint.apply(np.stack([static, taught]))
-        static = self.label_context.apply(static, context.known)
+            ensemble = self.joint.apply(np.stack([ensemble, self_trained]))
+        ensemble = self.label_correlation.apply(ensemble, context.known)
         if self.ordered_by == ENSEMBLE:
-            return static
+            return ensemble
         z = head_logits(self.head, features, rows, tick)
-        return self.stack.apply(np.stack([static, z]))
+        return self.head_stacking.apply(np.stack([ensemble, z]))
 
     @property
     def _device(self) -> str:
@@ -223,7 +224,7 @@ class Recovery:
 
 def read_context(  # noqa: PLR0913 - arrays that belong together
     text: TextPrior | None,
-    views: StaticViews,
+    base_models: BaseModels,
     features: FeatureView,
     pooled: Floats,
     itself: Ids,
@@ -233,24 +234,24 @@ def read_context(  # noqa: PLR0913 - arrays that belong together
     device: str,
     tick: Tick,
 ) -> Context:
-    """What the static views and the students need to know about the images ``rows``.
+    """What the base models and the self-trained models need to know about the images ``rows``.
 
     Args:
         text: What names say, where there are text vectors.
-        views: The static views.
+        base_models: The base models.
         features: Of all N images.
         pooled: (N, d).
         itself: (N,) place of each image among those remembered, -1 for strangers.
         rows: Images wanted.
-        alike: How many similar images the students ask for; 0 for none.
+        alike: How many similar images the self-trained models ask for; 0 for none.
         device: Of torch.
         tick: Called often.
     """
     own = itself[rows]
-    known = np.zeros((len(rows), views.memory_labels.shape[1]), np.int8)
-    known[own >= 0] = views.memory_labels[own[own >= 0]]
+    known = np.zeros((len(rows), base_models.memory_labels.shape[1]), np.int8)
+    known[own >= 0] = base_models.memory_labels[own[own >= 0]]
     tick()
-    neighbours = views.neighbours(pooled[rows], own, tick)
+    neighbours = base_models.neighbours(pooled[rows], own, tick)
     return Context(
         pooled=pooled[rows],
         digests=digests_of(pooled[rows]),
@@ -258,14 +259,14 @@ def read_context(  # noqa: PLR0913 - arrays that belong together
         known=known,
         learned=known != 0,
         neighbours=neighbours,
-        alike=views.alike(pooled[rows], own, neighbours, alike, tick) if alike else None,
+        alike=base_models.alike(pooled[rows], own, neighbours, alike, tick) if alike else None,
         patches=patch_logits(
-            views.patch_models,
+            base_models.patch_models,
             features,
             rows,
-            views.token_centre,
-            views.token_scale,
-            views.config.patches,
+            base_models.token_centre,
+            base_models.token_scale,
+            base_models.config.patches,
             device=device,
             tick=tick,
         ),

@@ -1,4 +1,9 @@
-"""A Recovery on disk: recovery.json and one safetensors file, all of it or nothing."""
+"""A Recovery on disk: recovery.json and one safetensors file, all of it or nothing.
+
+What is saved keeps the names of the first release (``views`` are the base models, ``students`` what
+self-trained, ``labels`` label correlation, ``blend`` and ``stack`` the weights of stacking,
+``known_share`` the label frequency), so that every model opens.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +18,17 @@ from torch import Tensor
 
 from clsl_core.checkpoint import load_checkpoint, save_checkpoint, select
 from clsl_core.errors import InputError
-from clsl_core.recovery.base_models import StaticViews, ViewConfig
+from clsl_core.recovery.base_models import BaseModelConfig, BaseModels
 from clsl_core.recovery.config import TrainConfig
 from clsl_core.recovery.head.clsl import CLSLHead, ModelConfig
 from clsl_core.recovery.judging import WHOLE
-from clsl_core.recovery.label_correlation import LabelContext
+from clsl_core.recovery.label_correlation import LabelCorrelation
 from clsl_core.recovery.label_graph import LabelGraph
-from clsl_core.recovery.linear import PooledLogistic
 from clsl_core.recovery.model import Recovery
 from clsl_core.recovery.patch_linear import PatchConfig
 from clsl_core.recovery.positive_unlabelled import Regime
-from clsl_core.recovery.self_training import Students, plain_joint
+from clsl_core.recovery.self_training import SelfTraining, plain_joint
+from clsl_core.recovery.stacking import PooledLogistic
 from clsl_core.recovery.text_prior import TextPrior
 
 __all__ = ["load_recovery", "save_recovery"]
@@ -41,10 +46,10 @@ def save_recovery(recovery: Recovery, directory: Path) -> None:
         "text": recovery.text is not None,
         "regime": recovery.regime.value,
         "views": {
-            "config": asdict(recovery.views.config),
-            "unknown_weight": recovery.views.unknown_weight,
+            "config": asdict(recovery.base_models.config),
+            "unknown_weight": recovery.base_models.unknown_weight,
         },
-        "known_share": recovery.known_share,
+        "known_share": recovery.label_frequency,
         "ordered_by": recovery.ordered_by,
         "metrics": recovery.metrics,
         "curves": recovery.curves,
@@ -83,17 +88,19 @@ def _recovery(tensors: dict[str, Tensor], record: dict[str, Any], device: str) -
         config=config,
         text=None if text is None else text.to(device),
         head=_load_head(config.model, grid, text, tensors).to(device),
-        views=_load_views(record["views"], tensors),
-        blend=_required("blend", tensors),
-        students=(
-            Students(**{"text_slope": np.zeros(1, np.float32), **_arrays("students", tensors)})
+        base_models=_load_base_models(record["views"], tensors),
+        stacking=_required("blend", tensors),
+        self_training=(
+            SelfTraining(**{"text_slope": np.zeros(1, np.float32), **_arrays("students", tensors)})
             if "students.linear" in tensors
             else None
         ),
-        known_share=float(record.get("known_share", 1.0)),
-        joint=joint or plain_joint(config.students.share, tensors["labels.prior"].numel()),
-        label_context=LabelContext(**_arrays("labels", tensors), guess=config.context.guess),
-        stack=_required("stack", tensors),
+        label_frequency=float(record.get("known_share", 1.0)),
+        joint=joint or plain_joint(config.self_training.share, tensors["labels.prior"].numel()),
+        label_correlation=LabelCorrelation(
+            **_arrays("labels", tensors), guess=config.label_correlation.guess
+        ),
+        head_stacking=_required("stack", tensors),
         ordered_by=str(record.get("ordered_by", WHOLE)),
         calibration=_load_logistic("calibration", tensors),
         grid=grid,
@@ -110,9 +117,9 @@ def _tensors(recovery: Recovery) -> dict[str, Tensor]:
     if recovery.text is not None:
         tensors.update({f"text.{n}": value for n, value in recovery.text.state_dict().items()})
     holders = {
-        "views": recovery.views,
-        "students": recovery.students,
-        "labels": recovery.label_context,
+        "views": recovery.base_models,
+        "students": recovery.self_training,
+        "labels": recovery.label_correlation,
     }
     for name, holder in holders.items():
         for part in fields(holder) if holder is not None else ():
@@ -120,9 +127,9 @@ def _tensors(recovery: Recovery) -> dict[str, Tensor]:
             if isinstance(value, np.ndarray):
                 tensors[f"{name}.{part.name}"] = torch.from_numpy(np.array(value))
     maps = {
-        "blend": recovery.blend,
+        "blend": recovery.stacking,
         "joint": recovery.joint,
-        "stack": recovery.stack,
+        "stack": recovery.head_stacking,
         "calibration": recovery.calibration,
     }
     for name, map_ in maps.items():
@@ -160,16 +167,16 @@ def _load_head(
     return head
 
 
-def _load_views(record: dict[str, Any], tensors: dict[str, Tensor]) -> StaticViews:
+def _load_base_models(record: dict[str, Any], tensors: dict[str, Tensor]) -> BaseModels:
     found: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in record["config"].items()
     }
-    config = ViewConfig(**{**found, "patches": PatchConfig(**found["patches"])})
+    config = BaseModelConfig(**{**found, "patches": PatchConfig(**found["patches"])})
     weight = float(record["unknown_weight"])
     none = np.zeros(1, np.float32)  # version 2 had no slopes, and no text where it is read
     arrays = {"text_slope": none, "patch_text_slope": none, **_arrays("views", tensors)}
-    return StaticViews(config=config, unknown_weight=weight, **arrays)
+    return BaseModels(config=config, unknown_weight=weight, **arrays)
 
 
 def _arrays(name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:

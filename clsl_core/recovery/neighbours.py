@@ -1,7 +1,12 @@
-"""Which images are alike, and labels that spread from image to image.
+"""Which images are alike (exact search with faiss), and label spreading from image to image.
 
 *Neighbours* are sparse weights (n, M) of n images asked about among M remembered ones: the best
 first in each row, as many in every row, 1 for the best and 0 for the image itself.
+
+faiss is imported when an index is built, so that importing this module needs neither of the
+packages that bring it.
+
+Source of label spreading: Zhou et al. 2004, "Learning with local and global consistency".
 
 Letters: n images asked about, M images remembered, C categories, d width.
 """
@@ -16,15 +21,63 @@ import numpy.typing as npt
 from scipy.sparse import csr_array, diags_array
 
 from clsl_core.arrays import Floats, Ids
-from clsl_core.recovery.index import NeighbourIndex
+from clsl_core.errors import ClslError
 from clsl_core.recovery.optimise import count_fit
 
-__all__ = ["best", "nearest", "similarity_graph", "spread"]
+__all__ = ["NeighbourIndex", "best", "nearest", "similarity_graph", "spread_labels"]
 
 _SEARCH = 1024  # images whose neighbours are searched between two ticks
 _ROUNDS = 200  # of spreading at most; at a reach of 0.9 it is still after about 30
 _STILL = 1e-5  # share of the evidence below which a round changes nothing
 _CATEGORIES = 64  # that spread at once
+
+
+class NeighbourIndex:
+    """Exact search by inner product; normalise the vectors to search by cosine.
+
+    Args:
+        vectors: (N, d) float32.
+
+    Raises:
+        ClslError: faiss is not installed.
+    """
+
+    def __init__(self, vectors: npt.NDArray[np.float32]) -> None:
+        faiss = _import_faiss()
+        self._index = faiss.IndexFlatIP(vectors.shape[1])
+        self._index.add(np.ascontiguousarray(vectors, np.float32))
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    def search(
+        self, queries: npt.NDArray[np.float32], k: int
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Find the k vectors with the largest inner product, best first.
+
+        Args:
+            queries: (n, d) float32.
+            k: At least 1; cut down to the size of the index.
+
+        Returns:
+            Similarities float32 (n, k) and row numbers int64 (n, k).
+        """
+        k = min(k, len(self))
+        if k == 0:
+            return np.zeros((len(queries), 0), np.float32), np.zeros((len(queries), 0), np.int64)
+        similarities, rows = self._index.search(np.ascontiguousarray(queries, np.float32), k)
+        return np.asarray(similarities, np.float32), np.asarray(rows, np.int64)
+
+
+def _import_faiss() -> Any:
+    try:
+        import faiss
+    except ImportError as error:
+        raise ClslError(
+            "faiss is not installed, and the search for similar images needs it. Install the "
+            "extra `cpu` or `gpu`, for example: pip install 'clsl[cpu]'."
+        ) from error
+    return faiss
 
 
 def nearest(
@@ -81,7 +134,7 @@ def similarity_graph(neighbours: csr_array) -> csr_array:
     return csr_array(scale @ both @ scale)
 
 
-def spread(
+def spread_labels(
     graph: csr_array,
     presence: Floats,
     trust: Floats,
@@ -92,9 +145,8 @@ def spread(
     """Share of presence (M, C) in what reaches each image from all others.
 
     Evidence for presence and all evidence run along the graph, F <- reach·G·F + Y, until hardly
-    anything changes (Zhou et al. 2004, "Learning with local and global consistency"), by
-    Chebyshev's semi-iteration (Golub and Varga 1961); what an entry sent out itself does not
-    count.
+    anything changes (Zhou et al. 2004), by Chebyshev's semi-iteration (Golub and Varga 1961);
+    what an entry sent out itself does not count.
 
     Args:
         graph: (M, M) of ``similarity_graph``.

@@ -1,4 +1,4 @@
-"""Instant update: what a handful of new verdicts says about a category, without a retraining.
+"""Online update: what a handful of new verdicts says about a category, without a retraining.
 
 A linear model is added to the logits the last training left, fitted to the verdicts given since.
 The old logits are its offset, so that a verdict which the model expected teaches nothing and a
@@ -37,7 +37,7 @@ def with_verdicts(
 
     Args:
         logits: (N,) of the last training.
-        vectors: (N, d) pooled features as the views compare them: mean squared length 1.
+        vectors: (N, d) pooled features as the base models compare them: mean squared length 1.
         places: (n,) images with a verdict, the latest last; the last MOST_VERDICTS count.
         present: (n,) what was said.
         spread: Prior variance of the weights: how far a verdict reaches.

@@ -1,4 +1,7 @@
-"""Linear models on patches: each patch is scored, and the best patches decide.
+"""Multiple-instance linear models: each patch is scored, and the best patches decide.
+
+An image is a bag of patches; what is known of the bag is not known of any of them
+(multiple-instance learning: Dietterich et al. 1997).
 
 A patch's score is a linear map R = X·W of its token; an image's logit is the mean of its patches'
 scores, weighted by their own softmax, Σ_p softmax_p(R)·R + b. What is small in the picture counts

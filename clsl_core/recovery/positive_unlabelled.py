@@ -1,18 +1,18 @@
-"""Recovering labels: which regime the labels are in, how views are blended, what the head learns.
+"""What is known, what is not, and what unknown entries stand for: positive-unlabelled learning.
 
-The order of things:
+Where positives are all that is known, unknown entries stand for negatives. Models fitted that way
+estimate how likely an entry is to be a *known* positive; as long as what is known of a category is
+a random part of its positives, that orders the unknown entries like the probability of being
+positive, and dividing by the *label frequency* c = P(known | positive) gives that probability
+(Elkan and Noto 2008, "Learning classifiers from only positive and unlabeled data").
 
+    detect_regime     what kind of knowledge there is
     split_labels      hold a slice of the known labels out
-    fit_blend         weights of the views, for each category, on known labels they did not see
-    fit_stack         how much the head counts beside that blend, on the held-out slice
-    recovered_targets ỹ and w of the unknown entries: sharpened, gated by category
+    pick_entries      the image-category pairs that something is fitted or judged on
+    label_frequency   c, from what sure positives score
+    pu_corrected      logits of presence, from those of being a known positive
 
-Where positives are all that is known, unknown entries stand for negatives. A blend fitted that
-way estimates how likely an entry is to be a *known* positive; as long as what is known of a
-category is a random part of its positives, that orders the unknown entries like the probability
-of being positive (Elkan and Noto 2008).
-
-Letters: V views, N images, C categories.
+Letters: N images, C categories.
 """
 
 from __future__ import annotations
@@ -24,26 +24,19 @@ import numpy as np
 import numpy.typing as npt
 
 from clsl_core.arrays import Floats, Labels, Mask, sigmoid
-from clsl_core.recovery.linear import PooledLogistic, fit_pooled
 
 __all__ = [
     "Entries",
     "RecoveryConfig",
     "Regime",
     "Split",
-    "Targets",
     "class_priors",
     "detect_regime",
     "entry_folds",
-    "fit_blend",
-    "fit_stack",
-    "known_share",
+    "label_frequency",
     "pick_entries",
-    "present",
-    "recovered_targets",
-    "sharpen",
+    "pu_corrected",
     "split_labels",
-    "thresholds",
     "unknown_as_negative",
 ]
 
@@ -64,10 +57,10 @@ class RecoveryConfig:
     Attributes:
         held_out: Share of the known labels kept from training to choose and calibrate on.
         held_out_negatives: Wish for this many held-out negatives, at most half of them.
-        entry_folds: Folds of known labels the blend of the static views is fitted with.
-        ridge: Pull of the blend's weights towards where they start, in entries.
+        entry_folds: Folds of known labels the base models are stacked with.
+        ridge: Pull of the stacking weights towards where they start, in entries.
         shrinkage: Pull of a category's weights towards the pooled ones, in entries.
-        blend_entries: Known and unknown entries sampled to fit a blend, of each this many.
+        stacking_entries: Known and unknown entries sampled for stacking, of each this many.
         gate: Quantile of a category's known positives above which an unknown entry is recovered
             as present; its mirror image gates absence.
         gate_shrinkage: Known labels' worth of belief in the pooled thresholds.
@@ -81,7 +74,7 @@ class RecoveryConfig:
     entry_folds: int = 5
     ridge: float = 30.0
     shrinkage: float = 50.0
-    blend_entries: int = 60_000
+    stacking_entries: int = 60_000
     gate: float = 0.5
     gate_shrinkage: float = 5.0
     negatives_for_mixed: float = 4.0
@@ -103,14 +96,6 @@ class Entries:
     rows: npt.NDArray[np.int64]
     columns: npt.NDArray[np.int64]
     truth: Mask
-    weights: Floats
-
-
-@dataclass(frozen=True)
-class Targets:
-    """ỹ in [0, 1] and w ≥ 0 of all entries, (N, C); they matter where labels are unknown."""
-
-    values: Floats
     weights: Floats
 
 
@@ -188,8 +173,8 @@ def pick_entries(
     share = len(known) / max(int((labels != 0).sum()), 1)
     unknown = np.flatnonzero(labels == 0) if unknown_weight else known[:0]
     samples = [
-        _sample(known, config.blend_entries, rng),
-        _sample(unknown, config.blend_entries, rng),
+        _sample(known, config.stacking_entries, rng),
+        _sample(unknown, config.stacking_entries, rng),
     ]
     worth = [1.0, unknown_weight * share]
     sizes = [len(known), len(unknown)]
@@ -213,116 +198,14 @@ def _sample(
     return np.sort(rng.choice(places, limit, replace=False))
 
 
-def fit_blend(
-    views: Floats, entries: Entries, config: RecoveryConfig, start: Floats | None = None
-) -> PooledLogistic:
-    """Fit the weights of the views (V, N, C), and each category's deviation, on ``entries``."""
-    return fit_pooled(
-        views[:, entries.rows, entries.columns].T,
-        entries.truth,
-        entries.weights,
-        entries.columns,
-        views.shape[2],
-        ridge=config.ridge,
-        shrinkage=config.shrinkage,
-        start=start,
-    )
+def label_frequency(scores: Floats, labels: Labels, unknown_weight: float) -> float:
+    """The label frequency c = P(known | positive), estimated; in [0.2, 1].
 
-
-def fit_stack(
-    static_logits: Floats, head: Floats, entries: Entries, config: RecoveryConfig
-) -> PooledLogistic:
-    """Weigh the blend of the static views against the head.
-
-    Where the head moves more than the blend it is brought to its spread before it is weighed: one
-    weight for all then does not drown the blend of a rare category, which hardly moves. A head
-    that held-out labels speak against counts nothing.
+    c is what a sure positive scores as a known one: the mean of the tenth of the known positives
+    that score highest, between Elkan and Noto's estimators e1 (the mean of all) and e3 (the most).
 
     Args:
-        static_logits: (N, C) of the blend, without knowing the truth of ``entries``.
-        head: (N, C) logits of the head, likewise.
-        entries: What to fit on; with none the static blend stays as it is.
-        config: Ridge and shrinkage.
-
-    Returns:
-        Weights of [static, head, 1].
-    """
-    scale = np.minimum(static_logits.std(0) / np.maximum(head.std(0), 1e-6), 1.0)
-    shift = static_logits.mean(0) - scale * head.mean(0)
-    start = np.array([1.0, 0.0, 0.0], np.float32)
-    fitted = fit_blend(np.stack([static_logits, scale * head + shift]), entries, config, start)
-    weights = fitted.weights
-    share = np.maximum(weights[:, 1], 0.0)
-    return PooledLogistic.of(
-        np.stack([weights[:, 0], share * scale, weights[:, 2] + share * shift], 1)
-    )
-
-
-def sharpen(logits: Floats) -> Floats:
-    """σ(z · max(1, max z)) with the maximum over an image's categories.
-
-    The factor is at least 1: with max z alone, an image whose logits are all negative would have
-    every unknown label turned positive.
-
-    Args:
-        logits: (N, C).
-    """
-    factor = np.maximum(1.0, logits.max(1, keepdims=True))
-    return sigmoid(logits * factor)
-
-
-def thresholds(
-    scores: Floats, labels: Labels, unknown_weight: float, config: RecoveryConfig
-) -> tuple[Floats, Floats]:
-    """Category-wise gates (upper, lower), (C,) each, from scores of known labels.
-
-    Above ``upper`` lie the better half of the known positives; below ``lower`` the clearer half
-    of the known negatives (of the unknown entries where those stand for negatives). Categories
-    with few labels take the pooled gate.
-    """
-    negatives = (labels < 0) | ((labels == 0) & (unknown_weight > 0))
-    upper = _gates(scores, labels > 0, config.gate, config)
-    lower = _gates(scores, negatives, 1.0 - config.gate, config)
-    return np.maximum(upper, lower), np.minimum(upper, lower)
-
-
-def _gates(scores: Floats, chosen: Mask, quantile: float, config: RecoveryConfig) -> Floats:
-    pooled = float(np.quantile(scores[chosen], quantile)) if chosen.any() else 0.5
-    out = np.empty(scores.shape[1], np.float32)
-    for c in range(scores.shape[1]):
-        own = scores[chosen[:, c], c]
-        trust = len(own) / (len(own) + config.gate_shrinkage)
-        out[c] = (trust * np.quantile(own, quantile) if len(own) else 0.0) + (1 - trust) * pooled
-    return out
-
-
-def recovered_targets(
-    logits: Floats,
-    labels: Labels,
-    unknown_weight: float,
-    weak_negative: float,
-    config: RecoveryConfig,
-) -> Targets:
-    """ỹ and w from blended logits (N, C).
-
-    Past its category's upper gate an unknown entry is a positive, past the lower one a negative,
-    in between it keeps its soft target at little weight. Where unknown entries stand for
-    negatives, absence counts with ``weak_negative`` only.
-    """
-    scores = sharpen(logits)
-    upper, lower = thresholds(scores, labels, unknown_weight, config)
-    present, absent = scores >= upper, scores <= lower
-    values = np.where(present, np.maximum(scores, 0.5), scores)
-    absence = weak_negative if unknown_weight else 1.0
-    weights = np.where(present, 1.0, np.where(absent, absence, config.undecided * absence))
-    return Targets(values.astype(np.float32), weights.astype(np.float32))
-
-
-def known_share(scores: Floats, labels: Labels, unknown_weight: float) -> float:
-    """Estimated share of the positives that are known (Elkan and Noto's c), in [0.2, 1].
-
-    Args:
-        scores: (N, C) estimated probability of being a known positive, from views that do not
+        scores: (N, C) estimated probability of being a known positive, from base models that do not
             use the entry's own label.
         labels: (N, C).
         unknown_weight: 0 says that the scores already are probabilities of presence.
@@ -334,32 +217,32 @@ def known_share(scores: Floats, labels: Labels, unknown_weight: float) -> float:
     return float(np.clip(best.mean(), 0.2, 1.0))
 
 
-def present(logits: Floats, share: float) -> Floats:
+def pu_corrected(logits: Floats, frequency: float) -> Floats:
     """Logits (N, C) of being present, from those of being a *known* positive.
 
     P(present) = P(known positive) / c (Elkan and Noto 2008), kept below 0.999.
 
     Args:
         logits: (N, C).
-        share: c, the share of the positives that are known; see ``known_share``.
+        frequency: c; see ``label_frequency``.
     """
-    if share == 1.0:
+    if frequency == 1.0:
         return logits
-    p = np.clip(sigmoid(logits) / share, 1e-9, 0.999)
+    p = np.clip(sigmoid(logits) / frequency, 1e-9, 0.999)
     return np.asarray(np.log(p) - np.log1p(-p), np.float32)
 
 
-def class_priors(labels: Labels, unknown_weight: float, share: float) -> Floats:
+def class_priors(labels: Labels, unknown_weight: float, frequency: float) -> Floats:
     """Estimated share of positives (C,) of each category, never 0 or 1.
 
     Args:
         labels: (N, C).
         unknown_weight: Weight of unknown entries as negatives.
-        share: Estimated share of the positives that are known; see ``known_share``.
+        frequency: Estimated share of the positives that are known; see ``label_frequency``.
     """
     positives = (labels > 0).sum(0)
     known = (labels != 0).sum(0)
     counted = known + unknown_weight * (len(labels) - known)
     mean = (positives.sum() + 0.5) / (counted.sum() + 1.0)
-    rate = (positives + mean) / (counted + 1.0) / (share if unknown_weight else 1.0)
+    rate = (positives + mean) / (counted + 1.0) / (frequency if unknown_weight else 1.0)
     return np.asarray(np.clip(rate, 1e-4, 1 - 1e-4), np.float32)

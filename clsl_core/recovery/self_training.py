@@ -1,14 +1,16 @@
-"""Students: models that learn from recovered labels as well as from known ones.
+"""Self-training: models that learn from pseudo-labels as well as from known labels.
 
-What the first blend of views believes of an unknown entry is a soft label. A model fitted to all
-entries, known and believed, sees every image in every category, where the views saw the few that
-are labelled; what it makes of them is another opinion than the one it was taught. Idea of the
-collaborative loop of CLSL (arXiv 2510.10055), with the plainest learners there are:
+What the stacked base models believe of an unknown entry is a soft label. A model fitted to all
+entries, known and believed, sees every image in every category, where the base models saw the few
+that are labelled; what it makes of them is another opinion than the one it was taught. Sources:
+self-training (Scudder 1965; Yarowsky 1995), with soft pseudo-labels of little weight (Lee 2013,
+"Pseudo-Label"), as in the collaborative loop of CLSL (arXiv 2510.10055), with the plainest learners
+there are:
 
-    linear    on pooled features
-    patches   on patches, the best ones deciding
-    vote      of the most similar images, on what the views and the two above believe together
-    spread    the same beliefs run from image to image over several steps, most of all known labels
+    linear    logistic regression on pooled features
+    patches   a multiple-instance linear model on patches
+    vote      nearest neighbours, on what the base models and the two above believe together
+    spread    label spreading of the same beliefs, and most of all known labels (Zhou et al. 2004)
 
 The first two are fitted; the other two are looked up. All that are there count alike.
 
@@ -28,27 +30,35 @@ from scipy.special import expit
 
 from clsl_core.arrays import Doubles, Floats, Ids, Labels, logit
 from clsl_core.features import FeatureView
-from clsl_core.recovery.base_models import Context, StaticViews
-from clsl_core.recovery.linear import PooledLogistic, fit_linear
-from clsl_core.recovery.neighbours import best, similarity_graph, spread
+from clsl_core.recovery.base_models import BaseModels, Context
+from clsl_core.recovery.linear import fit_linear
+from clsl_core.recovery.neighbours import best, similarity_graph, spread_labels
 from clsl_core.recovery.optimise import minimise
 from clsl_core.recovery.patch_linear import PatchModels, fit_patches, patch_logits
+from clsl_core.recovery.stacking import PooledLogistic
 
-__all__ = ["StudentConfig", "Students", "fit_joint", "fit_students", "plain_joint", "to_mean"]
+__all__ = [
+    "SelfTraining",
+    "SelfTrainingConfig",
+    "fit_joint",
+    "fit_self_training",
+    "plain_joint",
+    "to_mean",
+]
 
 
 @dataclass(frozen=True)
-class StudentConfig:
-    """What the students learn, and how much they count.
+class SelfTrainingConfig:
+    """What the self-trained models learn, and how much they count.
 
     Attributes:
-        share: Of the students in the order within a category; the views have the rest. 0 fits
-            none.
-        share_unsure: The same where unknown entries stand for negatives: students learn from
-            those, too, and from more of them. In between in proportion.
+        share: Of the self-trained models in the order within a category; the base models have the
+            rest. 0 fits none.
+        share_unsure: The same where unknown entries stand for negatives: self-trained models learn
+            from those, too, and from more of them. In between in proportion.
         level: The same for how likely a whole category is, and how far its images spread.
         believed: Weight of a believed label beside a known one, for the two that are fitted.
-        l2: Penalty of the linear student, in images.
+        l2: Penalty of the linear one, in images.
         voters: Similar images that vote; 0 leaves the vote out.
         vote_prior: Voters' worth of belief in the category's mean.
         reach: Of spreading: what is left after each step; 0 leaves it out.
@@ -76,8 +86,8 @@ class StudentConfig:
 
 
 @dataclass(frozen=True)
-class Students:
-    """The fitted students.
+class SelfTraining:
+    """The fitted self-trained models.
 
     Attributes:
         linear: (d + 1, C).
@@ -97,18 +107,18 @@ class Students:
 
     def logits(
         self,
-        views: StaticViews,
+        base_models: BaseModels,
         features: FeatureView,
         rows: Ids,
         context: Context,
-        config: StudentConfig,
+        config: SelfTrainingConfig,
         device: str,
         tick: Callable[[], None] = lambda: None,
     ) -> Floats:
         """Mean logit (n, C) of all of them, for the images ``rows``.
 
         Args:
-            views: Those the students were fitted beside: they know how features spread.
+            base_models: Those these were fitted beside: they know how features spread.
             features: Of N images.
             rows: (n,) images wanted.
             context: Of these n images.
@@ -116,18 +126,25 @@ class Students:
             device: Of torch.
             tick: Called often.
         """
-        x = views.standardise(context.pooled)
+        x = base_models.standardise(context.pooled)
         models = PatchModels(self.patch_weights, self.patch_bias)
-        centre, scale = views.token_centre, views.token_scale
+        centre, scale = base_models.token_centre, base_models.token_scale
         on_patches = patch_logits(
-            models, features, rows, centre, scale, views.config.patches, device=device, tick=tick
+            models,
+            features,
+            rows,
+            centre,
+            scale,
+            base_models.config.patches,
+            device=device,
+            tick=tick,
         )[0]
         both = np.asarray((x @ self.linear[:-1] + self.linear[-1] + on_patches) / 2, np.float32)
         if context.text is not None:
             both += self.text_slope * context.text
         return self.join(both, context, config)
 
-    def join(self, both: Floats, context: Context, config: StudentConfig) -> Floats:
+    def join(self, both: Floats, context: Context, config: SelfTrainingConfig) -> Floats:
         """Mean logit (n, C) of all, from that of the two fitted ones; see ``logits``."""
         parts = [both, both]
         if context.alike is not None and self.heard is not None:
@@ -141,9 +158,9 @@ class Students:
         context: Context,
         labels: Labels,
         believed: Floats,
-        config: StudentConfig,
+        config: SelfTrainingConfig,
         tick: Callable[[], None] = lambda: None,
-    ) -> Students:
+    ) -> SelfTraining:
         """The same with vote and spread.
 
         Args:
@@ -160,7 +177,7 @@ class Students:
         if alike is not None and config.reach:
             trust = np.where(labels != 0, 1.0, config.believed_sent).astype(np.float32)
             graph = similarity_graph(best(alike, config.steps_to))
-            reached = spread(graph, presence, trust, config.reach, config.spread_prior, tick)
+            reached = spread_labels(graph, presence, trust, config.reach, config.spread_prior, tick)
             arrived = reached.astype(np.float16)
         return replace(self, heard=heard, arrived=arrived)
 
@@ -170,14 +187,16 @@ def _presence(labels: Labels, believed: Floats) -> Floats:
     return np.where(labels != 0, labels > 0, believed).astype(np.float32)
 
 
-def _vote(alike: csr_array, heard: Floats, config: StudentConfig) -> Floats:
+def _vote(alike: csr_array, heard: Floats, config: SelfTrainingConfig) -> Floats:
     """Logits (n, C) of the share of presence among the nearest ``config.voters`` images."""
     voters = best(alike, config.voters)
     weight = np.asarray(voters.sum(1)).reshape(-1, 1) + config.vote_prior
     return logit((voters @ heard + config.vote_prior * heard.mean(0)) / weight)
 
 
-def _arrived(context: Context, alike: csr_array, arrived: Floats, config: StudentConfig) -> Floats:
+def _arrived(
+    context: Context, alike: csr_array, arrived: Floats, config: SelfTrainingConfig
+) -> Floats:
     """Logits (n, C) of what spread to each image; to a stranger, as to the images most like it."""
     shares = arrived[context.itself]
     strangers = np.flatnonzero(context.itself < 0)
@@ -188,85 +207,87 @@ def _arrived(context: Context, alike: csr_array, arrived: Floats, config: Studen
     return logit(shares)
 
 
-def fit_students(  # noqa: PLR0913 - arrays that belong together
-    views: StaticViews,
+def fit_self_training(  # noqa: PLR0913 - arrays that belong together
+    base_models: BaseModels,
     features: FeatureView,
     pooled: Floats,
     labels: Labels,
     believed: Floats,
-    config: StudentConfig,
+    config: SelfTrainingConfig,
     *,
     seed: int,
     device: str,
     text: Floats | None = None,
     tick: Callable[[], None] = lambda: None,
-) -> Students:
-    """Fit the two linear students; ``Students.after`` adds the others.
+) -> SelfTraining:
+    """Fit the two linear self-trained models; ``SelfTraining.after`` adds the others.
 
     Args:
-        views: They know how features spread.
+        base_models: They know how features spread.
         features: Of N images.
         pooled: (N, d) of the same.
         labels: (N, C) in {-1, 0, +1}.
         believed: (N, C) probabilities; they matter where labels are unknown.
-        config: See ``StudentConfig``.
+        config: See ``SelfTrainingConfig``.
         seed: Of the order of the images.
         device: Of torch.
         text: (N, C) text scores that both start from, or None.
         tick: Called often.
     """
     known = labels != 0
-    slope = views.text_slope.mean(keepdims=True)
+    slope = base_models.text_slope.mean(keepdims=True)
     offset = None if text is None else (slope * text)[None]
     targets = _presence(labels, believed)
     weights = np.where(known, 1.0, config.believed).astype(np.float32)
     x, y, m = (
-        torch.from_numpy(part).to(device) for part in (views.standardise(pooled), targets, weights)
+        torch.from_numpy(part).to(device)
+        for part in (base_models.standardise(pooled), targets, weights)
     )
     everything = torch.zeros(len(x), dtype=torch.int64, device=device)
     away = None if offset is None else torch.from_numpy(offset).to(device)
     linear = fit_linear(x, y, m, everything, fold_count=1, l2=config.l2, offset=away, tick=tick)[0]
     patches = fit_patches(
         features,
-        views.token_centre,
-        views.token_scale,
+        base_models.token_centre,
+        base_models.token_scale,
         targets,
         weights,
-        views.config.patches,
+        base_models.config.patches,
         folds=None,
         offset=offset,
         seed=seed,
         device=device,
         tick=tick,
     )
-    return Students(linear.cpu().numpy(), patches.weights, patches.bias, slope)
+    return SelfTraining(linear.cpu().numpy(), patches.weights, patches.bias, slope)
 
 
 def plain_joint(share: float, count: int) -> PooledLogistic:
-    """Weights of [views, students, 1] that take ``share`` from the students in all categories."""
+    """Weights of [stacked, self-trained, 1], ``share`` of the self-trained in all categories."""
     weights = np.array([1 - share, share, 0.0], np.float32)
     return PooledLogistic(weights, np.zeros((count, 3), np.float32))
 
 
 def fit_joint(
-    first: Floats,
-    taught: Floats,
+    stacked: Floats,
+    self_trained: Floats,
     labels: Labels,
     believed: Floats,
     unknown_weight: float,
-    config: StudentConfig,
+    config: SelfTrainingConfig,
 ) -> PooledLogistic:
-    """Weights of [views, students, 1] for each category: students order, both set the level.
+    """Weights of [stacked, self-trained, 1] by category: the second orders, both set the level.
 
-    Students order the images of a category better than the views do, but between categories they
-    are not comparable: the fewer positives are known of one, the more believed labels, which count
-    for less, stand against them. So their mean probability is first brought to the believed one.
-    Then views and students are mixed by ``share``, and mean and spread of that are brought to
-    those of a mix by ``level``. All of it on the unknown entries, as nothing else is proposed.
+    Self-trained models order the images of a category better than the stacked base models do, but
+    between categories they are not comparable: the fewer positives are known of one, the more
+    believed labels, which count for less, stand against them. So their mean probability is first
+    brought to the believed one. Then the two are mixed by ``share``, and mean and spread of that
+    are brought to those of a mix by ``level``. All of it on the unknown entries, as nothing else is
+    proposed.
 
     Args:
-        first: (N, C) logits of the views.
-        taught: (N, C) of the students.
+        stacked: (N, C) logits of the base models stacked.
+        self_trained: (N, C) of the self-trained models.
         labels: (N, C) in {-1, 0, +1}.
         believed: (N, C) probabilities.
         unknown_weight: How far unknown entries stand for negatives.
@@ -274,9 +295,9 @@ def fit_joint(
     """
     unknown = labels == 0
     order = config.share + unknown_weight * (min(config.share_unsure, config.share) - config.share)
-    moved = to_mean(taught, believed, unknown)
+    moved = to_mean(self_trained, believed, unknown)
     mixed, model = (
-        (1 - share) * first + share * (taught + moved) for share in (order, config.level)
+        (1 - share) * stacked + share * (self_trained + moved) for share in (order, config.level)
     )
     scale = _spread(model, unknown) / np.maximum(_spread(mixed, unknown), 1e-6)
     scale = np.where(unknown.sum(0) > 1, np.clip(scale, 0.5, 2.0), 1.0)

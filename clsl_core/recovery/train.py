@@ -1,15 +1,15 @@
 """Training: from partly known labels to a Recovery.
 
     1. The regime is read off the labels; a slice of the known ones is held out.
-    2. The static views are fitted to the rest and blended (cross-fitted, so honestly), and teach
-       their students (``static_blend``).
-    3. The head learns from the rest and from labels recovered by the blend, in which the head's
-       own EMA teacher is one more view. The held-out slice picks the epoch, weighs the head in
-       the blend and calibrates.
+    2. The ensemble is fitted to the rest: base models, stacked (cross-fitted, so honestly), what
+       self-trains on them, and label correlation (``ensemble``).
+    3. The head learns from the rest and from pseudo-labels, which the ensemble and the head's own
+       EMA teacher give together. The held-out slice picks the epoch, weighs the head beside the
+       ensemble and calibrates.
     4. Everything is fitted once more with the held-out slice included, the head for a few
        gentle epochs from where it is.
 
-Letters: N images, C categories, V views.
+Letters: N images, C categories, V base models.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from clsl_core.errors import InputError, TrainingError
 from clsl_core.features import FeatureView
 from clsl_core.recovery.calibration import calibrate, calibration_weights
 from clsl_core.recovery.config import TrainConfig
-from clsl_core.recovery.ensemble import Evidence, StaticBlend, StaticFitter
+from clsl_core.recovery.ensemble import Ensemble, EnsembleFitter, Evidence
 from clsl_core.recovery.head.clsl import CLSLHead
 from clsl_core.recovery.head.training import (
-    Learner,
-    Learning,
-    Lesson,
+    HeadTrainer,
+    Supervision,
+    TrainingState,
+    inherit,
     one_cycle,
     resume,
     save_epoch,
-    start_learning,
+    start_training,
 )
-from clsl_core.recovery.head.warm_start import inherit
 from clsl_core.recovery.identity import pair_draws
 from clsl_core.recovery.judging import (
-    BLEND,
     ENSEMBLE,
+    STACKED,
     WHOLE,
     PartCheck,
     better_part,
@@ -55,9 +55,8 @@ from clsl_core.recovery.judging import (
     pooled_ap,
     rank_quality,
 )
-from clsl_core.recovery.label_correlation import no_label_context
+from clsl_core.recovery.label_correlation import no_label_correlation
 from clsl_core.recovery.label_graph import build_graph
-from clsl_core.recovery.linear import PooledLogistic
 from clsl_core.recovery.model import Recovery, head_logits
 from clsl_core.recovery.optimise import counting_fits
 from clsl_core.recovery.positive_unlabelled import (
@@ -65,37 +64,39 @@ from clsl_core.recovery.positive_unlabelled import (
     Regime,
     class_priors,
     detect_regime,
-    fit_stack,
     pick_entries,
-    recovered_targets,
     split_labels,
     unknown_as_negative,
 )
+from clsl_core.recovery.pseudo_labels import recovered_targets
 from clsl_core.recovery.self_training import plain_joint
+from clsl_core.recovery.stacking import PooledLogistic, fit_head_stacking
 from clsl_core.recovery.text_prior import TextPrior
 from clsl_core.recovery.ticker import Ticker
-from clsl_core.types import Origin, Progress
+from clsl_core.types import Origin, Progress, no_progress
 
 __all__ = ["TrainConfig", "fit"]
 
 log = logging.getLogger(__name__)
+
+_USUAL = TrainConfig()
 
 
 def fit(  # noqa: PLR0913 - one call is the whole interface of training
     features: FeatureView,
     labels: npt.NDArray[np.int8],
     *,
-    category_vectors: npt.NDArray[np.float32] | None,
-    text: bool,
-    config: TrainConfig,
-    progress: Progress,
+    category_vectors: npt.NDArray[np.float32] | None = None,
+    text: bool = False,
+    config: TrainConfig = _USUAL,
+    progress: Progress = no_progress,
     resume_dir: Path | None = None,
     warm_start: Recovery | None = None,
     device: str | None = None,
     background_vectors: npt.NDArray[np.float32] | None = None,
     origins: npt.NDArray[np.int8] | None = None,
 ) -> Recovery:
-    """Train on what is known.
+    """Train on what is known; ``clsl_core`` shows it on a small collection.
 
     Args:
         features: Of N images.
@@ -161,8 +162,8 @@ class _Training:
         self.resume_dir: Path | None = None
         self.warm_start: Recovery | None = None
         self.rng = np.random.default_rng(config.seed)
-        self.learner = Learner(features, config, device, self.tick)
-        self.fitter = StaticFitter(
+        self.trainer = HeadTrainer(features, config, device, self.tick)
+        self.fitter = EnsembleFitter(
             features, vectors, self.text, config, device, self.rng, self.tick
         )
         self.digests, self.rows = self.fitter.digests, self.fitter.rows
@@ -178,30 +179,30 @@ class _Training:
         unknown_weight = unknown_as_negative(self.labels, settings)
         entries = pick_entries(self.labels, split.held_out, unknown_weight, settings, self.rng)
         evidence = self.fitter.gather(split.train)
-        static = self.fitter.blend(evidence)
-        head, curves = self._train(evidence, static, entries)
+        ensemble = self.fitter.combine(evidence)
+        head, curves = self._train(evidence, ensemble, entries)
         z = head_logits(head, self.features, self.rows, self.tick)
-        pair = fit_stack(static.logits, z, entries, settings)
-        parts = self._parts(evidence, static)
-        parts[WHOLE] = pair.apply(np.stack([static.logits, z]))
+        pair = fit_head_stacking(ensemble.logits, z, entries, settings)
+        parts = self._parts(evidence, ensemble)
+        parts[WHOLE] = pair.apply(np.stack([ensemble.logits, z]))
         check = self._check_parts(parts, entries)
         logits = parts[check.ordered_by]
         calibration = self._calibrate(logits, entries)
         start = {name: value.clone() for name, value in head.state_dict().items()}
         final = self.fitter.gather(self.labels)
-        static = self.fitter.blend(final)
-        self._refit(head, final, static, pair, len(curves))
+        ensemble = self.fitter.combine(final)
+        self._refit(head, final, ensemble, pair, len(curves))
         return Recovery(
             config=self.config,
             text=self.text,
             head=head.eval(),
-            views=final.views,
-            blend=static.weights,
-            known_share=static.share,
-            students=static.students,
-            joint=static.joint,
-            label_context=static.label_context,
-            stack=pair,
+            base_models=final.base_models,
+            stacking=ensemble.stacking,
+            label_frequency=ensemble.label_frequency,
+            self_training=ensemble.self_training,
+            joint=ensemble.joint,
+            label_correlation=ensemble.label_correlation,
+            head_stacking=pair,
             ordered_by=check.ordered_by,
             calibration=calibration,
             grid=self.features.grid,
@@ -211,7 +212,7 @@ class _Training:
                 "parts": check.to_json(),
                 "ordered_by": check.ordered_by,
                 "unknown_as_negative": unknown_weight,
-                "known_share": static.share,
+                "known_share": ensemble.label_frequency,
                 "calibrated": calibration is not None,
             },
             curves=curves,
@@ -220,24 +221,26 @@ class _Training:
         )
 
     def _text_only(self) -> Recovery:
-        """No label is known: the blend is the text prior, as it is."""
+        """No label is known: the text prior speaks, as it is."""
         count = self.labels.shape[1]
         head = self._make_head(np.full(count, 0.5, np.float32), self.labels, 1.0)
         evidence = self.fitter.gather(self.labels)
-        views, names = evidence.views, evidence.views.names(text=True)
+        base_models, names = evidence.base_models, evidence.base_models.names(text=True)
         weights = np.zeros(len(names) + 1, np.float32)
         weights[names.index("text")] = 1.0
         return Recovery(
             config=self.config,
             text=self.text,
             head=head.eval(),
-            views=views,
-            blend=PooledLogistic(weights, np.zeros((count, len(weights)), np.float32)),
-            known_share=1.0,
-            students=None,
+            base_models=base_models,
+            stacking=PooledLogistic(weights, np.zeros((count, len(weights)), np.float32)),
+            label_frequency=1.0,
+            self_training=None,
             joint=plain_joint(0.0, count),
-            label_context=no_label_context(count),
-            stack=PooledLogistic(np.array([1, 0, 0], np.float32), np.zeros((count, 3), np.float32)),
+            label_correlation=no_label_correlation(count),
+            head_stacking=PooledLogistic(
+                np.array([1, 0, 0], np.float32), np.zeros((count, 3), np.float32)
+            ),
             ordered_by=WHOLE,
             calibration=None,
             grid=self.features.grid,
@@ -268,21 +271,21 @@ class _Training:
         return head.to(self.device)
 
     def _train(
-        self, evidence: Evidence, static: StaticBlend, entries: Entries
+        self, evidence: Evidence, ensemble: Ensemble, entries: Entries
     ) -> tuple[CLSLHead, list[dict[str, float]]]:
         """Train the head; the EMA weights of the best epoch and the curves."""
-        priors = class_priors(evidence.labels, evidence.unknown_weight, static.share)
+        priors = class_priors(evidence.labels, evidence.unknown_weight, ensemble.label_frequency)
         head = self._make_head(priors, evidence.labels, evidence.unknown_weight)
         if not self.config.use_head:
             return head, []
         warm = self.warm_start is not None and inherit(head, self.warm_start)
-        epochs = self.learner.epochs(warm)
-        state = start_learning(head, self.config)
+        epochs = self.trainer.epochs(warm)
+        state = start_training(head, self.config)
         fingerprint = self._fingerprint(evidence, head)
         if self.resume_dir is not None:
             resume(self.resume_dir, state, fingerprint, self.device)
         while state.epoch < epochs:
-            self._epoch(state, evidence, static, entries, epochs)
+            self._epoch(state, evidence, ensemble, entries, epochs)
             if self.resume_dir is not None:
                 save_epoch(self.resume_dir, state, fingerprint)
         state.teacher.load_state_dict(state.best)
@@ -290,31 +293,31 @@ class _Training:
 
     def _epoch(
         self,
-        state: Learning,
+        state: TrainingState,
         evidence: Evidence,
-        static: StaticBlend,
+        ensemble: Ensemble,
         entries: Entries,
         epochs: int,
     ) -> None:
         """One pass: recover labels with the teacher, learn, judge the teacher."""
-        _, logits = self._judge(state, static, entries)
+        _, logits = self._judge(state, ensemble, entries)
         done, config = state.epoch / epochs, self.config
         ramp = min(1.0, (state.epoch + 1) / max(1.0, config.ramp * epochs))
-        lesson = self._lesson(
+        supervision = self._supervision(
             logits,
             evidence,
-            static.share,
+            ensemble.label_frequency,
             strength=config.loss.recovered * max(ramp, evidence.unknown_weight),
             reject=config.loss.large_loss * done * evidence.unknown_weight,
         )
-        loss = self.learner.learn(
+        loss = self.trainer.train_epoch(
             state,
-            lesson,
+            supervision,
             rate=lambda share: one_cycle(done + share / epochs),
             title=f"training, epoch {state.epoch + 1} of {epochs}",
             epochs=epochs,
         )
-        z, logits = self._judge(state, static, entries)
+        z, logits = self._judge(state, ensemble, entries)
         quality = rank_quality(z, entries)
         state.curves.append(
             {
@@ -331,18 +334,24 @@ class _Training:
             state.best = {n: v.clone() for n, v in state.teacher.state_dict().items()}
 
     def _judge(
-        self, state: Learning, static: StaticBlend, entries: Entries
+        self, state: TrainingState, ensemble: Ensemble, entries: Entries
     ) -> tuple[Floats, Floats]:
-        """Logits (N, C) of the teacher alone and of the blend it is part of."""
+        """Logits (N, C) of the teacher alone and of the whole it is part of."""
         if state.z is None:
             state.z = head_logits(state.teacher, self.features, self.rows, self.tick)
-        pair = fit_stack(static.logits, state.z, entries, self.config.recovery)
-        return state.z, pair.apply(np.stack([static.logits, state.z]))
+        pair = fit_head_stacking(ensemble.logits, state.z, entries, self.config.recovery)
+        return state.z, pair.apply(np.stack([ensemble.logits, state.z]))
 
-    def _lesson(
-        self, logits: Floats, evidence: Evidence, share: float, *, strength: float, reject: float
-    ) -> Lesson:
-        """What the blended logits (N, C) have to teach."""
+    def _supervision(
+        self,
+        logits: Floats,
+        evidence: Evidence,
+        frequency: float,
+        *,
+        strength: float,
+        reject: float,
+    ) -> Supervision:
+        """What an epoch learns, where the whole has these logits (N, C)."""
         targets = recovered_targets(
             logits,
             evidence.labels,
@@ -350,10 +359,10 @@ class _Training:
             self.config.loss.weak_negative,
             self.config.recovery,
         )
-        return Lesson(
+        return Supervision(
             evidence.labels,
             targets,
-            class_priors(evidence.labels, evidence.unknown_weight, share),
+            class_priors(evidence.labels, evidence.unknown_weight, frequency),
             evidence.unknown_weight,
             strength,
             reject,
@@ -363,26 +372,26 @@ class _Training:
         self,
         head: CLSLHead,
         evidence: Evidence,
-        static: StaticBlend,
+        ensemble: Ensemble,
         pair: PooledLogistic,
         epochs: int,
     ) -> None:
         """A few gentle epochs with the held-out labels back in; changes ``head``."""
         count, config = round(self.config.refit * epochs), self.config
-        state = start_learning(deepcopy(head), config)
+        state = start_training(deepcopy(head), config)
         state.teacher, state.epoch = head, epochs
         for index in range(count):
             z = head_logits(head, self.features, self.rows, self.tick)
-            lesson = self._lesson(
-                pair.apply(np.stack([static.logits, z])),
+            supervision = self._supervision(
+                pair.apply(np.stack([ensemble.logits, z])),
                 evidence,
-                static.share,
+                ensemble.label_frequency,
                 strength=config.loss.recovered,
                 reject=config.loss.large_loss * evidence.unknown_weight,
             )
-            self.learner.learn(
+            self.trainer.train_epoch(
                 state,
-                lesson,
+                supervision,
                 rate=partial(_fade, index, count),
                 title="learning from all known labels",
                 epochs=epochs + count,
@@ -407,13 +416,13 @@ class _Training:
             calibration_weights(origins[rows, columns], share, settings),
         )
 
-    def _parts(self, evidence: Evidence, static: StaticBlend) -> dict[str, Floats]:
+    def _parts(self, evidence: Evidence, ensemble: Ensemble) -> dict[str, Floats]:
         """What each part says of all entries, (N, C) logits, by its name."""
-        names = evidence.views.names(self.text is not None)
+        names = evidence.base_models.names(self.text is not None)
         return {
             **dict(zip(names, evidence.values, strict=True)),
-            BLEND: static.first,
-            ENSEMBLE: static.logits,
+            STACKED: ensemble.stacked,
+            ENSEMBLE: ensemble.logits,
         }
 
     def _check_parts(self, parts: dict[str, Floats], entries: Entries) -> PartCheck:
@@ -427,17 +436,21 @@ class _Training:
         return check
 
     def _measure(
-        self, evidence: Evidence, head: Floats, blended: Floats, entries: Entries
+        self, evidence: Evidence, head: Floats, whole: Floats, entries: Entries
     ) -> dict[str, Any]:
         """Facts for the model run's page, as JSON values."""
-        names = evidence.views.names(evidence.context.text is not None)
-        views = {**dict(zip(names, evidence.values, strict=True)), "head": head, "blend": blended}
+        names = evidence.base_models.names(evidence.context.text is not None)
+        parts = {
+            **dict(zip(names, evidence.values, strict=True)),
+            "head": head,
+            "blend": whole,
+        }
         known = self.labels[entries.rows, entries.columns] != 0
         return {
             "known_present": int((self.labels > 0).sum()),
             "known_absent": int((self.labels < 0).sum()),
             "held_out": int(known.sum()),
-            "held_out_ap": {name: pooled_ap(z, entries) for name, z in views.items()},
+            "held_out_ap": {name: pooled_ap(z, entries) for name, z in parts.items()},
         }
 
     def _fingerprint(self, evidence: Evidence, head: CLSLHead) -> str:

@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from clsl_core.features import FeatureView
-from clsl_core.recovery.base_models import ViewConfig
+from clsl_core.recovery.base_models import BaseModelConfig
 from clsl_core.recovery.head.clsl import ModelConfig
 from clsl_core.recovery.patch_linear import PatchConfig
 from clsl_core.recovery.train import TrainConfig
 
 SMALL = TrainConfig(
     model=ModelConfig(width=16, attention_width=8, hidden=16, learned_vector=8),
-    views=ViewConfig(
+    base_models=BaseModelConfig(
         neighbours=15,
         folds=5,
         linear_l2=(0.3,),

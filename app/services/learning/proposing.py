@@ -256,7 +256,7 @@ def _instant_table(
         image_ids=image_ids[order],
         category_ids=task.known.category_ids,
         logits=logit(scores.values)[order].T.astype(np.float16),
-        vectors=recovery.views.standardise(features.pooled())[order].astype(np.float16),
+        vectors=recovery.base_models.standardise(features.pooled())[order].astype(np.float16),
         calibration=calibration,
     )
 
@@ -276,7 +276,7 @@ def _settled(
 
 def _nearest(features: FeatureView) -> npt.NDArray[np.int64]:
     """(N, K) the images nearest to each, itself left out."""
-    from clsl_core.recovery.index import NeighbourIndex
+    from clsl_core.recovery.neighbours import NeighbourIndex
 
     pooled = features.pooled()
     pooled = pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-9)

@@ -1,7 +1,10 @@
-"""Gradient training of the head: steps, the EMA teacher, the schedule, epoch checkpoints.
+"""Gradient training of the head: steps, the EMA teacher, the schedule, checkpoints, warm starts.
 
-What to learn in an epoch is a ``Lesson``; choosing lessons and judging the result is the
+What to learn in an epoch is its ``Supervision``; choosing that and judging the result is the
 business of ``train``.
+
+Sources: a teacher whose weights are the exponential moving average of the learner's (Mean Teacher,
+arXiv 1703.01780); mixing images (mixup, arXiv 1710.09412); the one-cycle schedule (Smith 2018).
 """
 
 from __future__ import annotations
@@ -23,31 +26,44 @@ from clsl_core.compute import Pieces
 from clsl_core.errors import InputError, TrainingError
 from clsl_core.features import FeatureView
 from clsl_core.recovery.config import TrainConfig
-from clsl_core.recovery.head.blending import blending_loss
 from clsl_core.recovery.head.clsl import CLSLHead
 from clsl_core.recovery.head.losses import (
+    Structure,
+    blending_loss,
     expected_positives_loss,
     ranking_loss,
     recovery_loss,
     reject_large_losses,
+    structure_loss,
 )
-from clsl_core.recovery.head.structure import Structure, structure_loss
-from clsl_core.recovery.positive_unlabelled import Targets
+from clsl_core.recovery.model import Recovery
+from clsl_core.recovery.pseudo_labels import Targets
 from clsl_core.recovery.ticker import Ticker
 
 __all__ = [
-    "Learner",
-    "Learning",
-    "Lesson",
+    "HeadTrainer",
+    "Supervision",
+    "TrainingState",
+    "inherit",
     "one_cycle",
     "resume",
     "save_epoch",
-    "start_learning",
+    "start_training",
 ]
+
+_BY_CATEGORY = (
+    "a",
+    "b",
+    "vectors",
+    "patch_out.weight",
+    "patch_out.bias",
+    "auxiliary.weight",
+    "auxiliary.bias",
+)
 
 
 @dataclass(frozen=True)
-class Lesson:
+class Supervision:
     """What one pass over the images teaches.
 
     Attributes:
@@ -78,7 +94,7 @@ class _Side:
 
 
 @dataclass
-class Learning:
+class TrainingState:
     """The state of a training after some epochs."""
 
     head: CLSLHead
@@ -92,7 +108,7 @@ class Learning:
     z: Floats | None = None  # (N, C) of the teacher as it is
 
 
-class Learner:
+class HeadTrainer:
     """Takes gradient steps.
 
     Args:
@@ -118,10 +134,10 @@ class Learner:
         cold = int(np.clip(config.max_steps // self.steps, config.min_epochs, config.epochs))
         return max(1, math.ceil(cold * config.warm_epochs)) if warm else cold
 
-    def learn(
+    def train_epoch(
         self,
-        state: Learning,
-        lesson: Lesson,
+        state: TrainingState,
+        supervision: Supervision,
         rate: Callable[[float], float],
         title: str,
         epochs: int,
@@ -130,7 +146,7 @@ class Learner:
 
         Args:
             state: Changed in place; the teacher follows the head.
-            lesson: What to learn.
+            supervision: What to learn.
             rate: Learning rate over its peak, from the share of the pass that is done.
             title: For the screen.
             epochs: For the screen: how many there will be.
@@ -154,7 +170,7 @@ class Learner:
             self.tick.at(state.epoch * self.steps + step, epochs * self.steps, title)
             for group in state.optimiser.param_groups:
                 group["lr"] = self.config.learning_rate * rate(step / self.steps)
-            losses.append(self._gradients(state, rows, lesson, draw))
+            losses.append(self._gradients(state, rows, supervision, draw))
             torch.nn.utils.clip_grad_norm_(state.head.parameters(), 1.0)
             state.optimiser.step()
             _follow(state.teacher, state.head, self.config.ema, state.epoch * self.steps + step)
@@ -162,7 +178,7 @@ class Learner:
         return float(np.mean(losses))
 
     def _gradients(
-        self, state: Learning, rows: Ids, lesson: Lesson, draw: torch.Generator
+        self, state: TrainingState, rows: Ids, supervision: Supervision, draw: torch.Generator
     ) -> float:
         """Gradients of one batch, added up over parts of it once memory ran out.
 
@@ -175,7 +191,7 @@ class Learner:
             losses.clear()
             state.optimiser.zero_grad(set_to_none=True)
             for part in parts:
-                loss = self._loss(state.head, part, lesson, draw) * (len(part) / len(rows))
+                loss = self._loss(state.head, part, supervision, draw) * (len(part) / len(rows))
                 losses.append(float(loss.detach()))
                 if not math.isfinite(losses[-1]):
                     raise TrainingError(
@@ -190,14 +206,20 @@ class Learner:
             if self.pieces.fits(partial(descend, parts), len(parts[0])):
                 return sum(losses)
 
-    def _loss(self, head: CLSLHead, rows: Ids, lesson: Lesson, draw: torch.Generator) -> Tensor:
+    def _loss(
+        self, head: CLSLHead, rows: Ids, supervision: Supervision, draw: torch.Generator
+    ) -> Tensor:
         """Loss of one batch, with token dropout and mix-up of images."""
         tokens = torch.from_numpy(self.features.tokens(rows)).to(self.device).float()
         P = tokens.shape[1]
         kept = max(1, round(P * (1 - self.config.token_dropout)))
         patches = torch.randperm(P, generator=draw)[:kept].sort().values.to(self.device)
         tokens = tokens[:, patches]  # (B, kept, d)
-        arrays = lesson.labels[rows], lesson.targets.values[rows], lesson.targets.weights[rows]
+        arrays = (
+            supervision.labels[rows],
+            supervision.targets.values[rows],
+            supervision.targets.weights[rows],
+        )
         labels, values, weights = (torch.from_numpy(a).to(self.device) for a in arrays)
         share = self._mixture(draw) if len(rows) > 1 else 1.0
         sides = [_Side(share, labels, values, weights)]
@@ -207,7 +229,7 @@ class Learner:
             sides.append(_Side(1 - share, labels.flip(0), values.flip(0), weights.flip(0)))
         with torch.autocast("cuda", torch.bfloat16, enabled=tokens.is_cuda):
             out = head(tokens, patches)
-        parts = [side.share * self._side(out.z1, out.z0, side, lesson, draw) for side in sides]
+        parts = [side.share * self._side(out.z1, out.z0, side, supervision, draw) for side in sides]
         return torch.stack(parts).sum()
 
     def _mixture(self, draw: torch.Generator) -> float:
@@ -219,32 +241,39 @@ class Learner:
         return float(np.random.default_rng(seed).beta(alpha, alpha))
 
     def _side(
-        self, z1: Tensor, z0: Tensor, side: _Side, lesson: Lesson, draw: torch.Generator
+        self, z1: Tensor, z0: Tensor, side: _Side, supervision: Supervision, draw: torch.Generator
     ) -> Tensor:
         """The loss of both heads against one set of labels."""
         config, labels = self.config.loss, side.labels
         values, weights = reject_large_losses(
-            torch.sigmoid(z1), labels, side.values, side.weights, lesson.reject, config.flip_above
+            torch.sigmoid(z1),
+            labels,
+            side.values,
+            side.weights,
+            supervision.reject,
+            config.flip_above,
         )
-        loss = recovery_loss(z1, labels, values, weights, lesson.strength, config)
-        auxiliary = recovery_loss(z0, labels, values, weights, lesson.strength, config)
+        loss = recovery_loss(z1, labels, values, weights, supervision.strength, config)
+        auxiliary = recovery_loss(z0, labels, values, weights, supervision.strength, config)
         loss = loss + config.auxiliary * auxiliary
         if config.blending and side.share == 1.0:  # pictures that are mixed already are left alone
-            blended = blending_loss(z1, labels, values, lesson.strength * weights, config, draw)
+            blended = blending_loss(
+                z1, labels, values, supervision.strength * weights, config, draw
+            )
             loss = loss + config.blending * blended
         if self._structure is not None:
             agreed = structure_loss(z1, labels, self._structure, config.structure_strength)
             loss = loss + config.structure * agreed
-        if lesson.unknown_weight:
-            priors = torch.from_numpy(lesson.priors).to(z1.device)
+        if supervision.unknown_weight:
+            priors = torch.from_numpy(supervision.priors).to(z1.device)
             count = expected_positives_loss(z1, labels, priors)
             order = ranking_loss(z1, labels, values, config.rivals, draw)
             extra = config.expected_positives * count + config.ranking * order
-            loss = loss + lesson.unknown_weight * extra
+            loss = loss + supervision.unknown_weight * extra
         return loss
 
 
-def start_learning(head: CLSLHead, config: TrainConfig) -> Learning:
+def start_training(head: CLSLHead, config: TrainConfig) -> TrainingState:
     """A training that has not begun."""
     matrices = [p for p in head.parameters() if p.ndim > 1]
     others = [p for p in head.parameters() if p.ndim <= 1]
@@ -254,7 +283,7 @@ def start_learning(head: CLSLHead, config: TrainConfig) -> Learning:
     ]
     optimiser = torch.optim.AdamW(groups, lr=config.learning_rate)
     best = {name: value.clone() for name, value in head.state_dict().items()}
-    return Learning(head, deepcopy(head), optimiser, best, [])
+    return TrainingState(head, deepcopy(head), optimiser, best, [])
 
 
 def one_cycle(share: float, warm: float = 0.25) -> float:
@@ -264,7 +293,7 @@ def one_cycle(share: float, warm: float = 0.25) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (share - warm) / (1 - warm))))
 
 
-def save_epoch(directory: Path, state: Learning, fingerprint: str) -> None:
+def save_epoch(directory: Path, state: TrainingState, fingerprint: str) -> None:
     """Write a checkpoint from which ``resume`` goes on exactly."""
     parts = {
         "head": state.head.state_dict(),
@@ -285,7 +314,7 @@ def save_epoch(directory: Path, state: Learning, fingerprint: str) -> None:
     save_checkpoint(directory, "epoch", tensors, record)
 
 
-def resume(directory: Path, state: Learning, fingerprint: str, device: str) -> None:
+def resume(directory: Path, state: TrainingState, fingerprint: str, device: str) -> None:
     """Take up the checkpoint in ``directory`` where there is a whole one with this fingerprint."""
     try:
         tensors, record = load_checkpoint(directory, "epoch", device)
@@ -312,3 +341,34 @@ def _follow(teacher: CLSLHead, head: CLSLHead, decay: float, step: int) -> None:
     share = 1 - min(decay, (1 + step) / (10 + step))
     for own, other in zip(teacher.parameters(), head.parameters(), strict=True):
         own.lerp_(other, share)
+
+
+def inherit(head: CLSLHead, earlier: Recovery) -> bool:
+    """Copy an earlier head's weights where they fit; per-category rows go to their categories."""
+    old, new = earlier.start, head.state_dict()
+    pairs = _matches(earlier.head, head)
+    fixed = ("given", "graph.", "text.")
+    for name, value in new.items():
+        source = old.get(name)
+        if source is None or name.startswith(fixed) or (name == "vectors" and bool(head.given)):
+            continue
+        source = source.to(value.device)
+        if name in _BY_CATEGORY and source.shape[1:] == value.shape[1:]:
+            value[pairs[:, 1]] = source[pairs[:, 0]]
+        elif source.shape == value.shape:
+            value.copy_(source)
+        elif name in ("patch_in.weight", "token_in.weight"):
+            return False
+    return True
+
+
+def _matches(old: CLSLHead, new: CLSLHead) -> Ids:
+    """(K, 2) pairs of category numbers, old and new, that are the same category."""
+    if bool(old.given) and bool(new.given) and old.vectors.shape[1] == new.vectors.shape[1]:
+        places = {row.tobytes(): i for i, row in enumerate(old.vectors.cpu().numpy())}
+        found = [
+            (places.get(row.tobytes(), -1), i) for i, row in enumerate(new.vectors.cpu().numpy())
+        ]
+        return np.array([pair for pair in found if pair[0] >= 0], np.int64).reshape(-1, 2)
+    both = np.arange(min(len(old.b), len(new.b)))
+    return np.stack([both, both], 1)

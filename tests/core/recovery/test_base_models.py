@@ -1,4 +1,4 @@
-"""The static views: none of them sees an entry's own label, and images know themselves again."""
+"""The base models: none of them sees an entry's own label, and images know themselves again."""
 
 from dataclasses import replace
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from clsl_core.recovery.base_models import (
+    BaseModelConfig,
+    BaseModels,
     Context,
-    StaticViews,
-    ViewConfig,
     cross_fitted,
-    fit_views,
+    fit_base_models,
     logit,
 )
 from clsl_core.recovery.identity import digests_of, pair_draws, recognise
@@ -21,13 +21,17 @@ COLLECTION = make_collection()
 NAMES = ("prior", "vote", "linear", "patches", "together")
 
 
-def look(labels: np.ndarray, config: ViewConfig = SMALL.views) -> tuple[StaticViews, Context]:
+def look(
+    labels: np.ndarray, config: BaseModelConfig = SMALL.base_models
+) -> tuple[BaseModels, Context]:
     pooled = COLLECTION.features.pooled()
     digests = digests_of(pooled)
     features = COLLECTION.features
-    views = fit_views(features, digests, labels, config, unknown_weight=1.0, seed=0, device="cpu")
-    itself = recognise(digests, views.memory_digests)
-    neighbours = views.neighbours(pooled, itself)
+    base_models = fit_base_models(
+        features, digests, labels, config, unknown_weight=1.0, seed=0, device="cpu"
+    )
+    itself = recognise(digests, base_models.memory_digests)
+    neighbours = base_models.neighbours(pooled, itself)
     context = Context(
         pooled=pooled,
         digests=digests,
@@ -35,51 +39,51 @@ def look(labels: np.ndarray, config: ViewConfig = SMALL.views) -> tuple[StaticVi
         known=labels,
         learned=labels != 0,
         neighbours=neighbours,
-        alike=views.alike(pooled, itself, neighbours, 7),
+        alike=base_models.alike(pooled, itself, neighbours, 7),
         patches=patch_logits(
-            views.patch_models,
+            base_models.patch_models,
             features,
             np.arange(len(features)),
-            views.token_centre,
-            views.token_scale,
+            base_models.token_centre,
+            base_models.token_scale,
             config.patches,
             device="cpu",
         ),
         text=None,
     )
-    return views, context
+    return base_models, context
 
 
-def test_every_view_but_the_prior_finds_hidden_positives() -> None:
+def test_every_base_model_but_the_prior_finds_hidden_positives() -> None:
     labels = COLLECTION.positives_only()
-    views, context = look(labels)
-    values = views.values(context)
+    base_models, context = look(labels)
+    values = base_models.values(context)
     unknown = labels == 0
-    for view in ("vote", "linear", "patches"):
-        scores = values[NAMES.index(view)]
+    for name in ("vote", "linear", "patches"):
+        scores = values[NAMES.index(name)]
         present, absent = (scores[unknown & (COLLECTION.truth == s)] for s in (1, -1))
         assert np.mean(present[:, None] > absent[None]) > 0.75  # area under the ROC curve
-    assert views.names(text=False) == NAMES
+    assert base_models.names(text=False) == NAMES
 
 
-@pytest.mark.parametrize("view", ["vote", "linear", "patches", "together"])
-def test_an_images_own_label_changes_nothing_for_that_entry_but_the_prior(view: str) -> None:
+@pytest.mark.parametrize("name", ["vote", "linear", "patches", "together"])
+def test_an_images_own_label_changes_nothing_for_that_entry_but_the_prior(name: str) -> None:
     labels = COLLECTION.positives_only()
     row, column = np.argwhere(labels > 0)[5]
     without = labels.copy()
     without[row, column] = -1
-    config = replace(SMALL.views, vote_prior=1e-6)  # the vote's prior is allowed to know
-    place = NAMES.index(view)
+    config = replace(SMALL.base_models, vote_prior=1e-6)  # the vote's prior is allowed to know
+    place = NAMES.index(name)
     seen, unseen = (
-        views.values(context)[place][row, column]
-        for views, context in (look(y, config) for y in (labels, without))
+        base_models.values(context)[place][row, column]
+        for base_models, context in (look(y, config) for y in (labels, without))
     )
-    if view == "together":  # its counts know; cross-fitting takes them out
+    if name == "together":  # its counts know; cross-fitting takes them out
         folds = np.zeros(labels.shape, np.int8)
         folds[row, column] = 1
         seen, unseen = (
-            cross_fitted(views, context, y, folds)[place][row, column]
-            for y, (views, context) in ((y, look(y, config)) for y in (labels, without))
+            cross_fitted(base_models, context, y, folds)[place][row, column]
+            for y, (base_models, context) in ((y, look(y, config)) for y in (labels, without))
         )
     assert seen == pytest.approx(unseen, abs=1e-4)
 
@@ -87,10 +91,10 @@ def test_an_images_own_label_changes_nothing_for_that_entry_but_the_prior(view: 
 def test_cross_fitting_depends_on_no_label_of_the_fold() -> None:
     labels = COLLECTION.positives_only()
     folds = np.random.default_rng(0).integers(0, 3, labels.shape).astype(np.int8)
-    views, context = look(labels)
-    before = cross_fitted(views, context, labels, folds)
+    base_models, context = look(labels)
+    before = cross_fitted(base_models, context, labels, folds)
     changed = np.where(folds == 1, -labels, labels)
-    after = cross_fitted(views, context, changed, folds)
+    after = cross_fitted(base_models, context, changed, folds)
     np.testing.assert_array_equal(before[:, folds == 1], after[:, folds == 1])
     assert not np.array_equal(before[:, folds == 0], after[:, folds == 0])
 
@@ -102,7 +106,7 @@ def test_only_labelled_images_vote_and_none_for_itself() -> None:
     weights = context.neighbours.toarray()
     assert (np.diag(weights) == 0).all()
     assert not weights[:, ::3].any()
-    assert ((weights > 0).sum(1) >= SMALL.views.neighbours).all()
+    assert ((weights > 0).sum(1) >= SMALL.base_models.neighbours).all()
     assert weights.max() == pytest.approx(1.0)
 
 
@@ -119,13 +123,13 @@ def test_images_alike_are_the_nearest_labelled_or_not() -> None:
 
 def test_the_vote_is_the_weighted_share_of_the_neighbours() -> None:
     labels = COLLECTION.mixed(0.5)
-    views, context = look(labels)
-    strength, prior = SMALL.views.vote_prior, views.prior
+    base_models, context = look(labels)
+    strength, prior = SMALL.base_models.vote_prior, base_models.prior
     weights = context.neighbours.toarray()
-    positive = weights @ (views.memory_labels > 0)
+    positive = weights @ (base_models.memory_labels > 0)
     expected = (positive + strength * prior) / (weights.sum(1, keepdims=True) + strength)
     np.testing.assert_allclose(
-        views.values(context)[NAMES.index("vote")], logit(expected), rtol=1e-3, atol=1e-3
+        base_models.values(context)[NAMES.index("vote")], logit(expected), rtol=1e-3, atol=1e-3
     )
 
 
@@ -136,12 +140,12 @@ def test_labels_that_go_together_vouch_for_each_other() -> None:
     features = COLLECTION.features
     labels = np.concatenate([labels, np.zeros((80, 3), np.int8)])
     digests = digests_of(features.pooled())
-    views = fit_views(
-        features, digests, labels, SMALL.views, unknown_weight=1.0, seed=0, device="cpu"
+    base_models = fit_base_models(
+        features, digests, labels, SMALL.base_models, unknown_weight=1.0, seed=0, device="cpu"
     )
-    assert views.together[0, 1] > 0.3
-    assert views.together[0, 2] < -0.3
-    assert (np.diag(views.together) == 0).all()
+    assert base_models.together[0, 1] > 0.3
+    assert base_models.together[0, 2] < -0.3
+    assert (np.diag(base_models.together) == 0).all()
 
 
 def test_one_label_per_image_says_nothing_about_what_goes_together() -> None:
@@ -176,7 +180,7 @@ def test_draws_are_uniform_and_belong_to_the_pair() -> None:
 
 def test_the_penalty_is_chosen_by_left_out_images() -> None:
     labels = COLLECTION.positives_only()
-    bad, good = (look(labels, replace(SMALL.views, linear_l2=(l2,)))[0] for l2 in (1e4, 0.3))
-    chosen = look(labels, replace(SMALL.views, linear_l2=(1e4, 0.3)))[0]
+    bad, good = (look(labels, replace(SMALL.base_models, linear_l2=(l2,)))[0] for l2 in (1e4, 0.3))
+    chosen = look(labels, replace(SMALL.base_models, linear_l2=(1e4, 0.3)))[0]
     np.testing.assert_allclose(chosen.linear, good.linear, atol=0.01)  # from another start
     assert not np.allclose(chosen.linear, bad.linear, atol=0.1)

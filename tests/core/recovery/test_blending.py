@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from clsl_core.recovery.head.blending import blending_loss, draw_partners
 from clsl_core.recovery.head.clsl import CLSLHead, ModelConfig
-from clsl_core.recovery.head.losses import LossConfig
-from clsl_core.recovery.head.structure import Structure, structure_loss
-from clsl_core.recovery.head.training import Learner
+from clsl_core.recovery.head.losses import (
+    LossConfig,
+    Structure,
+    blending_loss,
+    draw_partners,
+    structure_loss,
+)
+from clsl_core.recovery.head.training import HeadTrainer
 from clsl_core.recovery.text_prior import TextPrior
 from clsl_core.recovery.train import fit
 from clsl_core.types import no_progress
@@ -125,7 +129,7 @@ def test_switched_off_they_are_never_asked(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("clsl_core.recovery.head.training.blending_loss", refuse)
     monkeypatch.setattr("clsl_core.recovery.head.training.structure_loss", refuse)
     assert np.array_equal(logits_of(collection), usual)
-    assert Learner(collection.features, tiny_config(), "cpu", None)._structure is None
+    assert HeadTrainer(collection.features, tiny_config(), "cpu", None)._structure is None
     with pytest.raises(AssertionError, match="although it is off"):
         logits_of(collection, blending=0.5)
     with pytest.raises(AssertionError, match="although it is off"):

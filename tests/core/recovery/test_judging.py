@@ -7,9 +7,9 @@ import pytest
 
 from clsl_core.recovery import train as training
 from clsl_core.recovery.judging import WHOLE, better_part
-from clsl_core.recovery.linear import PooledLogistic
 from clsl_core.recovery.model_file import load_recovery, save_recovery
 from clsl_core.recovery.positive_unlabelled import Entries
+from clsl_core.recovery.stacking import PooledLogistic
 from clsl_core.statistics.metrics import mean_average_precision
 from clsl_core.types import no_progress
 from tests.core.synthetic import make_collection, tiny_config
@@ -66,7 +66,7 @@ def test_a_training_whose_whole_went_wrong_serves_its_best_part(
     """The stack is sabotaged: it turns everything over."""
     backwards = PooledLogistic(np.array([-1, 0, 0], np.float32), np.zeros((4, 3), np.float32))
     collection = make_collection(images=240)
-    monkeypatch.setattr(training, "fit_stack", lambda *_: backwards)
+    monkeypatch.setattr(training, "fit_head_stacking", lambda *_: backwards)
     recovery = training.fit(
         collection.features,
         collection.mixed(0.5),

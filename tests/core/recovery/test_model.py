@@ -9,6 +9,7 @@ import pytest
 from clsl_core.checkpoint import load_checkpoint, save_checkpoint
 from clsl_core.errors import ClslError, InputError, JobCancelled
 from clsl_core.features import FeatureView
+from clsl_core.recovery.config import TrainConfig
 from clsl_core.recovery.model import Recovery, Scores
 from clsl_core.recovery.model_file import load_recovery, save_recovery
 from clsl_core.recovery.train import fit
@@ -65,7 +66,7 @@ def test_what_only_words_say_is_saved_and_loaded(tmp_path: Path) -> None:
     np.testing.assert_array_equal(before, after)
 
 
-def test_a_model_from_before_students_ordered_still_mixes_by_its_share(
+def test_a_model_from_before_self_training_ordered_still_mixes_by_its_share(
     recovery: Recovery, tmp_path: Path
 ) -> None:
     save_recovery(recovery, tmp_path)
@@ -77,9 +78,55 @@ def test_a_model_from_before_students_ordered_still_mixes_by_its_share(
     save_checkpoint(tmp_path, "recovery", tensors, record)
     loaded = load_recovery(tmp_path)
     np.testing.assert_allclose(loaded.joint.weights, [[0.75, 0.25, 0.0]] * 4)
-    assert loaded.known_share == 1.0
+    assert loaded.label_frequency == 1.0
     scores = loaded.predict(COLLECTION.features).values
     assert mean_average_precision(COLLECTION.truth, scores) > 0.8
+
+
+# Names in saved models and in runs' configurations: what they hold must open for ever.
+SAVED = "version config grid text regime views known_share ordered_by metrics curves"
+TENSORS = "head start text views students labels blend joint stack calibration"
+CONFIG = {
+    "model": "width attention_width hidden encoder encoder_heads srfl sgfe graph text_prior "
+    "dropout learned_vector text_temperature chunk",
+    "graph": "neighbours text_weight shrinkage temperature",
+    "loss": "gamma_positive gamma_negative recovered auxiliary weak_negative large_loss flip_above "
+    "expected_positives ranking rivals blending blending_alpha structure structure_strength",
+    "views": "neighbours vote_temperature vote_prior prior_strength linear_l2 text_l2 folds "
+    "co_occurrence linear_unknown evenness patches",
+    "students": "share share_unsure level believed l2 voters vote_prior reach steps_to "
+    "believed_sent spread_prior",
+    "context": "borrowed positives neighbours temperature alike together known_together shrinkage "
+    "guess",
+    "recovery": "held_out held_out_negatives entry_folds ridge shrinkage blend_entries gate "
+    "gate_shrinkage negatives_for_mixed undecided",
+    "calibration": "negatives positives shrinkage control",
+}
+
+
+def test_saved_models_keep_the_names_of_the_first_release(
+    recovery: Recovery, tmp_path: Path
+) -> None:
+    save_recovery(recovery, tmp_path)
+    tensors, record = load_checkpoint(tmp_path, "recovery")
+    assert set(SAVED.split()) <= set(record)
+    assert {name.split(".")[0] for name in tensors} == set(TENSORS.split())
+    nested = {name: part for name, part in record["config"].items() if isinstance(part, dict)}
+    assert {name: set(part) for name, part in nested.items()} == {
+        name: set(parts.split()) for name, parts in CONFIG.items()
+    }
+
+
+def test_a_configuration_is_read_by_the_names_of_the_first_release() -> None:
+    found = TrainConfig.from_json(
+        '{"views": {"neighbours": 7}, "students": {"voters": 3}, "context": {"guess": 0.25}, '
+        '"recovery": {"blend_entries": 11}}'
+    )
+    assert found.base_models.neighbours == 7
+    assert found.self_training.voters == 3
+    assert found.label_correlation.guess == 0.25
+    assert found.recovery.stacking_entries == 11
+    assert TrainConfig.from_json(found.to_json()) == found
 
 
 def test_scores_have_shape_type_and_range(recovery: Recovery) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clsl_core.recovery.neighbours import best, nearest, similarity_graph, spread
+from clsl_core.recovery.neighbours import best, nearest, similarity_graph, spread_labels
 
 COUNT = 40
 
@@ -66,7 +66,9 @@ def test_spreading_is_the_closed_form(categories: int) -> None:
     mean = (presence * trust).sum(0) / trust.sum(0)
     prior = 0.3 * counted.mean(0)
     expected = (sent + prior * mean) / (counted + prior)
-    np.testing.assert_allclose(spread(graph, presence, trust, reach, 0.3), expected, rtol=1e-4)
+    np.testing.assert_allclose(
+        spread_labels(graph, presence, trust, reach, 0.3), expected, rtol=1e-4
+    )
 
 
 def test_a_label_reaches_images_that_are_linked_by_others_only() -> None:
@@ -75,7 +77,7 @@ def test_a_label_reaches_images_that_are_linked_by_others_only() -> None:
     graph = similarity_graph(nearest(memory, memory, ITSELF, ITSELF, 2, 0.2))
     presence, trust = np.zeros((COUNT, 1), np.float32), np.zeros((COUNT, 1), np.float32)
     presence[0], trust[[0, -1]] = 1.0, 1.0
-    found = spread(graph, presence, trust, 0.9, 0.01)[1:-1, 0]
+    found = spread_labels(graph, presence, trust, 0.9, 0.01)[1:-1, 0]
     assert (np.diff(found) < 0).all()
     assert found[0] > 0.9
     assert found[-1] < 0.1

@@ -14,10 +14,11 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from clsl_core.recovery.linear import fit_linear, fit_pooled
+from clsl_core.recovery.linear import fit_linear
 from clsl_core.recovery.online_update import with_verdicts
 from clsl_core.recovery.optimise import Doubles, counting_fits, minimise
 from clsl_core.recovery.self_training import to_mean
+from clsl_core.recovery.stacking import fit_pooled
 
 COUNT, CATEGORIES, RIDGE, SHRINKAGE = 240, 4, 30.0, 50.0
 START = np.array([0.5, 1 / 3, 0.1, 0.0], np.float32)
@@ -138,7 +139,9 @@ def test_stacking_reaches_the_optimum(make: Callable[..., Inputs], seed: int) ->
 def test_linear_models_reach_the_optimum(make: Callable[..., Inputs], seed: int) -> None:
     rng = np.random.default_rng(seed)
     given, truth = make(rng)
-    given = given / max(float(np.sqrt((given**2).sum(1).mean())), 1e-9)  # as views standardise
+    given = given / max(
+        float(np.sqrt((given**2).sum(1).mean())), 1e-9
+    )  # as base models standardise
     w = rng.uniform(0, 1, COUNT)
     x = np.column_stack([given, np.ones(COUNT)])
     y, penalty = truth.astype(float), np.array([0.1, 0.1, 0.1, 1e-2])

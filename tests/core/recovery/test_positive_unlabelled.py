@@ -1,4 +1,4 @@
-"""Regimes, held-out labels, sharpening, gates and targets."""
+"""Regimes, held-out labels, sampled entries, the label frequency and what it corrects."""
 
 import numpy as np
 import pytest
@@ -10,15 +10,10 @@ from clsl_core.recovery.positive_unlabelled import (
     Regime,
     class_priors,
     detect_regime,
-    fit_blend,
-    fit_stack,
-    known_share,
+    label_frequency,
     pick_entries,
-    present,
-    recovered_targets,
-    sharpen,
+    pu_corrected,
     split_labels,
-    thresholds,
     unknown_as_negative,
 )
 
@@ -103,94 +98,19 @@ def test_entries_weigh_the_unknown_ones_by_the_judged_share() -> None:
     assert entries.truth.sum() == 10
     assert entries.weights[entries.truth].sum() == 10
     assert entries.weights[~entries.truth].sum() == pytest.approx(0.5 * 0.25 * 160)
-    few = RecoveryConfig(blend_entries=8)
+    few = RecoveryConfig(stacking_entries=8)
     sampled = pick_entries(labels, judged, 0.5, few, np.random.default_rng(0))
     assert len(sampled.truth) == 16
     assert sampled.weights.sum() == pytest.approx(entries.weights.sum())
     assert not pick_entries(labels, judged, 0.0, CONFIG, np.random.default_rng(0)).weights[10:].size
 
 
-def test_the_blend_trusts_the_view_that_knows() -> None:
-    rng = np.random.default_rng(0)
-    labels = rng.choice(np.array([-1, 1], np.int8), (200, 3))
-    views = rng.normal(size=(2, 200, 3)).astype(np.float32)
-    views[1] += labels
-    entries = pick_entries(labels, labels != 0, 0.0, CONFIG, rng)
-    blend = fit_blend(views, entries, CONFIG)
-    assert blend.pooled[1] > 1
-    assert abs(blend.pooled[0]) < 0.3
-
-
-def test_without_held_out_labels_the_static_blend_stays_as_it_is() -> None:
-    labels = make_labels({1: 3})
-    none = np.zeros(labels.shape, bool)
-    entries = pick_entries(labels, none, 1.0, CONFIG, np.random.default_rng(0))
-    logits = np.random.default_rng(0).normal(size=labels.shape).astype(np.float32)
-    pair = fit_stack(logits, -logits, entries, CONFIG)
-    np.testing.assert_allclose(pair.apply(np.stack([logits, -logits])), logits, atol=1e-5)
-
-
-def test_a_head_that_moves_far_is_tamed_and_a_head_that_is_wrong_counts_nothing() -> None:
-    rng = np.random.default_rng(0)
-    labels = rng.choice(np.array([-1, 1], np.int8), (300, 3))
-    static, head = (rng.normal(size=labels.shape).astype(np.float32) + labels for _ in range(2))
-    head *= np.float32(1.5)
-    entries = pick_entries(labels, labels != 0, 0.0, CONFIG, rng)
-
-    def together(z: np.ndarray) -> np.ndarray:
-        return fit_stack(static, z, entries, CONFIG).apply(np.stack([static, z]))
-
-    plain = together(head)
-    stretched = np.array([3.0, 10.0, 50.0], np.float32) * head + np.float32(7)
-    np.testing.assert_allclose(together(stretched), plain, atol=1e-3)
-    assert np.corrcoef(plain[:, 0], head[:, 0])[0, 1] > 0.7
-    ranks = together(-head).argsort(0)
-    np.testing.assert_array_equal(ranks, static.argsort(0))
-
-
 def test_presence_is_more_likely_than_being_a_known_positive() -> None:
     logits = np.linspace(-6, 6, 50, dtype=np.float32)[:, None]
     known = 1 / (1 + np.exp(-logits))
-    found = 1 / (1 + np.exp(-present(logits, 0.25)))
+    found = 1 / (1 + np.exp(-pu_corrected(logits, 0.25)))
     np.testing.assert_allclose(found, np.minimum(known / 0.25, 0.999), rtol=1e-4)
-    assert present(logits, 1.0) is logits
-
-
-def test_sharpening_never_turns_an_image_of_negatives_positive() -> None:
-    logits = np.array([[-3.0, -0.5], [2.0, -1.0]], np.float32)
-    found = sharpen(logits)
-    assert (found[0] < 0.5).all()
-    np.testing.assert_allclose(found[0], 1 / (1 + np.exp(-logits[0])), rtol=1e-5)
-    np.testing.assert_allclose(found[1], 1 / (1 + np.exp(-2 * logits[1])), rtol=1e-5)
-
-
-def test_gates_differ_by_category_and_fall_back_to_the_pooled_one() -> None:
-    labels = np.zeros((200, 3), np.int8)
-    labels[:100, :2], labels[100:, :2] = 1, -1
-    scores = np.full((200, 3), 0.1, np.float32)
-    scores[:100, 0], scores[:100, 1] = 0.9, 0.4
-    upper, lower = thresholds(scores, labels, 0.0, CONFIG)
-    assert upper[0] > 0.85
-    assert upper[1] < 0.5
-    assert upper[1] < upper[2] < upper[0]
-    assert (lower <= upper).all()
-
-
-def test_targets_are_sure_past_the_gates_and_soft_between() -> None:
-    labels = np.zeros((300, 1), np.int8)
-    labels[:50], labels[50:100] = 1, -1
-    logits = np.zeros((300, 1), np.float32)
-    logits[:50], logits[50:100] = 2.0, -2.0
-    logits[100], logits[101], logits[102] = 5.0, -5.0, 0.0
-    mixed = recovered_targets(logits, labels, 0.0, 0.3, CONFIG)
-    assert mixed.values[100] > 0.9
-    assert mixed.weights[100] == 1.0
-    assert mixed.values[101] < 0.1
-    assert mixed.weights[101] == 1.0
-    assert mixed.weights[102] == pytest.approx(CONFIG.undecided)
-    positives_only = recovered_targets(logits, np.maximum(labels, 0), 1.0, 0.3, CONFIG)
-    assert positives_only.weights[101] == pytest.approx(0.3)
-    assert positives_only.weights[100] == 1.0
+    assert pu_corrected(logits, 1.0) is logits
 
 
 def test_priors_are_estimated_and_never_zero() -> None:
@@ -205,11 +125,11 @@ def test_priors_are_estimated_and_never_zero() -> None:
     assert class_priors(labels, 0.0, 1.0)[0] == pytest.approx(0.5, abs=0.02)
 
 
-def test_the_known_share_is_what_sure_positives_score() -> None:
+def test_the_label_frequency_is_what_sure_positives_score() -> None:
     rng = np.random.default_rng(0)
     truth = rng.random((4000, 1)) < 0.3
     labels = (truth & (rng.random((4000, 1)) < 0.6)).astype(np.int8)
     scores = np.where(truth, 0.6, 0.0).astype(np.float32)
-    assert known_share(scores, labels, 1.0) == pytest.approx(0.6)
-    assert known_share(scores, labels, 0.0) == 1.0
-    assert known_share(scores, np.zeros_like(labels), 1.0) == 1.0
+    assert label_frequency(scores, labels, 1.0) == pytest.approx(0.6)
+    assert label_frequency(scores, labels, 0.0) == 1.0
+    assert label_frequency(scores, np.zeros_like(labels), 1.0) == 1.0

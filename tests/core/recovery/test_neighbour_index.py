@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from clsl_core.errors import ClslError
-from clsl_core.recovery.index import NeighbourIndex
+from clsl_core.recovery.neighbours import NeighbourIndex
 
 
 def test_search_agrees_with_all_products() -> None:
@@ -42,7 +42,7 @@ def test_without_faiss_the_message_names_the_extras(monkeypatch: pytest.MonkeyPa
 def test_faiss_and_torch_work_in_one_process_in_either_order(order: str) -> None:
     program = f"""{order}
 import numpy as np
-from clsl_core.recovery.index import NeighbourIndex
+from clsl_core.recovery.neighbours import NeighbourIndex
 x = np.random.default_rng(0).normal(size=(2000, 64)).astype('float32')
 for _ in range(3):
     y = torch.from_numpy(x) @ torch.from_numpy(x).T
