@@ -11,10 +11,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, TextIO
-
-import numpy as np
-import numpy.typing as npt
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 from clsl_core.errors import ClslError, InputError
 
@@ -28,6 +25,9 @@ __all__ = [
     "load_object",
     "sha256_of",
 ]
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 PARTIAL = ".partial"
 """Ending of files that are being written; one that is left over can be deleted."""
@@ -97,6 +97,8 @@ def load_array(path: Path, dimensions: int, *, mapped: bool = False) -> npt.NDAr
     Raises:
         DamagedFile: It is empty, cut off, no array, or one of other dimensions.
     """
+    import numpy as np  # which the help of the command line does without
+
     try:
         # Not by `numpy.load`, which would open an archive of arrays, too.
         found: npt.NDArray[Any]

@@ -194,16 +194,19 @@ def _checked(
 def _objective(data: _Data, config: PatchConfig, rows: Ids, w: Tensor, bias: Tensor) -> Tensor:
     """Penalised log loss (C,) of the images ``rows``, scaled up to all."""
     centre, scale = (torch.from_numpy(part).to(w.device) for part in (data.centre, data.scale))
-    total = torch.zeros_like(bias)
+    losses = torch.empty(len(rows), len(bias), device=w.device)
     patches = data.features.grid[0] * data.features.grid[1]
-    step = int(np.clip(_ELEMENTS // (patches * len(bias)), 1, _READ))
-    for begin in range(0, len(rows), step):
-        x, y, m, away = _batch(data, rows[begin : begin + step], str(w.device))
+    size = int(np.clip(_ELEMENTS // (patches * len(bias)), 1, _READ))
+
+    def judge(part: slice) -> None:
+        x, y, m, away = _batch(data, rows[part], str(w.device))
         z = away + _pool(x, w / scale.unsqueeze(1), (centre / scale) @ w, bias, config.sharpness)
-        total += torch.nn.functional.binary_cross_entropy_with_logits(
+        losses[part] = torch.nn.functional.binary_cross_entropy_with_logits(
             z, y, m, reduction="none"
-        ).sum(0)
-    return total * (len(data.rows) / len(rows)) + 0.5 * config.l2 * w.square().sum(0)
+        )
+
+    Pieces(size, "judging patch models").run(len(rows), judge)
+    return losses.sum(0) * (len(data.rows) / len(rows)) + 0.5 * config.l2 * w.square().sum(0)
 
 
 class _Order:

@@ -19,8 +19,12 @@ ERRORS = "sqlalchemy.exc"
 UNIT_OF_WORK = {"flush", "begin_nested"}
 """What a use case may do with its session: say when, but not what."""
 STATEMENTS = {"execute", "executemany", "exec_driver_sql", "scalar", "scalars"}
-WITHOUT_SESSION = {Path("app/services/backup/archive.py")}
-"""Copies SQLite's files as files, where no database is open."""
+WITHOUT_SESSION = {
+    Path("app/services/backup/archive.py"),
+    Path("app/services/backup/picture_places.py"),
+    Path("app/services/jobs/queue_file.py"),
+}
+"""Copies, looks into or checks files of SQLite that are no open database of ours."""
 COLUMNS = {mapper.class_.__name__: set(mapper.columns.keys()) for mapper in Base.registry.mappers}
 
 

@@ -100,13 +100,19 @@ def test_what_is_read_from_the_small_file() -> None:
         ("1", "text id", None),
     ]
     assert [a.source_id for a in content.annotations] == [5, 6, 7, None]
-    assert states(content) == {(9, 90): PRESENT, (0, 0): PRESENT, ("img-2", "1"): PRESENT}
+    assert states(content) == {(9, 90): PRESENT, (0, 0): PRESENT}  # ("img-2", "1") has a score
     assert {label.source for label in content.labels} == {"import"}
     assert list(content.header) == [
         "info", "x_unknown", "images", "categories", "annotations", "licenses",
     ]  # fmt: skip
     assert content.header["images"] is None
-    assert report.counts == {"images": 3, "categories": 3, "annotations": 4, "labels": 3}
+    assert report.counts == {
+        "images": 3,
+        "categories": 3,
+        "annotations": 4,
+        "labels": 2,
+        "proposals": 1,
+    }
 
 
 def test_real_file_round_trip(coco_a: Path, tmp_path: Path) -> None:

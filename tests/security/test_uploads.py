@@ -241,8 +241,13 @@ def test_an_archive_without_annotations_is_refused_and_leaves_nothing(
     workspace: Workspace,
 ) -> None:
     with pytest.raises(InputError, match="no annotation file of a known format"):
-        sent(workspace, "a.zip", packed({"a.jpg": picture(), "a.txt": b"hello"}).getvalue())
+        sent(workspace, "a.zip", packed({"a.txt": b"hello", "b.md": b"# hello"}).getvalue())
     assert left(workspace) == []
+
+
+def test_an_archive_of_pictures_alone_is_a_folder_of_pictures(workspace: Workspace) -> None:
+    upload = sent(workspace, "a.zip", packed({"a.jpg": picture(), "a.txt": b"hello"}).getvalue())
+    assert [found.format for found in upload.found] == ["folder"]
 
 
 def test_the_likeliest_annotations_come_first(workspace: Workspace) -> None:

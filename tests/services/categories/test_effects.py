@@ -114,7 +114,9 @@ def test_a_file_of_another_format_is_written_anew(workspace: Workspace, tmp_path
     table.write_text("file_name,category,state\n000.jpg,red,present\n001.jpg,green,present\n")
     root = tmp_path / "pictures"
     root.mkdir()
-    ingest.import_file(workspace, ingest.ImportRequest(str(table), str(root), "set"))
+    ingest.import_file(
+        workspace, ingest.ImportRequest(str(table), str(root), "set", pictures_later=True)
+    )
     changes.rename(workspace, "set", "green", "lime")
     output = tmp_path / "out.csv"
     export.export_dataset(workspace, "set", output)
@@ -163,14 +165,20 @@ def test_the_lists_of_lvis_follow(workspace: Workspace, tmp_path: Path) -> None:
     file.write_text(json.dumps(document))
     root = tmp_path / "pictures"
     root.mkdir()
-    ingest.import_file(workspace, ingest.ImportRequest(str(file), str(root), "set", format="lvis"))
+    ingest.import_file(
+        workspace,
+        ingest.ImportRequest(str(file), str(root), "set", format="lvis", pictures_later=True),
+    )
     changes.merge(workspace, "set", ["green"], "red", Policy.SAME)
     output = write(workspace, tmp_path)
     written = {one["id"]: one for one in json.loads(output.read_text())["images"]}
     assert written[10]["neg_category_ids"] == [3]
     assert written[12]["neg_category_ids"] == [1]
     assert written[15]["not_exhaustive_category_ids"] == [1]
-    ingest.import_file(workspace, ingest.ImportRequest(str(output), str(root), "again", "lvis"))
+    ingest.import_file(
+        workspace,
+        ingest.ImportRequest(str(output), str(root), "again", "lvis", pictures_later=True),
+    )
     assert labels_of(workspace, "again") == labels_of(workspace, "set")
 
 
@@ -249,7 +257,10 @@ def test_the_lists_of_lvis_say_nothing_of_what_is_unknown(
     file.write_text(json.dumps(document))
     root = tmp_path / "pictures"
     root.mkdir()
-    ingest.import_file(workspace, ingest.ImportRequest(str(file), str(root), "set", format="lvis"))
+    ingest.import_file(
+        workspace,
+        ingest.ImportRequest(str(file), str(root), "set", format="lvis", pictures_later=True),
+    )
     changes.merge(workspace, "set", ["green"], "red", Policy.SAME, Rule.UNKNOWN)
     written = {
         one["id"]: one for one in json.loads(write(workspace, tmp_path).read_text())["images"]
