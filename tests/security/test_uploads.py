@@ -247,7 +247,7 @@ def test_an_archive_without_annotations_is_refused_and_leaves_nothing(
 
 def test_an_archive_of_pictures_alone_is_a_folder_of_pictures(workspace: Workspace) -> None:
     upload = sent(workspace, "a.zip", packed({"a.jpg": picture(), "a.txt": b"hello"}).getvalue())
-    assert [found.format for found in upload.found] == ["folder"]
+    assert [found.format for found in upload.found] == ["imagefolder"]
 
 
 def test_the_likeliest_annotations_come_first(workspace: Workspace) -> None:
