@@ -28,7 +28,7 @@ class InstantTable:
         image_ids: (N,) rising.
         category_ids: (C,).
         logits: (C, N) float16.
-        vectors: (N, d) float16 as the views compare images.
+        vectors: (N, d) float16 as the base models compare images.
         calibration: (C, 2) slope and shift from logit to probability, or empty (0, 2).
     """
 
