@@ -19,8 +19,12 @@ def by_name(session: Session, name: str) -> Dataset | None:
 
 
 def lock(session: Session, dataset_id: int) -> None:
-    """Let no other transaction write this dataset's row until the caller's ends."""
-    session.get_one(Dataset, dataset_id, with_for_update=True)
+    """Let no other transaction write this dataset's row until the caller's ends.
+
+    Rows that point to it may still be added (FOR NO KEY UPDATE): whoever has added some and locks
+    the row only then would else wait for one who waits for them.
+    """
+    session.get_one(Dataset, dataset_id, with_for_update={"key_share": True})
 
 
 def names(session: Session) -> list[str]:

@@ -255,7 +255,7 @@ class Stage:
         maps[0, 2:5, 3:6] = 220
         folder = self.workspace.data_dir / f"runs/{FIRST_RUN}"
         folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / "heatmaps.npy", maps)
+        np.save(folder / "heatmaps.npy", maps.reshape(1, -1))
 
     def serve_another(self, run_id: int) -> None:
         """A training has finished: another run serves."""

@@ -11,6 +11,7 @@ from sqlalchemy import delete, func, select
 from app import worker
 from app.services.datasets import overview
 from app.services.exporting import export
+from app.services.importing.identity import Match
 from app.services.importing.ingest import ImportRequest, import_file
 from app.services.jobs.table import JobKind, JobStatus
 from app.services.learning import embedding, model_runs, proposing, training, triggers
@@ -243,7 +244,8 @@ def test_a_run_serves_after_categories_came_and_went(workspace: Workspace, datas
     document["images"].append({"id": 99, "file_name": "099.jpg", "width": 64, "height": 48})
     document["annotations"].append({"id": 99, "image_id": 99, "category_id": 4, "bbox": [0] * 4})
     file, root = make_collection(workspace.data_dir / "source-later", document)
-    import_file(workspace, ImportRequest(str(file), str(root), "set"))
+    request = ImportRequest(str(file), str(root), "set", match=Match.NAMES)  # drawn anew
+    import_file(workspace, request)
     with workspace.database.write() as session:
         session.execute(delete(Category).where(Category.name == "red"))
     assert [one.name for one in overview.category_counts(workspace, "set")] == [
