@@ -21,6 +21,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from clsl_core.types import JsonObject
+
 __all__ = ["TextPrior", "best_patches", "cosines_with_words", "word_evidence"]
 
 _BEST = 10  # one patch of so many decides
@@ -75,6 +77,13 @@ class TextPrior(nn.Module):
         z = best_patches(word_evidence(tokens, self.words, self.others, float(self.temperature)))
         self.centre.copy_(z.mean())
         self.spread.copy_(z.std(correction=0).clamp_min(1e-6))
+
+    def to_json(self) -> JsonObject:
+        """Temperature, and the share of patches that one word takes whole, as JSON values."""
+        return {
+            "temperature": float(self.temperature),
+            "saturated_patches": float(self.saturated),
+        }
 
     def evidence(self, tokens: Tensor, words: Tensor | None = None) -> Tensor:
         """What each patch says for each category: (B, P, d) -> (B, P, C).

@@ -79,6 +79,8 @@ __all__ = ["TrainConfig", "fit"]
 
 log = logging.getLogger(__name__)
 
+_SATURATED = 0.1  # share of patches from which on it is said
+
 _USUAL = TrainConfig()
 
 
@@ -137,6 +139,8 @@ def fit(  # noqa: PLR0913 - one call is the whole interface of training
     devices = [torch.cuda.current_device()] if place.startswith("cuda") else []
     with torch.random.fork_rng(devices=devices), half_the_threads(), counting_fits() as fits:
         recovery = job.run()
+    if prior is not None:
+        recovery.metrics["text"] = prior.to_json()
     recovery.metrics["fits"] = {name: asdict(count) for name, count in fits.items()}
     return recovery
 
@@ -477,6 +481,8 @@ def _text_prior(
         return None
     prior = TextPrior(vectors, background, config.model.text_temperature)
     prior.standardise(_sample(features))
+    if float(prior.saturated) > _SATURATED:
+        log.warning("the text score saturates: %s", prior.to_json())
     return prior
 
 

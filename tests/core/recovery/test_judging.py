@@ -1,5 +1,6 @@
 """A part that is better than the whole beyond noise orders the proposals; chance alone does not."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,23 @@ def test_a_training_whose_whole_went_wrong_serves_its_best_part(
     loaded = load_recovery(tmp_path)
     assert loaded.ordered_by == recovery.ordered_by
     np.testing.assert_array_equal(loaded.predict(collection.features).values, scores.values)
+
+
+def test_a_training_with_words_says_how_they_were_scored(caplog: pytest.LogCaptureFixture) -> None:
+    collection = make_collection()
+    config = tiny_config()
+    sharp = replace(config, model=replace(config.model, text_temperature=1e-4))
+    for settings, saturated in ((config, False), (sharp, True)):
+        caplog.clear()
+        recovery = training.fit(
+            collection.features,
+            np.zeros(collection.truth.shape, np.int8),
+            category_vectors=collection.vectors,
+            text=True,
+            config=settings,
+            progress=no_progress,
+        )
+        said = recovery.metrics["text"]
+        assert said["temperature"] > 0
+        assert (said["saturated_patches"] > 0.1) is saturated
+        assert ("text score saturates" in caplog.text) is saturated
