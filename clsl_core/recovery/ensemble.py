@@ -112,11 +112,10 @@ class EnsembleFitter:
     ) -> None:
         self.features, self.vectors, self.config = features, vectors, config
         self.device, self.rng, self.tick = device, rng, tick
-        self.text = text
         self.pooled = features.pooled()
         self.digests = digests_of(self.pooled)
         self.rows = np.arange(len(features))
-        self.scored_text = None if text is None else score_texts(text, features, self.rows, tick)
+        self.text = None if text is None else score_texts(text, features, self.rows, tick)
 
     def gather(self, labels: Labels) -> Evidence:
         """Fit the base models to ``labels`` and let them look at all images."""
@@ -130,7 +129,7 @@ class EnsembleFitter:
             unknown_weight=unknown_weight,
             seed=self.config.seed,
             device=self.device,
-            text=self.scored_text,
+            text=self.text,
             tick=self.tick,
         )
         context = read_context(

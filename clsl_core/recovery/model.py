@@ -158,8 +158,9 @@ class Recovery:
             def tick(start: int = start) -> None:
                 progress(start, len(features), "scoring images")
 
+            text = None if self.text is None else score_texts(self.text, features, rows, tick)
             context = read_context(
-                self.text,
+                text,
                 self.base_models,
                 features,
                 pooled,
@@ -223,7 +224,7 @@ class Recovery:
 
 
 def read_context(  # noqa: PLR0913 - arrays that belong together
-    text: TextPrior | None,
+    text: Floats | None,
     base_models: BaseModels,
     features: FeatureView,
     pooled: Floats,
@@ -237,7 +238,7 @@ def read_context(  # noqa: PLR0913 - arrays that belong together
     """What the base models and the self-trained models need to know about the images ``rows``.
 
     Args:
-        text: What names say, where there are text vectors.
+        text: (n, C) what names say of the images ``rows``, where there are text vectors.
         base_models: The base models.
         features: Of all N images.
         pooled: (N, d).
@@ -270,7 +271,7 @@ def read_context(  # noqa: PLR0913 - arrays that belong together
             device=device,
             tick=tick,
         ),
-        text=None if text is None else score_texts(text, features, rows, tick),
+        text=text,
     )
 
 
