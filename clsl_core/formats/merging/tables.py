@@ -28,11 +28,27 @@ _FILE = 10**9
 """More lines than a file has, so that the rows of a later one come after those of the first."""
 
 
-class WideTerms(Terms):
-    """A row for each image; a category that a file has no column for keeps its cells."""
+class _CellTerms(Terms):
+    """A row of cells for each image."""
 
     unites = True
     ids_are_paths = True
+
+    def joined(
+        self,
+        before: JsonObject | None,
+        after: JsonObject,
+        spoken: Collection[SourceId],
+        header: JsonObject,
+    ) -> JsonObject:
+        """See Terms."""
+        del spoken, header
+        old: Sequence[str] = (before or {}).get(_CELLS) or ()
+        return {**_kept_split(before, after), _CELLS: _filled(after[_CELLS], old)}
+
+
+class WideTerms(_CellTerms):
+    """A row for each image; a category that a file has no column for keeps its cells."""
 
     def united(self, own: JsonObject, content: AnnotationSet, order: int) -> AnnotationSet:
         """See Terms."""
@@ -46,33 +62,14 @@ class WideTerms(Terms):
         named = {one.name for one in content.categories}
         states = {i for i, name in enumerate(found) if name in named}
 
-        def moved(image: ImageRecord) -> ImageRecord:
-            row: Row = [None] * len(columns)
-            for index, cell in enumerate(image.record[_CELLS]):
-                row[places[index]] = _recoded(cell, *signs) if index in states else cell
-            return replace(image, record={**image.record, _CELLS: row})
+        def said(index: int, cell: str) -> str:
+            return _recoded(cell, *signs) if index in states else cell
 
-        header = {**union_of(own, content.header), "table": {**style, "columns": columns}}
-        return replace(content, header=header, images=[moved(image) for image in content.images])
-
-    def joined(
-        self,
-        before: JsonObject | None,
-        after: JsonObject,
-        spoken: Collection[SourceId],
-        header: JsonObject,
-    ) -> JsonObject:
-        """See Terms."""
-        del spoken, header
-        old: Sequence[str] = (before or {}).get(_CELLS) or ()
-        return {**_kept_split(before, after), _CELLS: _filled(after[_CELLS], old)}
+        return _moved(content, own, columns, places, said)
 
 
-class ListTerms(Terms):
+class ListTerms(_CellTerms):
     """A row for each image, with the names of what is present in one cell (NUS-WIDE CSV)."""
-
-    unites = True
-    ids_are_paths = True
 
     def united(self, own: JsonObject, content: AnnotationSet, order: int) -> AnnotationSet:
         """See Terms."""
@@ -82,26 +79,7 @@ class ListTerms(Terms):
         places, added = _places(names, [name.strip() for name in theirs["columns"]])
         columns = [*style["columns"], *(theirs["columns"][i] for i in added)]
 
-        def moved(image: ImageRecord) -> ImageRecord:
-            row: Row = [None] * len(columns)
-            for index, cell in enumerate(image.record[_CELLS]):
-                row[places[index]] = cell
-            return replace(image, record={**image.record, _CELLS: row})
-
-        header = {**union_of(own, content.header), "table": {**style, "columns": columns}}
-        return replace(content, header=header, images=[moved(image) for image in content.images])
-
-    def joined(
-        self,
-        before: JsonObject | None,
-        after: JsonObject,
-        spoken: Collection[SourceId],
-        header: JsonObject,
-    ) -> JsonObject:
-        """See Terms."""
-        del spoken, header
-        old: Sequence[str] = (before or {}).get(_CELLS) or ()
-        return {**_kept_split(before, after), _CELLS: _filled(after[_CELLS], old)}
+        return _moved(content, own, columns, places, lambda _, cell: cell)
 
 
 class ImagefolderTerms(Terms):
@@ -311,6 +289,25 @@ def _places(names: Sequence[str], found: Sequence[str]) -> tuple[list[int], list
             places.append(len(names) + len(added))
             added.append(index)
     return places, added
+
+
+def _moved(
+    content: AnnotationSet,
+    own: JsonObject,
+    columns: Sequence[str],
+    places: Sequence[int],
+    said: Callable[[int, str], str],
+) -> AnnotationSet:
+    """The rows of a table under other columns: cell ``i`` goes to ``places[i]``, as ``said``."""
+
+    def moved(image: ImageRecord) -> ImageRecord:
+        row: Row = [None] * len(columns)
+        for index, cell in enumerate(image.record[_CELLS]):
+            row[places[index]] = said(index, cell)
+        return replace(image, record={**image.record, _CELLS: row})
+
+    header = {**union_of(own, content.header), "table": {**own["table"], "columns": list(columns)}}
+    return replace(content, header=header, images=[moved(image) for image in content.images])
 
 
 def _wide_name(index: int, name: str) -> str:
